@@ -1,0 +1,1 @@
+"""What kseg costs beside the best thing a user would otherwise call."""

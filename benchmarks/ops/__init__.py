@@ -1,0 +1,1 @@
+"""One module per op, each with `run(timer) -> list[Row]`."""

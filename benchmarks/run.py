@@ -1,0 +1,48 @@
+"""`python -m benchmarks.run [NAME ...]`: the op benchmarks, as a table and as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.metadata
+import pkgutil
+import sys
+from pathlib import Path
+
+from benchmarks import harness, ops
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the chosen benchmarks; returns 1 if a promised ratio was missed, so that a script can notice."""
+    known = sorted(module.name for module in pkgutil.iter_modules(ops.__path__))
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which ops (default: all): {', '.join(known)}")
+    parser.add_argument("--repeats", type=int, default=9, help="timed rounds per case (default: 9)")
+    parser.add_argument("--output", type=Path, default=None, help="also write the figures to this JSON file")
+    args = parser.parse_args(argv)
+    unknown = sorted(set(args.names) - set(known))
+    if unknown:
+        parser.error(f"NAME must be one of {', '.join(known)}; got {', '.join(unknown)}")
+
+    timer = harness.Timer(repeats=args.repeats)
+    rows: list[harness.Row] = []
+    for name in args.names or known:
+        rows += importlib.import_module(f"benchmarks.ops.{name}").run(timer)
+    versions = {}
+    for package in ("kseg", "tensorflow", "tensorflow-cpu", "keras", "numpy", "torch", "torchvision"):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    machine = harness.machine()
+    sys.stdout.write(f"{machine['cpu']}, {machine['cpus']} CPUs; commit {harness.commit()}\n")
+    sys.stdout.write(", ".join(f"{name} {version}" for name, version in versions.items()) + "\n\n")
+    sys.stdout.write(harness.table(rows) + "\n")
+    if args.output is not None:
+        harness.save(rows, args.output, versions)
+    missed = [row.name for row in rows if any(row.ratio(name) < bar for name, bar in row.bars.items())]
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+// From TensorFlow's tensors, threads and errors to the ones that kernels speak. Only this file and *_tf.cc know TensorFlow.
+#ifndef KSEG_ADAPTERS_TF_ADAPTER_H_
+#define KSEG_ADAPTERS_TF_ADAPTER_H_
+
+#include <algorithm>
+#include <functional>
+#include <string>
+
+#include "base/half.h"
+#include "base/parallel_for.h"
+#include "base/status.h"
+#include "base/view.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/tensor.h"
+#include "tensorflow/core/framework/types.h"
+#include "tensorflow/core/platform/threadpool.h"
+
+namespace kseg {
+
+// The kernel's name for an element type of TensorFlow. The 16-bit ones differ in name only, never in layout.
+template <class T>
+struct KernelType {
+  using type = T;
+};
+template <>
+struct KernelType<Eigen::half> {
+  using type = Half;
+};
+template <>
+struct KernelType<tensorflow::bfloat16> {
+  using type = BFloat16;
+};
+static_assert(sizeof(Eigen::half) == sizeof(Half) && sizeof(tensorflow::bfloat16) == sizeof(BFloat16));
+
+inline absl::Status to_absl(const Status& status) {
+  switch (status.code()) {
+    case StatusCode::kOk:
+      return absl::OkStatus();
+    case StatusCode::kInvalidArgument:
+      return absl::InvalidArgumentError(status.message());
+    case StatusCode::kResourceExhausted:
+      return absl::ResourceExhaustedError(status.message());
+  }
+  return absl::InternalError(status.message());
+}
+
+// InvalidArgument unless the tensor has this rank: a view must never be made of any other.
+inline absl::Status check_rank(const tensorflow::Tensor& tensor, int rank, const char* argument) {
+  if (tensor.dims() == rank) return absl::OkStatus();
+  return to_absl(invalid_argument(argument, " must have rank ", rank, ", got shape ", tensor.shape().DebugString()));
+}
+
+template <int rank>
+Shape<rank> shape_of(const tensorflow::Tensor& tensor) {
+  Shape<rank> shape;
+  for (int axis = 0; axis < rank; ++axis) shape[axis] = tensor.dim_size(axis);
+  return shape;
+}
+
+// T is TensorFlow's element type. The rank has been checked.
+template <class T, int rank>
+View<const typename KernelType<T>::type, rank> view_of(const tensorflow::Tensor& tensor) {
+  using K = typename KernelType<T>::type;
+  return {reinterpret_cast<const K*>(tensor.flat<T>().data()), shape_of<rank>(tensor)};
+}
+template <class T, int rank>
+View<typename KernelType<T>::type, rank> mutable_view_of(tensorflow::Tensor* tensor) {
+  using K = typename KernelType<T>::type;
+  return {reinterpret_cast<K*>(tensor->flat<T>().data()), shape_of<rank>(*tensor)};
+}
+
+// Work on the intra-op pool of the device that runs the op.
+class TfParallelFor final : public ParallelFor {
+ public:
+  explicit TfParallelFor(tensorflow::OpKernelContext* context)
+      : pool_(context->device()->tensorflow_cpu_worker_threads()->workers) {}
+
+  int max_threads() const override { return pool_->NumThreads() + 1; }  // the caller works too
+  void run(int64_t total, int64_t cost_per_unit, const Body& body) const override {
+    if (total <= 0) return;
+    pool_->ParallelFor(total, std::max<int64_t>(cost_per_unit, 1), body);
+  }
+
+ private:
+  tensorflow::thread::ThreadPool* pool_;
+};
+
+}  // namespace kseg
+
+#endif  // KSEG_ADAPTERS_TF_ADAPTER_H_

@@ -1,0 +1,43 @@
+// The outcome of a kernel call. Kernels never throw for bad input and never abort: they say what was wrong.
+#ifndef KSEG_BASE_STATUS_H_
+#define KSEG_BASE_STATUS_H_
+
+#include <sstream>
+#include <string>
+#include <utility>
+
+namespace kseg {
+
+enum class StatusCode { kOk, kInvalidArgument, kResourceExhausted };
+
+class [[nodiscard]] Status {
+ public:
+  Status() = default;
+  Status(StatusCode code, std::string message) : code_(code), message_(std::move(message)) {}
+
+  bool ok() const { return code_ == StatusCode::kOk; }
+  StatusCode code() const { return code_; }
+  const std::string& message() const { return message_; }
+
+ private:
+  StatusCode code_ = StatusCode::kOk;
+  std::string message_;
+};
+
+// invalid_argument("boxes must be finite, got ", value) joins its parts as a stream would.
+template <class... Parts>
+Status invalid_argument(const Parts&... parts) {
+  std::ostringstream text;
+  (text << ... << parts);
+  return Status(StatusCode::kInvalidArgument, text.str());
+}
+
+}  // namespace kseg
+
+#define KSEG_RETURN_IF_ERROR(expression)                   \
+  do {                                                     \
+    ::kseg::Status kseg_status = (expression);             \
+    if (!kseg_status.ok()) return kseg_status;             \
+  } while (false)
+
+#endif  // KSEG_BASE_STATUS_H_
