@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "base/half.h"
@@ -78,7 +79,9 @@ class TfParallelFor final : public ParallelFor {
   int max_threads() const override { return pool_->NumThreads() + 1; }  // the caller works too
   void run(int64_t total, int64_t cost_per_unit, const Body& body) const override {
     if (total <= 0) return;
-    pool_->ParallelFor(total, std::max<int64_t>(cost_per_unit, 1), body);
+    using Params = tensorflow::thread::ThreadPool::SchedulingParams;
+    const auto adaptive = tensorflow::thread::ThreadPool::SchedulingStrategy::kAdaptive;
+    pool_->ParallelFor(total, Params(adaptive, std::max<int64_t>(cost_per_unit, 1), std::nullopt), body);
   }
 
  private:

@@ -82,9 +82,10 @@ KSEG_INLINE uint32_t lanes_at_least(VecF a, VecF b) {
 }
 
 // A running maximum per lane with a number that says where it was met. NaN never wins, and of equals the first stays.
+// Made by no_maximum(): a constructor that the compiler writes would not be compiled for the target.
 struct RunningMax {
-  VecF value = splat(-__builtin_inff());
-  VecI where{};
+  VecF value;
+  VecI where;
 
   __attribute__((always_inline)) void offer(VecF candidate, VecI place) {
 #if defined(KSEG_TARGET_AVX512)
@@ -100,6 +101,8 @@ struct RunningMax {
     value = larger(candidate, value);
   }
 };
+
+KSEG_INLINE RunningMax no_maximum() { return {splat(-__builtin_inff()), VecI{}}; }
 
 // For lanes that hold classes, lane l of vector v being class v * kLanesF + l and `where` the vector v: the class of the
 // maximum, the lowest one among equals.

@@ -1,0 +1,573 @@
+#include "ops/resize_argmax/resize_argmax.h"
+
+#include <algorithm>
+#include <limits>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "ops/resize_argmax/resize_tiles.h"
+
+#include "base/kernel.h"
+#include "base/argmax.h"  // target code only
+
+KSEG_KERNEL_BEGIN
+
+// Outputs between the same four source pixels form tiles of at most 4 x 4. Within a tile a class is a bilinear function
+// a + dx x + dy y + dxy x y, so
+//   - a class that wins at all four source pixels wins everywhere between them: the tile is filled;
+//   - a class takes its largest value over the tile at one of the tile's four corner outputs: if that is below the smallest
+//     value of an envelope of good classes, it wins nowhere in the tile and is not evaluated there.
+
+constexpr float kLargest = 1e30f;  // differences and their multiples stay finite
+constexpr int kOutputs = kTileSide * kTileSide;
+constexpr int kChunks = kOutputs / kLanesF;  // vectors per tile, outputs in row-major order
+static_assert(kChunks >= 1);
+// Two prepared rows of source pixels should stay in the second-level cache.
+constexpr int64_t kRowPairBytes = 256 << 10;
+constexpr int64_t kLeastRowPixels = 8;
+// Up to this many classes it is cheaper to evaluate all of them than to find out which could win.
+constexpr int32_t kMostUnpruned = 1000;
+
+// A range of tiles along x, narrow enough for its source pixels to stay in cache.
+struct Strip {
+  int64_t first_tile, last_tile;    // [first, last)
+  int64_t first_pixel, last_pixel;  // [first, last)
+};
+
+struct Plan {
+  const void* logits;
+  int32_t* classes;
+  int64_t height, width, out_height, out_width;
+  int32_t channels, padded;  // padded: rounded up to whole vectors
+  bool need_winners, prune;
+  int64_t elements;  // of the logits
+  const ResizeTile* rows;
+  const ResizeTile* columns;
+  const float* row_weights;     // [tile][kOutputs]: y of each output of a tile
+  const float* column_weights;  // [tile][kOutputs]: x
+};
+
+KSEG_INLINE VecF tame(VecF value) { return smaller(larger(value, splat(-kLargest)), splat(kLargest)); }
+
+// One row of source pixels as floats in range, padded with a class that cannot win; and each pixel's winner.
+template <class T>
+void prepare_pixels(const Plan& plan, int64_t first, int64_t pixels, float* values, int32_t* winners) {
+  const T* const all = static_cast<const T*>(plan.logits);
+  const int32_t channels = plan.channels;
+  const int32_t padded = plan.padded;
+  const int32_t whole = channels / kLanesF * kLanesF;
+  alignas(KSEG_VECTOR_BYTES) int32_t lane_numbers[kLanesF];
+  for (int lane = 0; lane < kLanesF; ++lane) lane_numbers[lane] = whole + lane;
+  const VecI in_row = load(lane_numbers) < splat(channels);
+  const VecF padding = splat(-2.0f * kLargest);
+  for (int64_t pixel = 0; pixel < pixels; ++pixel) {
+    const int64_t start = (first + pixel) * channels;
+    const T* from = all + start;
+    float* to = values + pixel * padded;
+    VecF most = padding;
+    if constexpr (std::is_same_v<T, double>) {
+      for (int32_t channel = 0; channel < padded; ++channel) {
+        to[channel] = channel < channels ? static_cast<float>(from[channel]) : -2.0f * kLargest;
+      }
+      for (int32_t channel = 0; channel < padded; channel += kLanesF) {
+        VecF value = tame(load(to + channel));
+        if (channel == whole) value = (VecF)(((VecI)value & in_row) | ((VecI)padding & ~in_row));
+        store(to + channel, value);
+        most = larger(value, most);
+      }
+    } else {
+      for (int32_t channel = 0; channel < whole; channel += kLanesF) {
+        const VecF value = tame(load_float(from + channel));
+        store(to + channel, value);
+        most = larger(value, most);
+      }
+      if (whole < padded) {
+        VecF value;
+        if (start + padded <= plan.elements) {
+          value = load_float(from + whole);  // reads on into the next pixel
+        } else {
+          T rest[kLanesF] = {};
+          std::memcpy(rest, from + whole, sizeof(T) * (channels - whole));
+          value = load_float(rest);
+        }
+        value = tame(value);
+        value = (VecF)(((VecI)value & in_row) | ((VecI)padding & ~in_row));
+        store(to + whole, value);
+        most = larger(value, most);
+      }
+    }
+    if (!plan.need_winners) continue;
+    const VecF top = splat(largest_lane(most));
+    int32_t winner = 0;
+    if (padded <= 64) {
+      uint64_t equal = 0;
+      for (int32_t channel = 0; channel < padded; channel += kLanesF) {
+        equal |= static_cast<uint64_t>(lanes_equal(load(to + channel), top)) << channel;
+      }
+      winner = __builtin_ctzll(equal);
+    } else {
+      uint32_t equal = lanes_equal(load(to), top);
+      while (equal == 0) {
+        winner += kLanesF;
+        equal = lanes_equal(load(to + winner), top);
+      }
+      winner += __builtin_ctz(equal);
+    }
+    winners[pixel] = winner;
+  }
+}
+
+using PreparePixels = void (*)(const Plan&, int64_t, int64_t, float*, int32_t*);
+
+struct Corners {
+  const float* upper_left;
+  const float* upper_right;
+  const float* lower_left;
+  const float* lower_right;
+};
+
+// The best classes at kRows x kColumns <= 2 x 2 outputs, lanes holding classes. With `highest`, also every class' largest
+// value over those outputs.
+template <int kRows, int kColumns>
+KSEG_INLINE void best_at_points(const Corners& corners, int32_t padded, const float* y, const float* x, float* highest,
+                                int32_t* best) {
+  RunningMax running[kRows * kColumns];
+  for (int i = 0; i < kRows * kColumns; ++i) running[i] = no_maximum();
+  VecF ys[kRows], xs[kColumns];
+  for (int i = 0; i < kRows; ++i) ys[i] = splat(y[i]);
+  for (int j = 0; j < kColumns; ++j) xs[j] = splat(x[j]);
+  for (int32_t channel = 0; channel < padded; channel += kLanesF) {
+    const VecI place = splat(channel / kLanesF);
+    const VecF upper_left = load(corners.upper_left + channel);
+    const VecF upper_right = load(corners.upper_right + channel);
+    const VecF down_left = load(corners.lower_left + channel) - upper_left;
+    const VecF down_right = load(corners.lower_right + channel) - upper_right;
+    VecF high;
+    for (int i = 0; i < kRows; ++i) {
+      const VecF left = upper_left + down_left * ys[i];
+      const VecF across = upper_right + down_right * ys[i] - left;
+      for (int j = 0; j < kColumns; ++j) {
+        const VecF value = left + across * xs[j];
+        running[i * kColumns + j].offer(value, place);
+        high = i + j == 0 ? value : larger(value, high);
+      }
+    }
+    if (highest != nullptr) store(highest + channel, high);
+  }
+  for (int i = 0; i < kRows * kColumns; ++i) best[i] = best_class(running[i]);
+}
+
+// Where the outputs of a tile lie between the four source pixels.
+struct Places {
+  VecF x[kChunks], y[kChunks], xy[kChunks];
+};
+KSEG_INLINE Places places_of(const float* column_weights, const float* row_weights) {
+  Places places;
+  for (int chunk = 0; chunk < kChunks; ++chunk) {
+    places.x[chunk] = load(column_weights + chunk * kLanesF);
+    places.y[chunk] = load(row_weights + chunk * kLanesF);
+    places.xy[chunk] = places.x[chunk] * places.y[chunk];
+  }
+  return places;
+}
+
+// A class as a function of the place: value + dx x + dy y + dxy x y.
+struct Bilinear {
+  VecF value, dx, dy, dxy;
+};
+KSEG_INLINE VecF value_at(const Bilinear& function, const Places& places, int chunk) {
+  return function.dxy * places.xy[chunk] +
+         (function.dx * places.x[chunk] + (function.dy * places.y[chunk] + function.value));
+}
+KSEG_INLINE Bilinear bilinear_of(const Corners& corners, int32_t channel) {
+  const VecF upper_left = splat(corners.upper_left[channel]);
+  const VecF dx = splat(corners.upper_right[channel]) - upper_left;
+  const VecF lower_left = splat(corners.lower_left[channel]);
+  return {upper_left, dx, lower_left - upper_left, (splat(corners.lower_right[channel]) - lower_left) - dx};
+}
+
+// A narrow tile needs several vectors, which overlap in time; a wide one has a single vector, so its classes go in two
+// halves side by side.
+constexpr int kHalves = kChunks == 1 ? 2 : 1;
+
+template <class FunctionOf, class ClassOf>
+KSEG_INLINE void best_of(int32_t count, const Places& places, FunctionOf function_of, ClassOf class_of, int32_t* best) {
+  RunningMax running[kHalves][kChunks];
+  for (int half = 0; half < kHalves; ++half) {
+    for (int chunk = 0; chunk < kChunks; ++chunk) running[half][chunk] = no_maximum();
+  }
+  const int32_t share = count / kHalves;
+  for (int32_t i = 0; i < share; ++i) {
+    for (int half = 0; half < kHalves; ++half) {
+      const int32_t candidate = i + half * share;
+      const Bilinear function = function_of(candidate);
+      const VecI number = splat(class_of(candidate));
+      for (int chunk = 0; chunk < kChunks; ++chunk) {
+        running[half][chunk].offer(value_at(function, places, chunk), number);
+      }
+    }
+  }
+  if (kHalves == 2 && count % 2 != 0) {
+    const Bilinear function = function_of(count - 1);
+    for (int chunk = 0; chunk < kChunks; ++chunk) {
+      running[kHalves - 1][chunk].offer(value_at(function, places, chunk), splat(class_of(count - 1)));
+    }
+  }
+  for (int chunk = 0; chunk < kChunks; ++chunk) {
+    if (kHalves == 2) running[0][chunk].offer(running[kHalves - 1][chunk].value, running[kHalves - 1][chunk].where);
+    store(best + chunk * kLanesF, running[0][chunk].where);
+  }
+}
+
+// Evaluates every class. `scratch` holds three padded rows.
+void best_of_all(const Corners& corners, int32_t channels, int32_t padded, const Places& places, float* scratch,
+                 int32_t* best) {
+  float* const dx = scratch;
+  float* const dy = scratch + padded;
+  float* const dxy = scratch + 2 * padded;
+  for (int32_t channel = 0; channel < padded; channel += kLanesF) {
+    const VecF upper_left = load(corners.upper_left + channel);
+    const VecF across = load(corners.upper_right + channel) - upper_left;
+    const VecF lower_left = load(corners.lower_left + channel);
+    store(dx + channel, across);
+    store(dy + channel, lower_left - upper_left);
+    store(dxy + channel, load(corners.lower_right + channel) - lower_left - across);
+  }
+  best_of(
+      channels, places,
+      [&](int32_t i) { return Bilinear{splat(corners.upper_left[i]), splat(dx[i]), splat(dy[i]), splat(dxy[i])}; },
+      [](int32_t i) { return i; }, best);
+}
+
+// Writes the numbers of the classes whose `highest` reaches `bound`, in rising order; up to a vector more may be written.
+KSEG_INLINE int32_t list_candidates(const float* highest, int32_t padded, float bound, int32_t* candidates) {
+  int32_t count = 0;
+  const VecF bounds = splat(bound);
+#if defined(KSEG_TARGET_AVX512)
+  __m512i numbers = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+#endif
+  for (int32_t channel = 0; channel < padded; channel += kLanesF) {
+    uint32_t reach = lanes_at_least(load(highest + channel), bounds);
+#if defined(KSEG_TARGET_AVX512)
+    // Compressing straight to memory is microcoded on some machines.
+    _mm512_storeu_si512(candidates + count, _mm512_maskz_compress_epi32(static_cast<__mmask16>(reach), numbers));
+    count += __builtin_popcount(reach);
+    numbers = _mm512_add_epi32(numbers, _mm512_set1_epi32(kLanesF));
+#else
+    for (; reach != 0; reach &= reach - 1) candidates[count++] = channel + __builtin_ctz(reach);
+#endif
+  }
+  return count;
+}
+
+KSEG_INLINE void write_tile(const int32_t* best, int rows, int columns, int64_t row_stride, int32_t* to) {
+  if (columns == kTileSide) {
+    for (int row = 0; row < rows; ++row) std::memcpy(to + row * row_stride, best + row * kTileSide, sizeof(int32_t[4]));
+    return;
+  }
+  for (int row = 0; row < rows; ++row) {
+    for (int column = 0; column < columns; ++column) to[row * row_stride + column] = best[row * kTileSide + column];
+  }
+}
+
+KSEG_INLINE void fill_tile(int32_t winner, int rows, int columns, int64_t row_stride, int32_t* to) {
+  const int32_t four[kTileSide] = {winner, winner, winner, winner};
+  if (columns == kTileSide) {
+    for (int row = 0; row < rows; ++row) std::memcpy(to + row * row_stride, four, sizeof four);
+    return;
+  }
+  for (int row = 0; row < rows; ++row) {
+    for (int column = 0; column < columns; ++column) to[row * row_stride + column] = winner;
+  }
+}
+
+// Tiles whose classes are pruned go through three stages, a batch at a time: which class wins at the corner outputs, which
+// classes can win at all, which one does. Every stage ends in numbers that the next one waits for; side by side, the tiles
+// of a batch hide that from each other.
+constexpr int kBatch = 8;
+
+struct PrunedTile {
+  Corners corners;
+  const ResizeTile* column;
+  Places places;
+  int32_t at_corners[4];
+  int32_t* candidates;
+  int32_t count;
+  int32_t* to;
+};
+
+// Memory of one range of work: two rows of source pixels and what tiles need.
+class Scratch {
+ public:
+  Scratch(int64_t pixels, int32_t padded, bool pruning) {
+    const int64_t per_tile = pruning ? kBatch : 1;
+    const int64_t list = padded + kLanesF;  // list_candidates() writes up to a vector more
+    const int64_t floats = 2 * pixels * padded + std::max<int64_t>(3, per_tile) * padded + per_tile * list + 2 * pixels;
+    memory_.reset(static_cast<float*>(::operator new(sizeof(float) * floats, std::align_val_t(64))));
+    values[0] = memory_.get();
+    values[1] = values[0] + pixels * padded;
+    functions = values[1] + pixels * padded;
+    candidates = reinterpret_cast<int32_t*>(functions + std::max<int64_t>(3, per_tile) * padded);
+    winners[0] = candidates + per_tile * list;
+    winners[1] = winners[0] + pixels;
+  }
+
+  float* values[2];
+  int32_t* winners[2];
+  float* functions;  // three padded rows; or, when pruning, one for each tile of a batch
+  int32_t* candidates;
+  PrunedTile batch[kBatch];
+
+ private:
+  struct Free {
+    void operator()(float* memory) const { ::operator delete(memory, std::align_val_t(64)); }
+  };
+  std::unique_ptr<float, Free> memory_;
+};
+
+// Keeps the two source rows at hand, so that each is prepared once while the work moves down.
+class RowPair {
+ public:
+  RowPair(const Plan& plan, const Strip& strip, int64_t batch, PreparePixels prepare, Scratch& scratch)
+      : plan_(plan), strip_(strip), batch_(batch), prepare_(prepare), scratch_(scratch) {}
+
+  void move_to(int64_t upper, int64_t lower) {
+    if (held_[upper_slot] != upper && held_[1 - upper_slot] == upper) upper_slot = 1 - upper_slot;
+    hold(upper_slot, upper);
+    lower_slot = upper_slot;
+    if (lower == upper) return;
+    lower_slot = 1 - upper_slot;
+    hold(lower_slot, lower);
+  }
+
+  int upper_slot = 0;
+  int lower_slot = 0;
+
+ private:
+  void hold(int slot, int64_t row) {
+    if (held_[slot] == row) return;
+    held_[slot] = row;
+    prepare_(plan_, (batch_ * plan_.height + row) * plan_.width + strip_.first_pixel, strip_.last_pixel - strip_.first_pixel,
+             scratch_.values[slot], scratch_.winners[slot]);
+  }
+
+  const Plan& plan_;
+  const Strip& strip_;
+  const int64_t batch_;
+  const PreparePixels prepare_;
+  Scratch& scratch_;
+  int64_t held_[2] = {-1, -1};
+};
+
+void finish_batch(const Plan& plan, const ResizeTile& row, int tiles, Scratch& scratch) {
+  const int32_t padded = plan.padded;
+  const float y[2] = {row.lerp[0], row.lerp[kTileSide - 1]};
+  for (int i = 0; i < tiles; ++i) {
+    PrunedTile& tile = scratch.batch[i];
+    const float x[2] = {tile.column->lerp[0], tile.column->lerp[kTileSide - 1]};
+    best_at_points<2, 2>(tile.corners, padded, y, x, scratch.functions + i * padded, tile.at_corners);
+  }
+  for (int i = 0; i < tiles; ++i) {
+    PrunedTile& tile = scratch.batch[i];
+    const int32_t first = tile.at_corners[0];
+    if (first == tile.at_corners[1] && first == tile.at_corners[2] && first == tile.at_corners[3]) {
+      tile.count = 0;
+      continue;
+    }
+    VecF envelope[kChunks];
+    for (int chunk = 0; chunk < kChunks; ++chunk) envelope[chunk] = splat(-3.0f * kLargest);
+    for (int32_t winner : tile.at_corners) {
+      const Bilinear function = bilinear_of(tile.corners, winner);
+      for (int chunk = 0; chunk < kChunks; ++chunk) {
+        envelope[chunk] = larger(value_at(function, tile.places, chunk), envelope[chunk]);
+      }
+    }
+    VecF lowest = envelope[0];
+    for (int chunk = 1; chunk < kChunks; ++chunk) lowest = smaller(envelope[chunk], lowest);
+    // The two ways of computing a value differ by rounding, which must not prune the very classes that made the bound.
+    // (Any other class that it prunes ties within rounding.)
+    float* const highest = scratch.functions + i * padded;
+    for (int32_t winner : tile.at_corners) highest[winner] = kLargest;
+    tile.candidates = scratch.candidates + i * (padded + kLanesF);
+    tile.count = list_candidates(highest, padded, smallest_lane(lowest), tile.candidates);
+  }
+  for (int i = 0; i < tiles; ++i) {
+    const PrunedTile& tile = scratch.batch[i];
+    if (tile.count == 0) {
+      fill_tile(tile.at_corners[0], row.count, tile.column->count, plan.out_width, tile.to);
+      continue;
+    }
+    alignas(KSEG_VECTOR_BYTES) int32_t best[kOutputs];
+    best_of(
+        tile.count, tile.places, [&](int32_t k) { return bilinear_of(tile.corners, tile.candidates[k]); },
+        [&](int32_t k) { return tile.candidates[k]; }, best);
+    write_tile(best, row.count, tile.column->count, plan.out_width, tile.to);
+  }
+}
+
+void resize_row_of_tiles(const Plan& plan, const Strip& strip, int64_t row_tile, const RowPair& rows, Scratch& scratch,
+                         int32_t* image) {
+  const ResizeTile& row = plan.rows[row_tile];
+  const int32_t padded = plan.padded;
+  const float* const upper = scratch.values[rows.upper_slot] - strip.first_pixel * padded;
+  const float* const lower = scratch.values[rows.lower_slot] - strip.first_pixel * padded;
+  const int32_t* const upper_winners = scratch.winners[rows.upper_slot] - strip.first_pixel;
+  const int32_t* const lower_winners = scratch.winners[rows.lower_slot] - strip.first_pixel;
+  alignas(KSEG_VECTOR_BYTES) int32_t best[kOutputs];
+  int waiting = 0;
+  for (int64_t tile = strip.first_tile; tile < strip.last_tile; ++tile) {
+    const ResizeTile& column = plan.columns[tile];
+    int32_t* const to = image + row.begin * plan.out_width + column.begin;
+    if (plan.need_winners) {
+      const int32_t winner = upper_winners[column.lower];
+      if (winner == upper_winners[column.upper] && winner == lower_winners[column.lower] &&
+          winner == lower_winners[column.upper]) {
+        fill_tile(winner, row.count, column.count, plan.out_width, to);
+        continue;
+      }
+    }
+    const Corners corners{upper + column.lower * padded, upper + column.upper * padded, lower + column.lower * padded,
+                          lower + column.upper * padded};
+    if (row.count <= 2 && column.count <= 2) {
+      if (row.count == 1 && column.count == 1) {
+        best_at_points<1, 1>(corners, padded, row.lerp, column.lerp, nullptr, best);
+        to[0] = best[0];
+      } else {
+        best_at_points<2, 2>(corners, padded, row.lerp, column.lerp, nullptr, best);
+        for (int i = 0; i < row.count; ++i) {
+          for (int j = 0; j < column.count; ++j) to[i * plan.out_width + j] = best[2 * i + j];
+        }
+      }
+      continue;
+    }
+    const Places places = places_of(plan.column_weights + tile * kOutputs, plan.row_weights + row_tile * kOutputs);
+    if (plan.prune) {
+      PrunedTile& pruned = scratch.batch[waiting++];
+      pruned.corners = corners;
+      pruned.column = &column;
+      pruned.places = places;
+      pruned.to = to;
+      if (waiting < kBatch) continue;
+      finish_batch(plan, row, waiting, scratch);
+      waiting = 0;
+    } else {
+      best_of_all(corners, plan.channels, padded, places, scratch.functions, best);
+      write_tile(best, row.count, column.count, plan.out_width, to);
+    }
+  }
+  finish_batch(plan, row, waiting, scratch);
+}
+
+std::vector<Strip> strips_of(const std::vector<ResizeTile>& columns, int64_t most_pixels) {
+  std::vector<Strip> strips;
+  for (int64_t tile = 0; tile < static_cast<int64_t>(columns.size()); ++tile) {
+    if (strips.empty() || columns[tile].upper + 1 - strips.back().first_pixel > most_pixels) {
+      strips.push_back({tile, tile, columns[tile].lower, 0});
+    }
+    strips.back().last_tile = tile + 1;
+    strips.back().last_pixel = columns[tile].upper + 1;
+  }
+  return strips;
+}
+
+template <class T>
+Status resize_argmax_kernel(const ResizeArgmaxArgs<T>& args, const ParallelFor& parallel_for) {
+  Plan plan;
+  plan.logits = args.logits.data;
+  plan.classes = args.classes.data;
+  plan.height = args.logits.shape[1];
+  plan.width = args.logits.shape[2];
+  plan.out_height = args.classes.shape[1];
+  plan.out_width = args.classes.shape[2];
+  plan.channels = static_cast<int32_t>(args.logits.shape[3]);
+  plan.padded = (plan.channels + kLanesF - 1) / kLanesF * kLanesF;
+  plan.elements = args.logits.size();
+  const std::vector<ResizeTile> rows = resize_tiles(plan.height, plan.out_height, args.align_corners);
+  const std::vector<ResizeTile> columns = resize_tiles(plan.width, plan.out_width, args.align_corners);
+  plan.rows = rows.data();
+  plan.columns = columns.data();
+  // Knowing the winners of source pixels pays where several outputs share four of them.
+  plan.need_winners = plan.out_height * plan.out_width > plan.height * plan.width;
+  std::vector<float> row_weights(rows.size() * kOutputs), column_weights(columns.size() * kOutputs);
+  for (size_t i = 0; i < row_weights.size(); ++i) row_weights[i] = rows[i / kOutputs].lerp[i % kOutputs / kTileSide];
+  for (size_t i = 0; i < column_weights.size(); ++i) column_weights[i] = columns[i / kOutputs].lerp[i % kTileSide];
+  plan.row_weights = row_weights.data();
+  plan.column_weights = column_weights.data();
+
+  plan.prune = plan.channels > kMostUnpruned;
+
+  const int64_t pixel_bytes = 2 * sizeof(float) * plan.padded;
+  const std::vector<Strip> strips = strips_of(columns, std::max(kLeastRowPixels, kRowPairBytes / pixel_bytes));
+  int64_t widest = 0;
+  for (const Strip& strip : strips) widest = std::max(widest, strip.last_pixel - strip.first_pixel);
+
+  // One unit of work is one row of tiles in one strip of one image.
+  const int64_t row_tiles = static_cast<int64_t>(rows.size());
+  const int64_t strip_count = static_cast<int64_t>(strips.size());
+  const int64_t total = args.logits.shape[0] * strip_count * row_tiles;
+  const int64_t tiles_per_unit = static_cast<int64_t>(columns.size()) / strip_count + 1;
+  parallel_for.run(total, tiles_per_unit * (16 + 3 * plan.channels), [&](int64_t begin, int64_t end) {
+    Scratch scratch(widest, plan.padded, plan.prune);
+    while (begin < end) {
+      const int64_t column = begin / row_tiles;
+      const int64_t batch = column / strip_count;
+      const Strip& strip = strips[column % strip_count];
+      const int64_t first = begin % row_tiles;
+      const int64_t last = std::min(row_tiles, first + end - begin);
+      RowPair pair(plan, strip, batch, &prepare_pixels<T>, scratch);
+      for (int64_t tile = first; tile < last; ++tile) {
+        pair.move_to(rows[tile].lower, rows[tile].upper);
+        resize_row_of_tiles(plan, strip, tile, pair, scratch,
+                            plan.classes + batch * plan.out_height * plan.out_width);
+      }
+      begin += last - first;
+    }
+  });
+  return Status();
+}
+
+template Status resize_argmax_kernel(const ResizeArgmaxArgs<float>&, const ParallelFor&);
+template Status resize_argmax_kernel(const ResizeArgmaxArgs<Half>&, const ParallelFor&);
+template Status resize_argmax_kernel(const ResizeArgmaxArgs<BFloat16>&, const ParallelFor&);
+template Status resize_argmax_kernel(const ResizeArgmaxArgs<double>&, const ParallelFor&);
+
+KSEG_KERNEL_END
+
+#if KSEG_DISPATCH_HERE
+namespace kseg {
+
+KSEG_DECLARE_KERNEL(template <class T> Status resize_argmax_kernel(const ResizeArgmaxArgs<T>&, const ParallelFor&))
+
+template <class T>
+Status resize_argmax(const ResizeArgmaxArgs<T>& args, const ParallelFor& parallel_for) {
+  const Shape<4>& logits = args.logits.shape;
+  const Shape<3>& classes = args.classes.shape;
+  if (logits[1] < 1 || logits[2] < 1 || logits[3] < 1) {
+    return invalid_argument("logits must have a height, a width and a number of classes of at least 1, got shape ",
+                            to_string<4>(logits));
+  }
+  if (logits[3] > std::numeric_limits<int32_t>::max() / 2) {
+    return invalid_argument("logits must have at most 2^30 classes, got shape ", to_string<4>(logits));
+  }
+  if (classes[1] < 1 || classes[2] < 1) {
+    return invalid_argument("size must be at least 1 x 1, got ", classes[1], " x ", classes[2]);
+  }
+  if (classes[0] != logits[0]) {
+    return invalid_argument("classes must have the batch size of logits, ", logits[0], ", got ", classes[0]);
+  }
+  if (args.classes.empty()) return Status();
+  if (logits[3] == 1) {
+    std::fill_n(args.classes.data, args.classes.size(), 0);
+    return Status();
+  }
+  KSEG_RETURN_DISPATCH(resize_argmax_kernel<T>, args, parallel_for);
+}
+
+template KSEG_API Status resize_argmax(const ResizeArgmaxArgs<float>&, const ParallelFor&);
+template KSEG_API Status resize_argmax(const ResizeArgmaxArgs<Half>&, const ParallelFor&);
+template KSEG_API Status resize_argmax(const ResizeArgmaxArgs<BFloat16>&, const ParallelFor&);
+template KSEG_API Status resize_argmax(const ResizeArgmaxArgs<double>&, const ParallelFor&);
+
+}  // namespace kseg
+#endif

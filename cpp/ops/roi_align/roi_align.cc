@@ -1,0 +1,364 @@
+#include "ops/roi_align/roi_align.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "base/huge_pages.h"
+#include "ops/roi_align/roi_align_taps.h"
+// Last: it switches the instruction set.
+#include "base/kernel.h"
+
+KSEG_KERNEL_BEGIN
+namespace {
+
+template <class T>
+KSEG_INLINE Vec<Compute<T>> load_compute(const T* from) {
+  if constexpr (sizeof(T) == 8) {
+    return load(from);
+  } else {
+    return load_float(from);
+  }
+}
+
+template <class T>
+KSEG_INLINE void store_compute(T* to, Vec<Compute<T>> value) {
+  if constexpr (sizeof(T) == 8) {
+    store(to, value);
+  } else {
+    store_float(to, value);
+  }
+}
+
+template <class T>
+T narrow(Compute<T> value) {
+  if constexpr (sizeof(T) == 8) {
+    return value;
+  } else {
+    return from_float<T>(value);
+  }
+}
+
+// A weighted sum of channel vectors: to[c] = sum over taps of weight * from[offset + c]. Meanwhile asks for what `next`
+// will read: the taps of a bin lie in several rows of the map, where no hardware sees a pattern.
+template <int vectors, class T, class Real = Compute<T>>
+KSEG_INLINE void pool_block(const T* from, const std::vector<RoiTap<Real>>& taps,
+                            const std::vector<RoiTap<Real>>& next, T* to) {
+  constexpr int kElements = vectors * kLanes<Real>;
+  constexpr int kLine = 64 / sizeof(T);
+  Vec<Real> sum[vectors] = {};
+  for (size_t i = 0; i < taps.size(); ++i) {
+    if (i < next.size()) {
+      for (int c = 0; c < kElements; c += kLine) __builtin_prefetch(from + next[i].offset + c);
+    }
+    const Vec<Real> weight = splat(taps[i].weight);
+    for (int v = 0; v < vectors; ++v) sum[v] += weight * load_compute(from + taps[i].offset + v * kLanes<Real>);
+  }
+  for (int v = 0; v < vectors; ++v) store_compute(to + v * kLanes<Real>, sum[v]);
+}
+
+template <class T, class Real = Compute<T>>
+void pool_bin(const T* from, const std::vector<RoiTap<Real>>& taps, const std::vector<RoiTap<Real>>& next,
+              int64_t channels, T* to) {
+  constexpr int kBlock = 4;
+  constexpr int64_t kLane = kLanes<Real>;
+  int64_t c = 0;
+  for (; c + kBlock * kLane <= channels; c += kBlock * kLane) pool_block<kBlock>(from + c, taps, next, to + c);
+  for (; c + kLane <= channels; c += kLane) pool_block<1>(from + c, taps, next, to + c);
+  for (; c < channels; ++c) {
+    Real sum = 0;
+    for (const RoiTap<Real>& tap : taps) sum += tap.weight * to_float(from[tap.offset + c]);
+    to[c] = narrow<T>(sum);
+  }
+}
+
+// The taps of a bin: every row of it with every column.
+template <class Real>
+void cross(const RoiTapLists<Real>& rows, int64_t row_bin, const RoiTapLists<Real>& columns, int64_t column_bin,
+           std::vector<RoiTap<Real>>* taps) {
+  taps->clear();
+  for (int row = 0; row < rows.size(row_bin); ++row) {
+    const RoiTap<Real>& of_row = rows.begin(row_bin)[row];
+    for (int column = 0; column < columns.size(column_bin); ++column) {
+      const RoiTap<Real>& of_column = columns.begin(column_bin)[column];
+      taps->push_back({of_row.offset + of_column.offset, of_row.weight * of_column.weight});
+    }
+  }
+}
+
+// to[c] (+)= sum over taps of scale * weight * from[offset + c].
+template <bool add, int vectors, class T, class Real>
+KSEG_INLINE void combine_block(const T* from, const RoiTap<Real>* taps, int count, Real scale, Real* to) {
+  Vec<Real> sum[vectors] = {};
+  if constexpr (add) {
+    for (int v = 0; v < vectors; ++v) sum[v] = load(to + v * kLanes<Real>);
+  }
+  for (int tap = 0; tap < count; ++tap) {
+    const Vec<Real> weight = splat(taps[tap].weight * scale);
+    for (int v = 0; v < vectors; ++v) sum[v] += weight * load_compute(from + taps[tap].offset + v * kLanes<Real>);
+  }
+  for (int v = 0; v < vectors; ++v) store(to + v * kLanes<Real>, sum[v]);
+}
+
+template <bool add, class T, class Real>
+void combine(const T* from, const RoiTap<Real>* taps, int count, Real scale, int64_t channels, Real* to) {
+  constexpr int kBlock = 4;
+  constexpr int64_t kLane = kLanes<Real>;
+  int64_t c = 0;
+  for (; c + kBlock * kLane <= channels; c += kBlock * kLane) {
+    combine_block<add, kBlock>(from + c, taps, count, scale, to + c);
+  }
+  for (; c + kLane <= channels; c += kLane) combine_block<add, 1>(from + c, taps, count, scale, to + c);
+  for (; c < channels; ++c) {
+    Real sum = add ? to[c] : Real(0);
+    for (int tap = 0; tap < count; ++tap) sum += taps[tap].weight * scale * to_float(from[taps[tap].offset + c]);
+    to[c] = sum;
+  }
+}
+
+// A box's taps from the pixels' side, for the backward pass.
+template <class Real>
+struct BoxPixels {
+  RoiPixelTaps<Real> rows;
+  RoiPixelTaps<Real> columns;
+};
+
+}  // namespace
+
+template <class T>
+Status roi_align_kernel(const View<const T, 4>& features, const Rois& rois, const RoiAlignOptions& options,
+                        const View<T, 4>& output, const ParallelFor& parallel_for) {
+  using Real = Compute<T>;
+  const auto [batch, height, width, channels] = features.shape;
+  const auto [boxes, bin_rows, bin_columns, output_channels] = output.shape;
+  (void)batch, (void)output_channels;
+
+  // Neighbours one after the other, so that what one box read is still in the cache for the next.
+  const std::vector<int64_t> order = roi_order(rois);
+  const int samples = options.sampling_ratio > 0 ? options.sampling_ratio : 4;
+  const int64_t cost = bin_columns * channels * samples * samples / 2 + 200;
+  parallel_for.run(boxes * bin_rows, cost, [&](int64_t begin, int64_t end) {
+    RoiTapLists<Real> row_taps, column_taps;
+    std::vector<RoiTap<Real>> taps, next;
+    int64_t current = -1;
+    for (int64_t unit = begin; unit < end; ++unit) {
+      const int64_t box = order[unit / bin_rows];
+      const int64_t bin_row = unit % bin_rows;
+      if (box != current) {
+        current = box;
+        const float* const corners = rois.boxes.data + 4 * box;
+        roi_taps(corners[0], corners[2], {width, bin_columns, channels}, options, &column_taps);
+        roi_taps(corners[1], corners[3], {height, bin_rows, width * channels}, options, &row_taps);
+      }
+      const T* const image = features.data + rois.image_indices.data[box] * height * width * channels;
+      T* const to = output.data + (box * bin_rows + bin_row) * bin_columns * channels;
+      cross(row_taps, bin_row, column_taps, 0, &taps);
+      for (int64_t bin_column = 0; bin_column < bin_columns; ++bin_column) {
+        next.clear();
+        if (bin_column + 1 < bin_columns) {
+          cross(row_taps, bin_row, column_taps, bin_column + 1, &next);
+        } else if (bin_row + 1 < bin_rows) {
+          cross(row_taps, bin_row + 1, column_taps, 0, &next);
+        }
+        pool_bin(image, taps, next, channels, to + bin_column * channels);
+        taps.swap(next);
+      }
+    }
+  });
+  return Status();
+}
+
+template <class T>
+Status roi_align_grad_kernel(const View<const T, 4>& output_gradient, const Rois& rois, const RoiAlignOptions& options,
+                             const View<T, 4>& features_gradient, const ParallelFor& parallel_for) {
+  using Real = Compute<T>;
+  constexpr bool kInPlace = std::is_same<T, Real>::value;
+  const auto [boxes, bin_rows, bin_columns, channels] = output_gradient.shape;
+  const auto [batch, height, width, map_channels] = features_gradient.shape;
+  (void)map_channels;
+
+  std::vector<BoxPixels<Real>> pixels(boxes);
+  parallel_for.run(boxes, 2000, [&](int64_t begin, int64_t end) {
+    RoiTapLists<Real> scratch;
+    for (int64_t box = begin; box < end; ++box) {
+      const float* const corners = rois.boxes.data + 4 * box;
+      roi_pixel_taps(corners[0], corners[2], {width, bin_columns, channels}, options, &scratch, &pixels[box].columns);
+      roi_pixel_taps(corners[1], corners[3], {height, bin_rows, bin_columns * channels}, options, &scratch,
+                     &pixels[box].rows);
+    }
+  });
+
+  const int64_t row_size = width * channels;
+  const int64_t box_size = bin_rows * bin_columns * channels;
+  const int64_t bin_row_size = bin_columns * channels;
+  const int64_t cost = row_size + boxes * box_size * 4 / std::max<int64_t>(1, batch * height);
+  parallel_for.run(batch * height, cost, [&](int64_t begin, int64_t end) {
+    std::vector<int64_t> candidates;
+    std::vector<Real> row_buffer(kInPlace ? 0 : row_size), bins(bin_row_size);
+    for (int64_t unit = begin; unit < end; ++unit) {
+      const int64_t image = unit / height;
+      const int64_t y = unit % height;
+      if (unit == begin || y == 0) {
+        const int64_t stop = std::min(height, y + end - unit);
+        candidates.clear();
+        for (int64_t box = 0; box < boxes; ++box) {
+          const RoiPixelTaps<Real>& rows = pixels[box].rows;
+          if (rois.image_indices.data[box] == image && rows.first_pixel < stop && rows.first_pixel + rows.pixels > y &&
+              pixels[box].columns.pixels > 0) {
+            candidates.push_back(box);
+          }
+        }
+      }
+      T* const to = features_gradient.data + unit * row_size;
+      Real* row;
+      if constexpr (kInPlace) {
+        row = to;
+      } else {
+        row = row_buffer.data();
+      }
+      std::fill_n(row, row_size, Real(0));
+      for (const int64_t box : candidates) {
+        const RoiPixelTaps<Real>& rows = pixels[box].rows;
+        const int64_t list = y - rows.first_pixel;
+        if (list < 0 || list >= rows.pixels) continue;
+        const int row_count = rows.lists.size(list);
+        if (row_count == 0) continue;
+        const RoiTap<Real>* const row_taps = rows.lists.begin(list);
+        const T* const from = output_gradient.data + box * box_size;
+        const RoiPixelTaps<Real>& columns = pixels[box].columns;
+        // Rows of bins first: once for all pixels of this row.
+        bool direct = false;
+        if constexpr (kInPlace) direct = row_count == 1;
+        if (!direct) combine<false>(from, row_taps, row_count, Real(1), bin_row_size, bins.data());
+        Real* pixel = row + columns.first_pixel * channels;
+        for (int64_t x = 0; x < columns.pixels; ++x, pixel += channels) {
+          const int count = columns.lists.size(x);
+          if (count == 0) continue;
+          if constexpr (kInPlace) {
+            if (direct) {
+              combine<true>(from + row_taps->offset, columns.lists.begin(x), count, row_taps->weight, channels, pixel);
+              continue;
+            }
+          }
+          combine<true>(bins.data(), columns.lists.begin(x), count, Real(1), channels, pixel);
+        }
+      }
+      if constexpr (!kInPlace) {
+        int64_t i = 0;
+        for (; i + kLanes<Real> <= row_size; i += kLanes<Real>) store_compute(to + i, load(row + i));
+        for (; i < row_size; ++i) to[i] = narrow<T>(row[i]);
+      }
+    }
+  });
+  return Status();
+}
+
+#define KSEG_INSTANTIATE(T)                                                                                       \
+  template Status roi_align_kernel<T>(const View<const T, 4>&, const Rois&, const RoiAlignOptions&,               \
+                                      const View<T, 4>&, const ParallelFor&);                                     \
+  template Status roi_align_grad_kernel<T>(const View<const T, 4>&, const Rois&, const RoiAlignOptions&,          \
+                                           const View<T, 4>&, const ParallelFor&);
+KSEG_INSTANTIATE(float)
+KSEG_INSTANTIATE(double)
+KSEG_INSTANTIATE(Half)
+KSEG_INSTANTIATE(BFloat16)
+#undef KSEG_INSTANTIATE
+
+KSEG_KERNEL_END
+
+#if KSEG_DISPATCH_HERE
+namespace kseg {
+
+KSEG_DECLARE_KERNEL(template <class T> Status roi_align_kernel(const View<const T, 4>&, const Rois&,
+                                                               const RoiAlignOptions&, const View<T, 4>&,
+                                                               const ParallelFor&))
+KSEG_DECLARE_KERNEL(template <class T> Status roi_align_grad_kernel(const View<const T, 4>&, const Rois&,
+                                                                    const RoiAlignOptions&, const View<T, 4>&,
+                                                                    const ParallelFor&))
+
+Status check_roi_align(int64_t output_height, int64_t output_width, float spatial_scale, int64_t sampling_ratio,
+                       int* narrowed) {
+  for (const int64_t size : {output_height, output_width}) {
+    if (size < 1 || size > kMaxRoiOutputSize) {
+      return invalid_argument("output_size must be in 1..", kMaxRoiOutputSize, ", got ", size);
+    }
+  }
+  if (!(spatial_scale > 0) || !std::isfinite(spatial_scale)) {
+    return invalid_argument("spatial_scale must be positive and finite, got ", spatial_scale);
+  }
+  if (sampling_ratio < 0 || sampling_ratio > kMaxRoiSamplingRatio) {
+    return invalid_argument("sampling_ratio must be in 0..", kMaxRoiSamplingRatio, ", got ", sampling_ratio);
+  }
+  *narrowed = static_cast<int>(sampling_ratio);
+  return Status();
+}
+
+namespace {
+
+Status check(const Shape<4>& features, const Shape<4>& output, const Rois& rois, const RoiAlignOptions& options) {
+  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+  const int64_t boxes = rois.boxes.shape[0];
+  if (rois.boxes.shape[1] != 4) {
+    return invalid_argument("boxes must have shape [K, 4], got ", to_string<2>(rois.boxes.shape));
+  }
+  if (rois.image_indices.shape[0] != boxes) {
+    return invalid_argument("box_indices must have one entry per box, ", boxes, ", got ", rois.image_indices.shape[0]);
+  }
+  int sampling_ratio;
+  KSEG_RETURN_IF_ERROR(
+      check_roi_align(output[1], output[2], options.spatial_scale, options.sampling_ratio, &sampling_ratio));
+  for (const int axis : {1, 2}) {
+    if (features[axis] > kMost || (boxes > 0 && features[axis] < 1)) {
+      return invalid_argument("features must have at least one row and one column, and fewer than 2**31, got shape ",
+                              to_string<4>(features));
+    }
+  }
+  if (output[0] != boxes || output[3] != features[3]) {
+    return invalid_argument("the pooled array must have shape [K, h, w, C] with K = ", boxes, " and C = ", features[3],
+                            ", got ", to_string<4>(output));
+  }
+  for (int64_t box = 0; box < boxes; ++box) {
+    const int32_t image = rois.image_indices.data[box];
+    if (image < 0 || image >= features[0]) {
+      return invalid_argument("box_indices must be in 0..B-1 with B = ", features[0], " images, got ", image,
+                              " for box ", box);
+    }
+  }
+  return Status();
+}
+
+}  // namespace
+
+template <class T>
+Status roi_align(const View<const T, 4>& features, const Rois& rois, const RoiAlignOptions& options,
+                 const View<T, 4>& output, const ParallelFor& parallel_for) {
+  KSEG_RETURN_IF_ERROR(check(features.shape, output.shape, rois, options));
+  if (output.empty()) return Status();
+  prefer_huge_pages(output.data, output.size() * static_cast<int64_t>(sizeof(T)));
+  KSEG_RETURN_DISPATCH(roi_align_kernel<T>, features, rois, options, output, parallel_for);
+}
+
+template <class T>
+Status roi_align_grad(const View<const T, 4>& output_gradient, const Rois& rois, const RoiAlignOptions& options,
+                      const View<T, 4>& features_gradient, const ParallelFor& parallel_for) {
+  KSEG_RETURN_IF_ERROR(check(features_gradient.shape, output_gradient.shape, rois, options));
+  if (features_gradient.empty()) return Status();
+  prefer_huge_pages(features_gradient.data, features_gradient.size() * static_cast<int64_t>(sizeof(T)));
+  KSEG_RETURN_DISPATCH(roi_align_grad_kernel<T>, output_gradient, rois, options, features_gradient, parallel_for);
+}
+
+#define KSEG_INSTANTIATE(T)                                                                                         \
+  template KSEG_API Status roi_align<T>(const View<const T, 4>&, const Rois&, const RoiAlignOptions&,               \
+                                        const View<T, 4>&, const ParallelFor&);                                     \
+  template KSEG_API Status roi_align_grad<T>(const View<const T, 4>&, const Rois&, const RoiAlignOptions&,          \
+                                             const View<T, 4>&, const ParallelFor&);
+KSEG_INSTANTIATE(float)
+KSEG_INSTANTIATE(double)
+KSEG_INSTANTIATE(Half)
+KSEG_INSTANTIATE(BFloat16)
+#undef KSEG_INSTANTIATE
+
+}  // namespace kseg
+#endif  // KSEG_DISPATCH_HERE

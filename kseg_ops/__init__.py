@@ -1,0 +1,50 @@
+"""Operators for image segmentation on TensorFlow, each with a compiled form and a pure-TensorFlow reference.
+
+Usable without kseg. Importing this package is cheap: TensorFlow is imported with the first operator that is asked for,
+and the compiled library is loaded with the first call. `kseg_ops.numpy` offers the same operators on NumPy arrays,
+without TensorFlow.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+
+from kseg_ops import _library  # noqa: F401 - at hand for whoever asks what is native
+from kseg_ops._library import use_reference
+
+__version__ = "0.1.0"
+
+# Public name -> the module that defines it.
+_LAZY = {
+    "confusion_matrix": "kseg_ops.confusion_matrix",
+    "resize_argmax": "kseg_ops.resize_argmax",
+    "roi_align": "kseg_ops.roi_align",
+}
+
+__all__ = ["confusion_matrix", "resize_argmax", "roi_align", "use_reference"]
+
+
+def __getattr__(name: str):
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
+
+
+class _Package(types.ModuleType):
+    """Keeps `kseg_ops.roi_align` the function: importing the module of that name would put itself in its place."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in _LAZY and isinstance(value, types.ModuleType):
+            return
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

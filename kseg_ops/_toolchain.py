@@ -1,0 +1,122 @@
+"""Finds what a build of the compiled library needs: a compiler, cmake, pybind11, and the installed TensorFlow."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_PROBE = """
+import json, os, sys
+os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1")
+import importlib.util
+if importlib.util.find_spec("tensorflow") is None:
+    sys.exit(3)
+import tensorflow as tf
+print("KSEG" + json.dumps({
+    "version": tf.__version__,
+    "compile_flags": tf.sysconfig.get_compile_flags(),
+    "lib": tf.sysconfig.get_lib(),
+    "cuda": bool(tf.sysconfig.get_build_info().get("is_cuda_build", False)),
+}))
+"""
+
+
+class BuildError(RuntimeError):
+    """The library, or the part of it that was asked for, could not be built. The text says what is missing."""
+
+
+@dataclass
+class TensorFlow:
+    """What a build needs to know about the installed TensorFlow."""
+
+    version: str
+    includes: list[str]
+    definitions: list[str]
+    library: str
+    cuda: bool
+
+
+def find_compiler() -> list[str]:
+    """The C++ compiler as a command: `CXX` if it is set, else c++, g++ or clang++.
+
+    Raises:
+        BuildError: If there is none.
+    """
+    wish = os.environ.get("CXX", "").strip()
+    if wish:
+        command = shlex.split(wish)
+        if shutil.which(command[0]) is None:
+            raise BuildError(f"no C++ compiler: CXX is set to {wish!r}, which is not a program")
+        return command
+    for name in ("c++", "g++", "clang++"):
+        if shutil.which(name):
+            return [name]
+    raise BuildError("no C++ compiler: neither c++, g++ nor clang++ is installed (on Debian: `apt install g++`)")
+
+
+def find_tensorflow(isolated: bool = False) -> TensorFlow:
+    """Asks the installed TensorFlow, in a process of its own, how to compile against it.
+
+    Args:
+        isolated: True during an installation by pip, which hides the environment's packages behind PYTHONPATH: then the
+            environment is asked without that variable first.
+
+    Raises:
+        BuildError: If TensorFlow is not installed or does not import.
+    """
+    # -E ignores PYTHONPATH, -P keeps the current folder out. (-I would also hide packages installed with `pip --user`.)
+    failure = "TensorFlow is not installed"
+    for flags in (["-E", "-P"], ["-P"]) if isolated else (["-P"],):
+        run = subprocess.run([sys.executable, *flags, "-c", _PROBE], capture_output=True, text=True, check=False)
+        answer = re.search(r"^KSEG(\{.*\})$", run.stdout, flags=re.MULTILINE)
+        if run.returncode == 0 and answer:
+            return _tensorflow_from(json.loads(answer.group(1)))
+        if run.returncode != 3:
+            last = (run.stderr.strip().splitlines() or ["no output"])[-1]
+            failure = f"TensorFlow is installed but does not import ({last})"
+    raise BuildError(failure)
+
+
+def _tensorflow_from(answer: dict[str, Any]) -> TensorFlow:
+    flags = answer["compile_flags"]
+    libraries = sorted(Path(answer["lib"]).glob("libtensorflow_framework.*"))
+    if not libraries:
+        raise BuildError(f"TensorFlow {answer['version']} has no libtensorflow_framework in {answer['lib']}")
+    return TensorFlow(
+        version=answer["version"],
+        includes=[flag[2:] for flag in flags if flag.startswith("-I")],
+        definitions=[flag for flag in flags if flag.startswith("-D")],
+        library=str(libraries[0]),
+        cuda=answer["cuda"],
+    )
+
+
+def find_tool(name: str) -> str | None:
+    """A build tool of this environment, whether or not the environment is activated, else of the machine."""
+    beside_python = shutil.which(name, path=str(Path(sys.executable).parent))
+    return beside_python or shutil.which(name)
+
+
+def find_pybind11() -> list[str]:
+    """The include folders of Python and pybind11.
+
+    Raises:
+        BuildError: If either has none.
+    """
+    try:
+        import pybind11
+    except ImportError:
+        raise BuildError("pybind11 is not installed, so there is no NumPy module") from None
+    python = sysconfig.get_path("include")
+    if not (Path(python) / "Python.h").is_file():
+        raise BuildError(f"no Python.h in {python} (on Debian: `apt install python3-dev`), so there is no NumPy module")
+    return [python, pybind11.get_include()]

@@ -1,0 +1,389 @@
+"""Compiles the library: called by `setup.py` during an installation and by `kseg build-ops` afterwards.
+
+Needs only the standard library, cmake, a C++ compiler and (for the NumPy module) pybind11. The TensorFlow ops are built
+if a TensorFlow is installed, and for that one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kseg_ops._toolchain import BuildError, TensorFlow, find_compiler, find_pybind11, find_tensorflow, find_tool
+
+PACKAGE_DIR = Path(__file__).resolve().parent
+KEPT = "The library that was built before stays in place."
+LATER = "`kseg build-ops` (or `python -m kseg_ops.build`) compiles the library later"
+TOOLS_HINT = "`pip install cmake ninja pybind11` brings the build tools"
+
+
+@dataclass
+class Report:
+    """What a build did.
+
+    Attributes:
+        built: File names that are now in the output folder.
+        problems: One sentence per part that could not be built.
+        fresh: False if everything was up to date and nothing was compiled.
+        seconds: Time taken.
+    """
+
+    built: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    fresh: bool = True
+    seconds: float = 0.0
+
+    @property
+    def complete(self) -> bool:
+        return not self.problems
+
+
+def source_dir() -> Path:
+    """The C++ sources: inside an installed package, or at the top of a checkout.
+
+    Raises:
+        BuildError: If there are none.
+    """
+    for folder in (PACKAGE_DIR / "_cpp", PACKAGE_DIR.parent / "cpp"):
+        if (folder / "CMakeLists.txt").is_file():
+            return folder
+    raise BuildError(f"no C++ sources beside {PACKAGE_DIR}; reinstall kseg")
+
+
+def list_ops(sources: Path | None = None) -> list[str]:
+    """The names in `ops.cmake`."""
+    text = ((sources or source_dir()) / "ops.cmake").read_text(encoding="utf-8")
+    return re.findall(r"^\s*kseg_add_op\((\w+)", text, flags=re.MULTILINE)
+
+
+def sources_hash(sources: Path | None = None) -> str:
+    """A digest of everything that is compiled."""
+    sources = sources or source_dir()
+    digest = hashlib.sha256()
+    for path in sorted(path for path in sources.rglob("*") if path.is_file()):
+        digest.update(path.relative_to(sources).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def build_native(
+    output_dir: Path | str | None = None,
+    build_dir: Path | str | None = None,
+    *,
+    isolated: bool = False,
+    force: bool = False,
+    verbose: bool = False,
+    log: Callable[[str], object] | None = None,
+) -> Report:
+    """Compiles what can be compiled here into `output_dir` and records the outcome in its `build_info.json`.
+
+    Args:
+        output_dir: Where the shared objects go; by default the package's own `_native` folder.
+        build_dir: Where CMake works, kept for the next time; by default `build/` of a checkout, or a temporary folder.
+        isolated: See `find_tensorflow`.
+        force: Compile even if everything is up to date.
+        verbose: Show the compiler's command lines.
+        log: Takes lines about the progress; by default they go to standard error.
+
+    Returns:
+        A report that lists what was built and what could not be, and why.
+
+    Raises:
+        BuildError: If the output folder cannot be written, or there are no sources.
+    """
+    started = time.monotonic()
+    log = log or (lambda line: sys.stderr.write(line + "\n"))
+    output = Path(output_dir) if output_dir else PACKAGE_DIR / "_native"
+    sources = source_dir()
+    report = Report()
+    info: dict[str, Any] = {
+        "kseg": _version(),
+        "python": sysconfig.get_config_var("EXT_SUFFIX"),
+        "sources": sources_hash(sources),
+        "werror": _werror(),
+        "tensorflow": None,
+        "compiler_command": None,
+        "ops": [],
+        "cuda_ops": [],
+        "targets": [],
+        "compiler": None,
+    }
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output):
+            pass
+    except OSError as error:
+        raise BuildError(f"cannot write to {output} ({error.strerror})") from error
+
+    tensorflow = None
+    try:
+        tensorflow = find_tensorflow(isolated)
+        info["tensorflow"] = tensorflow.version
+    except BuildError as error:
+        report.problems.append(f"{error}, so the TensorFlow ops are not built.")
+    try:
+        compiler = find_compiler()
+        info["compiler_command"] = " ".join(compiler)
+        if not force and _up_to_date(output, info):
+            report.built, report.fresh = sorted(_built_in(output)), False
+            return report
+        _compile(sources, output, build_dir, compiler, tensorflow, info, report, verbose, log)
+    except BuildError as error:
+        report.problems.insert(0, f"{error}.")
+        info["ops"] = []
+    before = _read_info(output)
+    if report.problems and _fits(before, info):
+        # A failed build does not take away a library that works; `sources` keeps telling what that one was made from.
+        report.problems.append(KEPT)
+        info = before
+    elif not info["ops"]:
+        _remove(output, _built_in(output))
+    report.built = sorted(_built_in(output))
+    report.seconds = time.monotonic() - started
+    info |= {"built": report.built, "problems": report.problems}
+    _replace(output / "build_info.json", (json.dumps(info, indent=1) + "\n").encode())
+    return report
+
+
+def _version() -> str:
+    text = (PACKAGE_DIR / "__init__.py").read_text(encoding="utf-8")
+    return re.search(r'^__version__ = "(.+)"', text, flags=re.MULTILINE).group(1)
+
+
+def _werror() -> bool:
+    return os.environ.get("KSEG_WERROR", "0") not in ("", "0")
+
+
+def _built_in(output: Path) -> list[str]:
+    return [path.name for path in output.glob("*.so")]
+
+
+def _remove(output: Path, names: list[str]) -> None:
+    for name in names:
+        (output / name).unlink()
+
+
+def _read_info(output: Path) -> dict[str, Any]:
+    try:
+        info = json.loads((output / "build_info.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return info if isinstance(info, dict) else {}
+
+
+def _fits(before: dict[str, Any], info: dict[str, Any]) -> bool:
+    """Whether an earlier build, complete in its time, can serve this installation."""
+    return bool(before.get("ops")) and all(before.get(key) == info[key] for key in ("kseg", "python", "tensorflow"))
+
+
+def _up_to_date(output: Path, info: dict[str, Any]) -> bool:
+    before = _read_info(output)
+    same = all(before.get(key) == info[key] for key in ("sources", "werror", "compiler_command"))
+    intact = sorted(before.get("built", [])) == sorted(_built_in(output))
+    return same and intact and not before.get("problems") and _fits(before, info)
+
+
+def _compile(
+    sources: Path,
+    output: Path,
+    build_dir: Path | str | None,
+    compiler: list[str],
+    tensorflow: TensorFlow | None,
+    info: dict[str, Any],
+    report: Report,
+    verbose: bool,
+    log: Callable[[str], object],
+) -> None:
+    cmake, ninja = find_tool("cmake"), find_tool("ninja")
+    if cmake is None:
+        raise BuildError(f"cmake is not installed; {TOOLS_HINT}")
+    if ninja is None and find_tool("make") is None:
+        raise BuildError(f"neither ninja nor make is installed; {TOOLS_HINT}")
+    settings = {
+        "KSEG_VERSION": info["kseg"],
+        "KSEG_WERROR": "ON" if info["werror"] else "OFF",
+        "KSEG_PYTHON_SUFFIX": info["python"],
+    }
+    try:
+        settings["KSEG_PYTHON_INCLUDE"] = ";".join(find_pybind11())
+    except BuildError as error:
+        report.problems.append(f"{error}.")
+    if tensorflow:
+        settings |= {
+            "KSEG_TF_VERSION": tensorflow.version,
+            "KSEG_TF_INCLUDE": ";".join(tensorflow.includes),
+            "KSEG_TF_DEFINITIONS": ";".join(tensorflow.definitions),
+            "KSEG_TF_LIBRARY": tensorflow.library,
+            "KSEG_TF_CUDA": "ON" if tensorflow.cuda else "OFF",
+        }
+    with _build_folder(build_dir, sources, tensorflow) as work:
+        work.mkdir(parents=True, exist_ok=True)
+        with _locked(work / "lock"):
+            _configure(work, sources, cmake, ninja, compiler, settings, log)
+            made = work / "out"
+            shutil.rmtree(made, ignore_errors=True)  # so that only what this run links is found below
+            command = [cmake, "--build", str(work), *(["--verbose"] if verbose else [])]
+            jobs = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL") or str(os.cpu_count() or 1)
+            info["ops"] = list_ops(sources)
+            log(f"kseg: compiling {', '.join(info['ops'])}")
+            run = _run([*command, "--parallel", jobs, "--", "-k", *(["0"] if ninja else [])], log, verbose)
+            _collect(work, made, output, settings, run, info, report)
+
+
+def _configure(
+    work: Path,
+    sources: Path,
+    cmake: str,
+    ninja: str | None,
+    compiler: list[str],
+    settings: dict[str, str],
+    log: Callable[[str], object],
+) -> None:
+    generator = ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"] if ninja else ["-G", "Unix Makefiles"]
+    program = str(Path(shutil.which(compiler[-1]) or compiler[-1]).absolute())
+    launcher = [f"-DCMAKE_CXX_COMPILER_LAUNCHER={';'.join(compiler[:-1])}"] if len(compiler) > 1 else []
+    # CMake cannot change these in a folder that it has worked in.
+    identity = "\n".join([program, generator[1], str(sources)])
+    if (work / "identity.txt").is_file() and (work / "identity.txt").read_text(encoding="utf-8") != identity:
+        for path in work.iterdir():
+            if path.name != "lock":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (work / "cuda_ops.txt").unlink(missing_ok=True)
+    defined = [f"-D{key}={value}" for key, value in settings.items()]
+    run = _run(
+        [cmake, "-S", str(sources), "-B", str(work), *generator, *launcher]
+        + [f"-DCMAKE_CXX_COMPILER={program}", "-UKSEG_*", f"-DKSEG_OUTPUT_DIR={work / 'out'}", *defined],
+        log,
+        False,
+    )
+    if run.returncode:
+        raise BuildError(f"cmake cannot configure the build: {_tail(run.stdout)}")
+    (work / "identity.txt").write_text(identity, encoding="utf-8")
+
+
+def _collect(
+    work: Path,
+    made: Path,
+    output: Path,
+    settings: dict[str, str],
+    run: subprocess.CompletedProcess,
+    info: dict[str, Any],
+    report: Report,
+) -> None:
+    """Moves what was linked into the output folder, each file in one step, and notes what is missing."""
+    expected = {"libkseg_kernels.so": "the kernels"}
+    if "KSEG_PYTHON_INCLUDE" in settings:
+        expected[f"_core{settings['KSEG_PYTHON_SUFFIX']}"] = "the NumPy module"
+    if "KSEG_TF_INCLUDE" in settings:
+        expected["_ops.so"] = "the TensorFlow ops"
+    missing = [name for name in expected if not (made / name).is_file()]
+    for name in missing:
+        report.problems.append(f"Compiling {expected[name]} failed: {_tail(run.stdout)}.")
+    if missing and _fits(_read_info(output), info):
+        return
+    _remove(output, [name for name in _built_in(output) if name not in expected or name in missing])
+    for name in expected:
+        if name not in missing:
+            _replace(output / name, (made / name).read_bytes(), mode=0o755)
+    for line in (work / "configured.txt").read_text(encoding="utf-8").splitlines():
+        key, _, value = line.partition("=")
+        if key == "targets":
+            info[key] = value.lower().split(";")
+        elif key == "compiler":
+            info[key] = value
+    if (work / "cuda_ops.txt").is_file():
+        info["cuda_ops"] = (work / "cuda_ops.txt").read_text(encoding="utf-8").split(";")
+
+
+def _run(command: list[str], log: Callable[[str], object], show: bool) -> subprocess.CompletedProcess:
+    run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if show or run.returncode:
+        log(run.stdout.rstrip())
+    return run
+
+
+def _tail(text: str) -> str:
+    """The first error of a build's output, else its last line."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if re.search(r"\berror\b", line, flags=re.IGNORECASE)]
+    return (errors or lines[-1:] or ["no output"])[0]
+
+
+def _replace(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Writes beside and renames, so that whoever has the old file mapped keeps it and nobody sees half of the new."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_bytes(content)
+    beside.chmod(mode)
+    beside.replace(path)
+
+
+@contextlib.contextmanager
+def _build_folder(build_dir: Path | str | None, sources: Path, tensorflow: TensorFlow | None) -> Iterator[Path]:
+    name = f"native-{sys.implementation.cache_tag}-" + (f"tf{tensorflow.version}" if tensorflow else "numpy")
+    if build_dir is not None:
+        yield Path(build_dir).absolute() / name
+    elif sources.parent != PACKAGE_DIR:
+        yield sources.parent / "build" / name
+    else:
+        with tempfile.TemporaryDirectory(prefix="kseg-build-") as folder:
+            yield Path(folder)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One build at a time per folder."""
+    with path.open("w") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except ImportError:  # not a Unix
+            pass
+        yield
+
+
+def summary(report: Report) -> str:
+    """A few lines for a person."""
+    if not report.fresh:
+        return "kseg: the compiled library is up to date."
+    lines = []
+    if report.built and KEPT not in report.problems:
+        lines.append(f"kseg: built {', '.join(report.built)} in {report.seconds:.0f} s.")
+    lines += [f"kseg: {problem}" for problem in report.problems]
+    if report.problems and KEPT not in report.problems:
+        lines.append(f"kseg works without, on its reference ops; {LATER}.")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line of `python -m kseg_ops.build`; returns 0 only if everything was built."""
+    parser = argparse.ArgumentParser(
+        prog="kseg build-ops", description="Compile kseg's ops for the installed TensorFlow."
+    )
+    parser.add_argument("--force", action="store_true", help="compile even if everything is up to date")
+    parser.add_argument("--verbose", action="store_true", help="show the compiler's command lines")
+    options = parser.parse_args(arguments)
+    try:
+        report = build_native(force=options.force, verbose=options.verbose)
+    except BuildError as error:
+        sys.stderr.write(f"kseg: {error}.\n")
+        return 1
+    (sys.stdout if report.complete else sys.stderr).write(summary(report) + "\n")
+    return 0 if report.complete else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

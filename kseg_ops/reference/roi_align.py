@@ -1,0 +1,192 @@
+"""The specification of `kseg_ops.roi_align` in stock TensorFlow.
+
+Everything that RoIAlign does factors by axis. Along one axis, a box covers `[start, start + size)` in pixels of the feature
+map, cut into equal bins, and each bin takes `count` samples in the middles of its equal parts:
+
+    position = start + bin_index * bin_size + (sample + 0.5) * bin_size / count
+
+A sample outside `[-1, extent]` counts as 0; one outside `[0, extent - 1]` takes the pixel at the border; any other
+interpolates linearly between its two neighbours. A bin is the mean over its samples, of both axes at once.
+
+Positions are computed in float32 (float64 for float64 features), in exactly this order of operations, because comparing
+them with the border and rounding `count` up are discontinuous.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+# Up to this sampling ratio each of the (2 * ratio)**2 products of taps is one gather; above, and with adaptive sampling,
+# the weights become dense matrices.
+_MOST_GATHERED = 3
+# Elements that one chunk of boxes may take in the dense form: 128 MiB of float32.
+_CHUNK_ELEMENTS = 1 << 25
+
+
+def roi_align(
+    features: tf.Tensor,
+    boxes: tf.Tensor,
+    box_indices: tf.Tensor,
+    output_size: tuple[int, int],
+    spatial_scale: float,
+    sampling_ratio: int,
+    aligned: bool,
+) -> tf.Tensor:
+    """Resamples boxes of feature maps to grids. Arguments and result as for `kseg_ops.roi_align`, already checked.
+
+    Compiles under XLA where shapes are static, with adaptive sampling too. Two things differ from the compiled op. XLA drops
+    the check of `box_indices`: there, a box of no image gives zeros. And with adaptive sampling, or a ratio above 3, a NaN
+    or infinity in `features` reaches every box, because it meets weights that are zeros of a matrix and not absent.
+
+    Raises:
+        tf.errors.InvalidArgumentError: `box_indices` out of range, or a feature map without pixels.
+    """
+    compute = tf.float64 if features.dtype == tf.float64 else tf.float32
+    batch, height, width = (_size(features, axis) for axis in range(3))
+    known = (box_indices >= 0) & (box_indices < batch)
+    with tf.control_dependencies(_checks(features, boxes, box_indices, known)):
+        # Coordinates have no gradient, as everywhere in the field: it would be zero almost everywhere.
+        boxes = tf.cast(tf.stop_gradient(boxes), compute)
+        box_indices = tf.where(known, box_indices, 0)
+    values = tf.cast(features, compute)
+    columns = _taps(boxes[:, 0], boxes[:, 2], width, output_size[1], spatial_scale, sampling_ratio, aligned)
+    rows = _taps(boxes[:, 1], boxes[:, 3], height, output_size[0], spatial_scale, sampling_ratio, aligned)
+    rows = rows._replace(weight=tf.where(known[:, None, None], rows.weight, 0))
+    if 0 < sampling_ratio <= _MOST_GATHERED:
+        pooled = _pool_gathered(values, box_indices, rows, columns)
+    else:
+        pooled = _pool_dense(
+            values, box_indices, _dense_weights(rows, height), _dense_weights(columns, width), output_size
+        )
+    pooled = tf.cast(pooled, features.dtype)
+    return tf.ensure_shape(pooled, [boxes.shape[0], *output_size, features.shape[3]])
+
+
+class _Taps(NamedTuple):
+    """For each box and bin the pixels that are read along an axis, with repetition: both `[K, bins, taps]`."""
+
+    index: tf.Tensor  # int32, always a valid pixel
+    weight: tf.Tensor  # 0 for a sample that does not count
+
+
+def _taps(begin, end, extent, bins: int, spatial_scale: float, sampling_ratio: int, aligned: bool) -> _Taps:
+    """`begin`, `end`: `[K]` in box units; `extent`: int or int32 scalar."""
+    real = begin.dtype
+    limit = tf.cast(extent, real)
+    scale = tf.cast(np.float32(spatial_scale), real)
+    offset = tf.cast(0.5 if aligned else 0.0, real)
+    start = begin * scale - offset
+    size = end * scale - offset - start
+    if not aligned:
+        size = tf.where(size < 1, tf.ones_like(size), size)
+    start, size = start[:, None, None], size[:, None, None]
+    bin_size = size / bins
+    bin_start = start + tf.range(bins, dtype=real)[:, None] * bin_size
+    if sampling_ratio > 0:
+        count = tf.cast(sampling_ratio, real)
+        sample = tf.range(sampling_ratio, dtype=real)
+        counted = True
+    else:
+        # Samples are at most a pixel apart, so that more than `window` of one bin never meet the map, however large the
+        # box. `first` leaves some to spare for rounding.
+        count = tf.math.ceil(bin_size)
+        window = extent + 16
+        first = tf.where(
+            count > tf.cast(window, real), tf.maximum(tf.floor((-1 - bin_start) * count / bin_size) - 4, 0), 0
+        )
+        sample = first + tf.range(window, dtype=real)
+        counted = sample < count
+    position = bin_start + (sample + 0.5) * bin_size / count
+    inside = counted & (position >= -1) & (position <= limit)  # False for NaN
+    position = tf.clip_by_value(tf.where(inside, position, 0), 0, limit - 1)
+    low = tf.floor(position)
+    high_weight = position - low
+    weight = tf.concat([1 - high_weight, high_weight], axis=-1) / count
+    weight = tf.where(tf.concat([inside, inside], axis=-1), weight, 0)
+    index = tf.cast(tf.concat([low, tf.minimum(low + 1, limit - 1)], axis=-1), tf.int32)
+    return _Taps(index, weight)
+
+
+def _pool_gathered(values: tf.Tensor, box_indices: tf.Tensor, rows: _Taps, columns: _Taps) -> tf.Tensor:
+    """One gather of `[K, h, w, C]` for every product of a row tap and a column tap."""
+    total = 0
+    for row, row_weight in zip(tf.unstack(rows.index, axis=-1), tf.unstack(rows.weight, axis=-1), strict=True):
+        for column, column_weight in zip(
+            tf.unstack(columns.index, axis=-1), tf.unstack(columns.weight, axis=-1), strict=True
+        ):
+            weight = row_weight[:, :, None] * column_weight[:, None, :]
+            image = tf.broadcast_to(box_indices[:, None, None], tf.shape(weight))
+            where = tf.stack([image, *_crossed(row, column, tf.shape(weight))], axis=-1)
+            pixels = tf.gather_nd(values, where)
+            # A pixel that does not count must not turn the sum into NaN if it is infinite.
+            total += tf.where(weight[..., None] == 0, tf.zeros_like(pixels), weight[..., None] * pixels)
+    return total
+
+
+def _crossed(row: tf.Tensor, column: tf.Tensor, shape: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    return tf.broadcast_to(row[:, :, None], shape), tf.broadcast_to(column[:, None, :], shape)
+
+
+def _dense_weights(taps: _Taps, extent) -> tf.Tensor:
+    """The taps as matrices `[K, bins, extent]`."""
+    boxes, bins = _size(taps.index, 0), _size(taps.index, 1)
+    line = tf.reshape(tf.range(boxes * bins), [boxes, bins, 1])
+    weights = tf.math.unsorted_segment_sum(taps.weight, line * extent + taps.index, boxes * bins * extent)
+    return tf.reshape(weights, [boxes, bins, extent])
+
+
+def _pool_dense(values, box_indices, row_weights, column_weights, output_size: tuple[int, int]) -> tf.Tensor:
+    """Wy * F * Wx^T per box, in chunks of boxes. A chunk sees the batch as one tall image, so that it is one product."""
+    batch, height, width, channels = (_size(values, axis) for axis in range(4))
+    boxes = _size(box_indices, 0)
+    tall = tf.reshape(values, [batch * height, width * channels])
+
+    def pool(chunk):
+        image, row_weight, column_weight = chunk
+        select = tf.one_hot(image, batch, dtype=values.dtype)
+        row_weight = tf.reshape(tf.einsum("kph,kb->kpbh", row_weight, select), [-1, batch * height])
+        rows = tf.reshape(row_weight @ tall, [-1, output_size[0], width, channels])
+        return tf.einsum("kqx,kpxc->kpqc", column_weight, rows)
+
+    smallest, largest = (min, max) if _static(boxes, width, channels) else (tf.minimum, tf.maximum)
+    per_box = largest(output_size[0] * width * channels, 1)
+    size = largest(smallest(largest(_CHUNK_ELEMENTS // per_box, 1), boxes), 1)
+    chunks = (boxes + size - 1) // size
+    missing = chunks * size - boxes
+
+    def cut(tensor):  # [K, ...] to [chunks, size, ...]; the boxes that are added weigh nothing
+        tensor = tf.pad(tensor, [[0, missing]] + [[0, 0]] * (tensor.shape.rank - 1))
+        return tf.reshape(tensor, tf.concat([[chunks, size], tf.shape(tensor)[1:]], axis=0))
+
+    parts = (box_indices, row_weights, column_weights)
+    if isinstance(chunks, int) and chunks <= 1:
+        return pool(parts)
+    pooled = tf.map_fn(pool, tuple(cut(part) for part in parts), fn_output_signature=values.dtype)
+    return tf.reshape(pooled, [chunks * size, *output_size, channels])[:boxes]
+
+
+def _size(tensor: tf.Tensor, axis: int):
+    """An int where it is known, else an int32 scalar."""
+    static = tensor.shape[axis]
+    return tf.shape(tensor)[axis] if static is None else static
+
+
+def _static(*sizes) -> bool:
+    return all(isinstance(size, int) for size in sizes)
+
+
+def _checks(features: tf.Tensor, boxes: tf.Tensor, box_indices: tf.Tensor, known: tf.Tensor) -> list:
+    shape = tf.shape(features)
+    offender = tf.reduce_max(tf.where(known, tf.int32.min, box_indices))
+    pixels = tf.reduce_all(shape[1:3] > 0) | tf.equal(tf.shape(boxes)[0], 0)
+    checks = [
+        tf.debugging.assert_equal(tf.shape(boxes)[0], tf.shape(box_indices)[0], "box_indices must have one entry per box"),
+        tf.debugging.Assert(
+            tf.reduce_all(known), ["box_indices must be in 0..B-1 with B =", shape[0], "images, got", offender]
+        ),
+        tf.debugging.Assert(pixels, ["features must have at least one row and one column, got shape", shape]),
+    ]
+    return [check for check in checks if check is not None]  # eager assertions return nothing
