@@ -1,0 +1,126 @@
+"""What the losses have in common: checks, weights and the mean over valid pixels."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from kseg.losses.targets import check_class_weights, class_weight_vector, pixel_weights, prepare_targets
+
+REDUCTIONS = ("sum_over_batch_size", "mean_with_sample_weight", "sum", "none", None)
+
+
+class SegmentationLoss(keras.losses.Loss):
+    """Base class of the losses per pixel: a subclass says what one pixel costs.
+
+    The mean is over *valid* pixels of the batch: those whose label is not `ignore_index`. A batch of void pixels only
+    has loss 0. Void pixels change neither value nor gradient. Everything is computed in float32.
+
+    Args:
+        ignore_index: the label of void pixels, any int, or None if there are none.
+        class_weights: one weight per class (two for single-channel logits: background, foreground), or None.
+        reduction: `"sum_over_batch_size"`: weighted sum over valid pixels divided by their number (Keras's name for
+            the mean); `"mean_with_sample_weight"`: divided by the sum of the sample weights of valid pixels;
+            `"sum"`; `"none"` or None: the map `(B, H, W)` with 0 at void pixels.
+        name: as in Keras.
+
+    Call arguments:
+        y_true: integer labels `(B, H, W)` or `(B, H, W, 1)`.
+        y_pred: logits `(B, H, W, C)`; C = 1 is the sigmoid case: background where the label is 0, foreground where 1.
+        sample_weight: one weight per image `(B,)` or per pixel `(B, H, W)`.
+
+    Raises:
+        ValueError: floating labels, sizes that do not fit, a wrong number of class weights.
+        tf.errors.InvalidArgumentError: a label outside `0..C-1` that is not `ignore_index`. XLA drops this check: in
+            a `jit_compile=True` step such a pixel counts as void. (kseg's models check labels before the step.)
+    """
+
+    def __init__(self, ignore_index=255, class_weights=None, reduction="sum_over_batch_size", name=None):
+        if reduction not in REDUCTIONS:
+            raise ValueError(f"reduction must be one of {REDUCTIONS}; got {reduction!r}")
+        super().__init__(name=name, dtype="float32")
+        # Not passed to the base class: the oldest supported Keras does not know every one of these names.
+        self.reduction = reduction
+        self.ignore_index = ignore_index
+        self.class_weights = check_class_weights(class_weights)
+
+    def pixel_loss(self, targets):
+        """The cost of each pixel.
+
+        Args:
+            targets: `kseg.losses.targets.Targets`.
+
+        Returns:
+            `(B, H, W)` float32, finite at void pixels too, where its value is not used; class weights not applied.
+        """
+        raise NotImplementedError
+
+    def class_weight_map(self, targets):
+        """The weight of each pixel's class, `(B, H, W)` float32, or None. Subclasses say whether the mean divides."""
+        if self.class_weights is None:
+            return None
+        return tf.gather(class_weight_vector(self.class_weights, targets.num_classes), targets.labels)
+
+    def normalizer(self, targets, class_weight_map):
+        """What each valid pixel adds to the divisor of the mean: its class weight, or 1."""
+        del class_weight_map
+        return tf.ones_like(targets.labels, tf.float32)
+
+    def call(self, y_true, y_pred):
+        """The map `(B, H, W)` of pixel losses with class weights applied, 0 at void pixels."""
+        targets = prepare_targets(y_true, y_pred, self.ignore_index)
+        return self._weighted(targets, self.class_weight_map(targets))
+
+    def _weighted(self, targets, class_weight_map):
+        losses = self.pixel_loss(targets)
+        if class_weight_map is not None:
+            losses *= class_weight_map
+        return tf.where(targets.valid, losses, tf.zeros_like(losses))
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        with tf.name_scope(self.name):
+            targets = prepare_targets(y_true, y_pred, self.ignore_index)
+            class_weight_map = self.class_weight_map(targets)
+            losses = self._weighted(targets, class_weight_map)
+            divisors = self.normalizer(targets, class_weight_map)
+            if sample_weight is not None:
+                weights = pixel_weights(sample_weight, targets.labels)
+                losses *= weights
+                if self.reduction == "mean_with_sample_weight":
+                    divisors *= weights
+            if self.reduction in ("none", None):
+                return losses
+            total = tf.reduce_sum(losses)
+            if self.reduction == "sum":
+                return total
+            divisor = tf.reduce_sum(tf.where(targets.valid, divisors, tf.zeros_like(divisors)))
+            return mean_over_replicas(tf.math.divide_no_nan(total, divisor))
+
+    def get_config(self):
+        return {
+            "name": self.name,
+            "reduction": self.reduction,
+            "ignore_index": self.ignore_index,
+            "class_weights": self.class_weights,
+        }
+
+
+class _OneValue(keras.losses.Loss):
+    """Passes one number through Keras's own reduction."""
+
+    def call(self, y_true, y_pred):
+        del y_true
+        return y_pred
+
+
+_ONE_VALUE = _OneValue(reduction="sum_over_batch_size", dtype="float32")
+
+
+def mean_over_replicas(value):
+    """Scale a mean as Keras scales the means of its own losses under `tf.distribute`.
+
+    Keras versions differ in whether a loss is divided by the number of replicas (gradients are summed over them). A
+    mean over a single element goes through whatever the running version does, by public means only.
+    """
+    value = tf.reshape(value, [1])
+    return _ONE_VALUE(value, value)

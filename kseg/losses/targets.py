@@ -1,0 +1,162 @@
+"""Labels, logits and weights in the one form that the losses compute with."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+
+class Targets(NamedTuple):
+    """What a loss computes with; `P` stands for the pixel dimensions `(B, H, W)`.
+
+    Attributes:
+        labels: `P`, int32, 0 at void pixels, so that it can index classes.
+        valid: `P`, bool, False at void pixels.
+        logits: `P + (C,)`, float32.
+        num_classes: 2 for single-channel logits (background, foreground), C otherwise.
+    """
+
+    labels: tf.Tensor
+    valid: tf.Tensor
+    logits: tf.Tensor
+    num_classes: int
+
+
+def prepare_targets(y_true, y_pred, ignore_index) -> Targets:
+    """Check labels and logits and bring them into one form.
+
+    Args:
+        y_true: integer labels `(B, H, W)` or `(B, H, W, 1)`.
+        y_pred: floating logits `(B, H, W, C)`; the class dimension must be known when the graph is built.
+        ignore_index: int or None.
+
+    Raises:
+        ValueError: floating labels, unknown class dimension, sizes that differ.
+        tf.errors.InvalidArgumentError: a label outside the range, when run; not under XLA, which drops assertions:
+            there such a pixel counts as void.
+    """
+    y_pred = tf.convert_to_tensor(y_pred)
+    if not y_pred.dtype.is_floating:
+        raise ValueError(f"y_pred must be floating-point logits; got {y_pred.dtype.name}")
+    channels = y_pred.shape[-1]
+    if channels is None:
+        raise ValueError(f"the last dimension of y_pred, the classes, must be known; got shape {tuple(y_pred.shape)}")
+    num_classes = 2 if channels == 1 else int(channels)
+
+    y_true = integer_labels(y_true)
+    labels = _match_pixels(y_true, y_pred)
+    # 64-bit and unsigned 32-bit labels are compared before they are narrowed, so that none wraps into the range.
+    wide = labels if labels.dtype in (tf.int64, tf.int32) else tf.cast(labels, _comparison_dtype(labels.dtype))
+    in_range = (wide >= 0) & (wide < num_classes)
+    void = tf.zeros_like(in_range) if ignore_index is None else tf.equal(wide, tf.cast(ignore_index, wide.dtype))
+    valid = in_range & ~void
+    check = _assert_labels(wide, in_range | void, num_classes, ignore_index)
+    with tf.control_dependencies([check] if check is not None else []):
+        valid = tf.identity(valid)
+    safe = tf.cast(tf.where(valid, wide, tf.zeros_like(wide)), tf.int32)
+    return Targets(safe, valid, tf.cast(y_pred, tf.float32), num_classes)
+
+
+def integer_labels(y_true):
+    """Labels as an integer tensor.
+
+    Raises:
+        ValueError: for floating labels: integral or not, they mean that a mask went through image processing.
+    """
+    y_true = tf.convert_to_tensor(y_true)
+    if not y_true.dtype.is_integer:
+        raise ValueError(
+            f"labels (y_true) must be integers (uint8, int32, ...); got {y_true.dtype.name}. "
+            'Cast them, for example y.astype("int32"), after making sure that no resizing or rescaling blended classes'
+        )
+    return y_true
+
+
+def pixel_weights(sample_weight, labels):
+    """Sample weights as a float32 tensor that broadcasts over the pixels `(B, H, W)`.
+
+    Args:
+        sample_weight: a scalar, one weight per image `(B,)` or `(B, 1)`, or one per pixel `(B, H, W)` or
+            `(B, H, W, 1)`.
+        labels: `(B, H, W)`.
+
+    Raises:
+        ValueError: a shape of another rank.
+    """
+    weight = tf.cast(tf.convert_to_tensor(sample_weight), tf.float32)
+    rank, pixels_rank = weight.shape.rank, labels.shape.rank
+    if rank == 0 or rank == pixels_rank:
+        return weight
+    if rank == pixels_rank + 1 and weight.shape[-1] == 1:
+        return tf.squeeze(weight, -1)
+    if rank == 1 or (rank == 2 and weight.shape[-1] == 1):
+        return tf.reshape(weight, [-1] + [1] * (pixels_rank - 1))
+    raise ValueError(
+        "sample_weight must be one weight per image (B,) or per pixel (B, H, W) or (B, H, W, 1); "
+        f"got shape {tuple(weight.shape)} for labels of shape {tuple(labels.shape)}"
+    )
+
+
+def check_class_weights(class_weights):
+    """Class weights as a tuple of floats, or None.
+
+    Raises:
+        ValueError: nothing in it, a negative or non-finite weight, or only zeros.
+    """
+    if class_weights is None:
+        return None
+    weights = tuple(float(weight) for weight in class_weights)
+    if not weights or any(not 0 <= weight < float("inf") for weight in weights) or not any(weights):
+        raise ValueError(
+            f"class_weights must be finite numbers of at least 0, one per class, not all 0; got {class_weights!r}"
+        )
+    return weights
+
+
+def class_weight_vector(class_weights, num_classes):
+    """Class weights as a float32 vector of the right length.
+
+    Raises:
+        ValueError: another number of weights than of classes.
+    """
+    if len(class_weights) != num_classes:
+        hint = " (single-channel logits have two: background, foreground)" if num_classes == 2 else ""
+        raise ValueError(
+            f"class_weights has {len(class_weights)} weights, but the logits have {num_classes} classes{hint}"
+        )
+    return tf.constant(class_weights, tf.float32)
+
+
+def _comparison_dtype(dtype):
+    return tf.int64 if dtype in (tf.uint32, tf.uint64) else tf.int32
+
+
+def _match_pixels(y_true, y_pred):
+    """The labels as `(B, H, W)`, checked against the logits' size."""
+    if y_true.shape.rank is None:  # a step traced for both (B, H, W) and (B, H, W, 1)
+        return tf.reshape(y_true, tf.shape(y_pred)[:-1])
+    if y_true.shape.rank == y_pred.shape.rank and y_true.shape[-1] == 1:
+        y_true = tf.squeeze(y_true, -1)
+    pixels = y_pred.shape[:-1]
+    if not y_true.shape.is_compatible_with(pixels):
+        raise ValueError(
+            f"labels (y_true) of shape {tuple(y_true.shape)} do not fit logits (y_pred) of shape "
+            f"{tuple(y_pred.shape)}: expected {tuple(pixels)} or {(*pixels, 1)}. Labels must have the logits' height "
+            "and width"
+        )
+    if y_true.shape.is_fully_defined() and pixels.is_fully_defined():
+        return y_true
+    message = "labels (y_true) must have the logits' batch size, height and width"
+    check = tf.debugging.assert_equal(tf.shape(y_true), tf.shape(y_pred)[:-1], message=message)
+    with tf.control_dependencies([check] if check is not None else []):
+        return tf.identity(y_true)
+
+
+def _assert_labels(labels, allowed, num_classes, ignore_index):
+    # No strings are formatted here: XLA drops assertions, but refuses to compile string ops.
+    flat = tf.reshape(allowed, [-1])
+    padded = tf.concat([tf.reshape(labels, [-1]), tf.zeros([1], labels.dtype)], 0)  # so that an empty batch has a first
+    first = padded[tf.argmin(tf.concat([tf.cast(flat, tf.int32), tf.ones([1], tf.int32)], 0))]
+    message = f"labels (y_true) must be 0..{num_classes - 1} or ignore_index={ignore_index}; found"
+    return tf.debugging.Assert(tf.reduce_all(flat), [message, first])

@@ -1,0 +1,56 @@
+"""A weighted sum of losses."""
+
+from __future__ import annotations
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="kseg")
+class WeightedSum(keras.losses.Loss):
+    """`sum(weight * loss)`, for example cross-entropy plus Dice.
+
+    Each loss reduces by itself, with its own `ignore_index`, class weights and policy for absent classes; sample
+    weights go to each of them.
+
+    Args:
+        losses: Keras losses (objects, names or configurations).
+        weights: one number per loss; 1 each by default.
+        name: as in Keras.
+
+    Call arguments:
+        y_true, y_pred, sample_weight: what the losses take.
+
+    Returns:
+        The sum: float32, a scalar unless a loss has `reduction=None`.
+
+    Raises:
+        ValueError: no loss; another number of weights than of losses.
+
+    Example:
+        >>> loss = WeightedSum([CrossEntropy(), Dice()], weights=[1.0, 0.5])
+    """
+
+    def __init__(self, losses, weights=None, name="weighted_sum"):
+        super().__init__(name=name, dtype="float32")
+        self.losses = [keras.losses.get(loss) for loss in losses]
+        if not self.losses:
+            raise ValueError("losses must hold at least one loss; got none")
+        self.weights = [1.0] * len(self.losses) if weights is None else [float(weight) for weight in weights]
+        if len(self.weights) != len(self.losses):
+            raise ValueError(f"weights must have one number per loss, {len(self.losses)}; got {len(self.weights)}")
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        total = 0.0
+        for weight, loss in zip(self.weights, self.losses, strict=True):
+            total += weight * loss(y_true, y_pred, sample_weight=sample_weight)
+        return total
+
+    def call(self, y_true, y_pred):
+        return self(y_true, y_pred)
+
+    def get_config(self):
+        return {
+            "name": self.name,
+            "losses": [keras.losses.serialize(loss) for loss in self.losses],
+            "weights": list(self.weights),
+        }

@@ -1,0 +1,41 @@
+"""Whether a metric may put a native op into the graph that is being traced."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+
+import tensorflow as tf
+
+import kseg_ops
+
+_state = threading.local()
+
+
+@contextlib.contextmanager
+def native_steps():
+    """Allow native ops in the metrics that are traced in this block, on this thread.
+
+    A metric cannot see whether the graph around it will be compiled by XLA, and one native op there ends training with
+    "Detected unsupported operations". In a graph, metrics therefore use the pure-TensorFlow reference, except inside
+    this block. kseg's models open it around steps that XLA does not compile; a training loop of one's own may too:
+
+    Example:
+        >>> @tf.function  # without jit_compile
+        ... def step(y, logits):
+        ...     with kseg.metrics.native_steps():
+        ...         metric.update_state(y, logits)
+    """
+    before = getattr(_state, "allowed", False)
+    _state.allowed = True
+    try:
+        yield
+    finally:
+        _state.allowed = before
+
+
+def metric_ops():
+    """The context in which a metric calls kseg's ops: native when eager or allowed, the reference otherwise."""
+    if tf.executing_eagerly() or getattr(_state, "allowed", False):
+        return contextlib.nullcontext()
+    return kseg_ops.use_reference()

@@ -1,0 +1,213 @@
+"""U-Net."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from kseg.layers import ConvBlock, CropTo, DownBlock, Normalize, PadToStride, UpBlock
+from kseg.layers.conv_block import fresh_initializer
+from kseg.models.segmentation_model import SegmentationModel, check_classes, dtype_scope
+from kseg.models.unet_geometry import (
+    output_margin,
+    receptive_field_radius,
+    skip_offset,
+    smallest_valid_input,
+    valid_output_size,
+)
+
+
+@keras.saving.register_keras_serializable(package="kseg")
+class UNet(SegmentationModel):
+    """U-Net: a contracting and an expanding path, joined at every level.
+
+    Source: Ronneberger, Fischer, Brox: "U-Net: Convolutional Networks for Biomedical Image Segmentation", 2015,
+    https://arxiv.org/abs/1505.04597. The published network is
+    `UNet(2, (None, None, 1), norm=None, padding="valid")` with 31,030,658 parameters (and `dropout=0.5`).
+
+    The model comes compiled (Adam, cross-entropy, mean IoU, pixel accuracy): `model.fit(dataset)` trains.
+
+    Args:
+        num_classes: number of classes; 1 is the sigmoid case: one logit per pixel, labels 0 and 1.
+        input_shape: `(height, width, channels)`; height and width may be None, for images of any size.
+        filters: channels of the first level; each level below has twice as many.
+        depth: number of levels, at least 1. 5 is the paper's: 64 to 1024 channels.
+        norm: `"batch"`, `"group"` or None after each 3x3 convolution, which has a bias only if None. With group
+            normalisation every pixel depends on the whole image.
+        dropout: rate of the dropout at the end of the two lowest levels, where the original has it.
+        upsampling: `"transpose"`, the paper's 2x2 up-convolution, or `"bilinear"` interpolation with a 1x1 convolution.
+        padding: `"same"`: logits of the size of the image, whatever it is (it is padded to the stride by repeating its
+            last row and column, and the logits are cropped); `"valid"`: the paper's unpadded convolutions, with logits
+            for the pixels from `margin` on (92 for depth 5: 572 x 572 pixels give 388 x 388 logits). Labels may then
+            have the size of the image, of which `fit` and `evaluate` use the part that has logits, or of the logits.
+        input_range: `(low, high)` of the values in the images, which the model maps to -1..1; None if they come as the
+            network should see them.
+        ignore_index: the label of void pixels, or None.
+        class_names: one name per class, or None.
+        activation: name or callable, as in Keras.
+        kernel_initializer: as in Keras; the default is the paper's.
+        name: of the model.
+        dtype: precision policy, for example `"mixed_bfloat16"`; None takes the current one. The logits are always
+            float32.
+        **kwargs: `trainable`.
+
+    Attributes:
+        stride: `2**(depth - 1)`.
+        receptive_field_radius: in pixels; None with group normalisation.
+        margin: pixels without logits at the top and the left: 0 with `"same"` padding.
+
+    Call arguments:
+        images: `(B, H, W, channels)`, integer or floating, in `input_range`.
+
+    Returns:
+        float32 logits `(B, H, W, num_classes)`, smaller with `padding="valid"`.
+
+    Raises:
+        ValueError: an argument outside its range; with `padding="valid"`, images too small to have an output (if the
+            size is unknown while a graph is traced: InvalidArgumentError when it runs).
+
+    Example:
+        >>> model = kseg.UNet(num_classes=2, filters=16, depth=4)
+        >>> model.fit(images, masks, epochs=10)  # (N, H, W, 3) uint8 and (N, H, W) integers
+        >>> classes = kseg.predict(model, image)
+    """
+
+    def __init__(
+        self,
+        num_classes,
+        input_shape=(None, None, 3),
+        filters=64,
+        depth=5,
+        norm="batch",
+        dropout=0.0,
+        upsampling="transpose",
+        padding="same",
+        input_range=(0, 255),
+        ignore_index=255,
+        class_names=None,
+        activation="relu",
+        kernel_initializer="he_normal",
+        name="unet",
+        dtype=None,
+        **kwargs,
+    ):
+        check_classes(num_classes, ignore_index, class_names)
+        _check_arguments(input_shape, depth, padding)
+        activation = keras.activations.get(activation)
+        kernel_initializer = keras.initializers.get(kernel_initializer)
+
+        # Layers
+        with dtype_scope(dtype):
+            block = {
+                "norm": norm,
+                "activation": activation,
+                "padding": padding,
+                "kernel_initializer": kernel_initializer,
+            }
+            levels = range(depth)
+            rates = [dropout if depth > 1 and level >= depth - 2 else 0.0 for level in levels]
+            encoders = [ConvBlock(filters, dropout=rates[0], name="encoder_0", **block)]
+            for level in levels[1:]:
+                encoders.append(DownBlock(filters * 2**level, dropout=rates[level], name=f"encoder_{level}", **block))
+            decoders = [
+                UpBlock(
+                    filters * 2**level,
+                    upsampling=upsampling,
+                    skip_offset=0 if padding == "same" else skip_offset(level, depth),
+                    name=f"decoder_{level}",
+                    **block,
+                )
+                for level in levels[:-1]
+            ]
+            head = keras.layers.Conv2D(
+                num_classes,
+                1,
+                kernel_initializer=fresh_initializer(kernel_initializer),
+                dtype="float32",  # logits in full precision under every policy
+                name="logits",
+            )
+
+            # Functional model
+            images = keras.Input(input_shape, name="images")
+            features = images if input_range is None else Normalize(input_range, name="normalize")(images)
+            if padding == "same" and depth > 1:
+                features = PadToStride(2 ** (depth - 1), name="pad")(features)
+            skips = []
+            for encoder in encoders:
+                features = encoder(features)
+                skips.append(features)
+            for decoder, skip in zip(reversed(decoders), reversed(skips[:-1]), strict=True):
+                features = decoder([features, skip])
+            logits = head(features)
+            if padding == "same" and depth > 1:
+                logits = CropTo(0, dtype="float32", name="crop")([logits, images])
+            super().__init__(
+                images,
+                logits,
+                num_classes=num_classes,
+                ignore_index=ignore_index,
+                class_names=class_names,
+                input_range=input_range,
+                stride=2 ** (depth - 1),
+                receptive_field_radius=None if norm == "group" else receptive_field_radius(depth, upsampling),
+                margin=output_margin(depth) if padding == "valid" else 0,
+                name=name,
+                **kwargs,
+            )
+
+        # Configuration
+        self.padding = padding
+        self.depth = depth
+        self.keep_arguments(
+            num_classes=num_classes,
+            input_shape=input_shape,
+            filters=filters,
+            depth=depth,
+            norm=norm,
+            dropout=dropout,
+            upsampling=upsampling,
+            padding=padding,
+            input_range=input_range,
+            ignore_index=ignore_index,
+            class_names=class_names,
+            activation=keras.activations.serialize(activation),
+            kernel_initializer=keras.initializers.serialize(kernel_initializer),
+        )
+        self.compile_default()
+
+    def call(self, inputs, training=None, mask=None):
+        if self.padding == "valid":
+            self._check_size(inputs)
+        return super().call(inputs, training=training, mask=mask)
+
+    def _check_size(self, images):
+        smallest = smallest_valid_input(self.depth)
+        message = f'images must be at least {smallest} x {smallest} pixels for padding="valid" and depth={self.depth}'
+        sizes = images.shape[1:3]
+        if any(size is not None and size < smallest for size in sizes):
+            raise ValueError(f'{message}; got {sizes[0]} x {sizes[1]}. Use larger images, a smaller depth or "same"')
+        if None in tuple(sizes):
+            tf.debugging.assert_greater_equal(tf.shape(images)[1:3], smallest, message=message)
+
+    def logits_size(self, height, width):
+        if not self.margin:
+            return height, width
+        return valid_output_size(height, self.depth), valid_output_size(width, self.depth)
+
+
+def _check_arguments(input_shape, depth, padding):
+    shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else None
+    if shape is None or len(shape) != 3 or not isinstance(shape[2], int) or shape[2] < 1:
+        raise ValueError(
+            "input_shape must be (height, width, channels), for example (None, None, 3) for RGB images of any size; "
+            f"got {input_shape!r}"
+        )
+    if not isinstance(depth, int) or isinstance(depth, bool) or depth < 1:
+        raise ValueError(f"depth must be an int of at least 1; got {depth!r}")
+    if padding == "valid":
+        smallest = smallest_valid_input(depth)
+        if any(size is not None and size < smallest for size in shape[:2]):
+            raise ValueError(
+                f'input_shape must be at least {smallest} x {smallest} pixels for padding="valid" and depth={depth}; '
+                f"got {shape[0]} x {shape[1]}"
+            )

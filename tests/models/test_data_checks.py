@@ -1,0 +1,216 @@
+"""Labels and images that do not fit the model: what each way of passing them answers."""
+
+from __future__ import annotations
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import kseg
+
+OUT_OF_RANGE = r"Labels out of range: y holds \[2 77\], allowed are 0..1 and ignore_index=255"
+
+
+class Pixelwise(kseg.SegmentationModel):
+    """The smallest model there is: the checks are the base class's, and this one traces fast."""
+
+    def __init__(self, num_classes=2, ignore_index=255, input_range=(0, 255)):
+        images = keras.Input((None, None, 3))
+        logits = keras.layers.Conv2D(num_classes, 1)(images)
+        super().__init__(images, logits, num_classes=num_classes, ignore_index=ignore_index, input_range=input_range)
+        self.compile_default()
+
+
+small = Pixelwise
+
+
+def data(bad=True):
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (4, 8, 8, 3), dtype="uint8"), rng.integers(0, 2, (4, 8, 8), dtype="uint8")
+    y[0, 0, 0] = 255
+    if bad:
+        y[2, 1, 3], y[3, 4, 4] = 77, 2
+    return x, y
+
+
+class Batches(keras.utils.PyDataset):
+    def __init__(self, x, y, **kwargs):
+        super().__init__(**kwargs)
+        self.x, self.y, self.epochs = x, y, 0
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return self.x, self.y
+
+    def on_epoch_end(self):
+        self.epochs += 1
+
+
+def generator(x, y):
+    yield x, y
+
+
+def dynamic(x, y):
+    """A dataset that tells nothing about its sizes in advance."""
+    signature = (tf.TensorSpec([None, None, None, 3], tf.uint8), tf.TensorSpec(None, tf.uint8))
+    return tf.data.Dataset.from_generator(lambda: generator(x, y), output_signature=signature)
+
+
+SOURCES = {
+    "arrays": lambda x, y: (x, y),
+    "tensors": lambda x, y: (tf.constant(x), tf.constant(y)),
+    "dataset": lambda x, y: (tf.data.Dataset.from_tensors((x, y)),),
+    "dynamic dataset": lambda x, y: (dynamic(x, y).map(lambda x, y: (x, tf.ensure_shape(y, [None, None, None]))),),
+    "weighted dataset": lambda x, y: (tf.data.Dataset.from_tensors((x, y, np.ones(4, "float32"))),),
+    "py dataset": lambda x, y: (Batches(x, y),),
+    "threaded py dataset": lambda x, y: (Batches(x, y, workers=2),),
+    "generator": lambda x, y: (generator(x, y),),
+}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_label_out_of_range(source, jit_compile):
+    model = small()
+    model.compile("sgd", model.loss, jit_compile=jit_compile)
+    for method in (model.fit, model.evaluate):
+        with pytest.raises(ValueError, match=OUT_OF_RANGE):
+            method(*SOURCES[source](*data()), verbose=0)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_good_labels_pass(source):
+    # The step count is for Keras, which otherwise warns when data of unknown length ends.
+    history = small().fit(*SOURCES[source](*data(bad=False)), steps_per_epoch=1, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+
+
+def test_label_out_of_range_in_single_batches():
+    model = small()
+    for method in (model.train_on_batch, model.test_on_batch):
+        with pytest.raises(ValueError, match=OUT_OF_RANGE):
+            method(*data())
+        with pytest.raises(ValueError, match=OUT_OF_RANGE):
+            method(*map(tf.constant, data()))
+
+
+@pytest.mark.parametrize("kind", ["arrays", "dataset"])
+def test_label_out_of_range_in_validation_data(kind):
+    bad = data() if kind == "arrays" else tf.data.Dataset.from_tensors(data())
+    with pytest.raises(ValueError, match=r"the labels of validation_data holds? \[2 77\]"):
+        small().fit(*data(bad=False), validation_data=bad, verbose=0)
+
+
+def test_many_bad_values_are_abridged():
+    x, y = data()
+    y[0, 0], y[0, 1] = np.arange(100, 108), np.arange(200, 208)
+    with pytest.raises(ValueError, match=r"\[2 77 100 101 102 103 104 105 \.\.\.\]"):
+        small().fit(x, y, verbose=0)
+
+
+def test_range_of_the_sigmoid_case_and_of_no_void():
+    with pytest.raises(ValueError, match=r"\[2 77\], allowed are 0..1 and ignore_index=255"):
+        small(1).fit(*data(), verbose=0)
+    with pytest.raises(ValueError, match=r"\[255\], allowed are 0..1 and ignore_index=None"):
+        small(ignore_index=None).fit(*data(bad=False), verbose=0)
+    x, y = data(bad=False)
+    with pytest.raises(ValueError, match=r"\[-1 255\]"):
+        small(ignore_index=-2).fit(x, np.where(y == 1, -1, y.astype("int64")), verbose=0)
+
+
+@pytest.mark.parametrize("kind", ["arrays", "dataset"])
+def test_float_labels(kind):
+    x, y = data(bad=False)
+    y = y.astype("float32")
+    source = (x, y) if kind == "arrays" else (tf.data.Dataset.from_tensors((x, y)),)
+    with pytest.raises(ValueError, match=r"must hold integer labels.*got dtype float32. Cast them"):
+        small().fit(*source, verbose=0)
+
+
+def test_label_sizes():
+    x, y = data(bad=False)
+    message = r"labels of 8 x 7 pixels \(height x width\) for images of 8 x 8: labels must have the size of the images"
+    with pytest.raises(ValueError, match=message):
+        small().fit(x, y[:, :, :7], verbose=0)
+    with pytest.raises(ValueError, match=message):
+        small().fit(tf.data.Dataset.from_tensors((x, y[:, :, :7])), verbose=0)
+    with pytest.raises(ValueError, match=r"one label per pixel.*got shape \(4, 8, 8, 2\)"):
+        small().fit(x, np.stack([y, y], -1), verbose=0)
+    with pytest.raises(ValueError, match=r"one label per pixel.*got shape \(4,\)"):
+        small().fit(x, y[:, 0, 0], verbose=0)
+    unknown = SOURCES["dynamic dataset"](x, y[:, :, :7])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="labels must have the height and width of the images"):
+        small().fit(*unknown, verbose=0)
+    valid = kseg.UNet(2, filters=2, depth=2, padding="valid")
+    x = np.zeros((1, 24, 24, 3), "uint8")
+    with pytest.raises(ValueError, match="size of the images, or that of the logits, 8 x 8"):
+        valid.fit(x, np.zeros((1, 9, 9), "uint8"), verbose=0)
+
+
+def test_dataset_without_labels():
+    with pytest.raises(ValueError, match=r"the dataset must yield \(image, label\)"):
+        small().fit(tf.data.Dataset.from_tensors(data()[0]), verbose=0)
+
+
+def test_py_dataset_keeps_its_callbacks():
+    batches = Batches(*data(bad=False))
+    small().fit(batches, epochs=2, verbose=0)
+    assert batches.epochs >= 2  # some Keras versions call it once more than there are epochs
+
+
+def rescaled(kind):
+    x, y = data(bad=False)
+    x = (x / 255).astype("float32")
+    if kind == "arrays":
+        return x, y
+    dataset = tf.data.Dataset.from_tensors((x, y)).repeat(3)
+    return (dataset,)
+
+
+def _fit_twice_and_predict(model, kind):
+    model.fit(*rescaled(kind), verbose=0)
+    model.fit(*rescaled("arrays"), verbose=0)
+    model.predict(rescaled("arrays")[0], verbose=0)
+
+
+@pytest.mark.parametrize("kind", ["arrays", "dataset"])
+def test_rescaled_images_warn_once(kind):
+    model = small()
+    with pytest.warns(UserWarning, match=r"within 0..1, but the model expects 0..255") as caught:
+        _fit_twice_and_predict(model, kind)
+    assert len([w for w in caught if "within 0..1" in str(w.message)]) == 1
+
+
+def test_rescaled_images_warn_in_predict_and_single_batches():
+    for call in ("predict", "predict_on_batch"):
+        with pytest.warns(UserWarning, match=r"within 0..1"):
+            getattr(small(), call)(rescaled("arrays")[0])
+    with pytest.warns(UserWarning, match=r"within 0..1"):
+        small().train_on_batch(*rescaled("arrays"))
+
+
+def test_images_in_range_do_not_warn():
+    x, y = data(bad=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        small().fit(x.astype("float32"), y, verbose=0)
+        small().fit(tf.data.Dataset.from_tensors((x.astype("float32"), y)), verbose=0)
+        small().fit((x > 100).astype("uint8"), y, verbose=0)  # integers within 0..1 say nothing
+        small(input_range=(0, 1)).fit(*rescaled("arrays"), verbose=0)
+        small(input_range=None).fit(*rescaled("arrays"), verbose=0)
+
+
+def test_the_check_leaves_the_order_of_a_shuffled_dataset_alone():
+    """Looking into the data beforehand would change what each epoch sees."""
+    x, y = data(bad=False)
+    seen = []
+    dataset = tf.data.Dataset.from_tensor_slices((x.astype("float32"), y))
+    dataset = dataset.map(lambda x, y: (tf.numpy_function(lambda a: (seen.append(1), a)[1], [x], tf.float32), y))
+    dataset = dataset.map(lambda x, y: (tf.ensure_shape(x, [8, 8, 3]), y)).batch(2)
+    small().fit(dataset, verbose=0)
+    assert len(seen) == 4
