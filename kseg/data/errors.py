@@ -1,0 +1,16 @@
+"""The error that every data problem raises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class DataError(ValueError):
+    """A problem in a user's files or data set; the text names the file, what is wrong and, where known, the fix."""
+
+
+def listed(items: Iterable[object], limit: int = 5) -> str:
+    """Joins `items` with commas and says how many were left out after `limit`."""
+    items = [str(item) for item in items]
+    text = ", ".join(items[:limit])
+    return text if len(items) <= limit else f"{text} and {len(items) - limit} more"
