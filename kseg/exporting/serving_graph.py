@@ -1,0 +1,217 @@
+"""A model and everything around it as TensorFlow graph functions: decoding, resizing, mirroring, argmax, softmax."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+import kseg_ops
+from kseg.inference.model_spec import ModelSpec
+
+
+class ServingGraph:
+    """Graph functions from images to class maps and probabilities.
+
+    Args:
+        model: a functional Keras model.
+        spec: its facts.
+        size: `(height, width)` to which images are resized before the model, and back after it; `None` for neither.
+    """
+
+    def __init__(self, model, spec: ModelSpec, size: tuple[int, int] | None):
+        self.spec, self.size = spec, size
+        shape = (None, *(size or spec.fixed_size)) if not any(spec.margins) else (None, *spec.fixed_size)
+
+        # One function that every signature calls: the model is traced and stored once.
+        @tf.function(input_signature=[tf.TensorSpec([*shape, spec.channels], tf.float32)])
+        def model_logits(images):
+            return tf.cast(model(images, training=False), tf.float32)
+
+        self._model_logits = model_logits
+
+    def signatures(self) -> dict[str, Callable]:
+        """The signatures by name, each a `tf.function` of one argument; `serving_default` comes first."""
+        forms = {}
+        pixels = self._pixel_dtype()
+        if pixels is not None:
+            forms[pixels.name] = (self._image_spec(pixels), self._images)
+        if pixels == tf.uint8 and self.spec.channels in (1, 3, 4):
+            forms["encoded"] = (tf.TensorSpec([None], tf.string, "image_bytes"), self._encoded)
+        forms["float"] = (self._image_spec(tf.float32), self._images)
+        named = {}
+        for form, (spec, pipeline) in forms.items():
+            named[f"classes_{form}"] = _function(pipeline, spec, self._classes, "classes")
+            named[f"probabilities_{form}"] = _function(pipeline, spec, self._probabilities, "probabilities")
+        return {"serving_default": next(iter(named.values())), **named}
+
+    def _pixel_dtype(self):
+        """The integer type whose values are those of the model's input range, if there is one."""
+        if self.spec.input_range is None or self.spec.input_range[1] <= 1:
+            return None
+        return tf.uint8 if self.spec.input_range[1] <= 255 else tf.uint16 if self.spec.input_range[1] <= 65535 else None
+
+    def _image_size(self):
+        """Height and width that images must have, `None` where they are free."""
+        if self.size is not None:
+            return [None, None]
+        fixed = zip(self.spec.fixed_size, self.spec.margins, strict=True)
+        return [None if length is None else length - 2 * margin for length, margin in fixed]
+
+    def _image_spec(self, dtype):
+        return tf.TensorSpec([None, *self._image_size(), self.spec.channels], dtype, "images")
+
+    # Pipelines: input -> (logits, sizes to bring them to or None), then `finish` -> output.
+
+    def _images(self, images, finish, name):
+        images = tf.cast(images, tf.float32)
+        target = tf.shape(images)[1:3] if self.size is not None else None
+        return {name: finish(self._logits(self._resize_in(images)), target)}
+
+    def _encoded(self, contents, finish, name):
+        if self.size is None:
+            return {name: finish(self._logits(tf.cast(self._decode_equal(contents), tf.float32)), None)}
+        images, sizes = self._decode_resized(contents)
+        logits = self._logits(images)
+        largest = tf.reduce_max(sizes, axis=0)
+
+        def one(arguments):
+            result = finish(arguments[0][tf.newaxis], arguments[1])[0]
+            missing = tf.concat([largest - arguments[1], tf.zeros([tf.rank(result) - 2], tf.int32)], axis=0)
+            return tf.pad(
+                result, tf.stack([tf.zeros_like(missing), missing], axis=1), constant_values=self._pad_value(name)
+            )
+
+        # Sizes may differ within the batch: results lie at the top left of the largest, and `sizes` says where they
+        # end.
+        spec = self._output_spec(name)
+        return {name: tf.map_fn(one, (logits, sizes), fn_output_signature=spec), "sizes": sizes}
+
+    def _output_spec(self, name):
+        if name == "classes":
+            return tf.TensorSpec([None, None], self._class_dtype)
+        return tf.TensorSpec([None, None, self.spec.num_classes], tf.float32)
+
+    def _pad_value(self, name):
+        void = self.spec.ignore_index
+        fits = name == "classes" and void is not None and 0 <= void <= self._class_dtype.max
+        return tf.constant(void if fits else 0, self._output_spec(name).dtype)
+
+    @property
+    def _class_dtype(self):
+        return tf.as_dtype(self.spec.class_dtype)
+
+    # Decoding.
+
+    def _decode(self, content):
+        if self.spec.channels == 4:
+            # JPEG and BMP have no fourth channel; decode_image refuses to ask for one.
+            image = tf.io.decode_png(content, channels=4)
+        else:
+            image = tf.io.decode_image(content, channels=self.spec.channels, expand_animations=False)
+        image.set_shape([None, None, self.spec.channels])
+        return image
+
+    def _decode_equal(self, contents):
+        """Decodes a batch of images that must all have the size of the first."""
+        wanted = self._image_size()
+
+        def body(index, first, images):
+            image = self._decode(contents[index])
+            size = tf.shape(image)[:2]
+            first = tf.where(index == 0, size, first)
+            equal = tf.debugging.Assert(
+                tf.reduce_all(size == first),
+                [
+                    "images of one batch must have equal sizes (send them one by one, or export the model with "
+                    "size=(height, width)); image number, its size and that of the first:",
+                    index,
+                    size,
+                    first,
+                ],
+            )
+            fits = tf.debugging.Assert(
+                tf.reduce_all([s is None or size[axis] == s for axis, s in enumerate(wanted)]),
+                [
+                    f"images must have the size {wanted} that the model was built for; image number and its size:",
+                    index,
+                    size,
+                ],
+            )
+            with tf.control_dependencies([equal, fits]):
+                return index + 1, first, images.write(index, image)
+
+        images = self._loop(contents, body, tf.zeros([2], tf.int32), tf.uint8, [None, None, self.spec.channels])[
+            1
+        ].stack()
+        images.set_shape([None, *wanted, self.spec.channels])
+        return images
+
+    def _decode_resized(self, contents):
+        """Decodes images of any sizes and resizes them; returns the batch and the original sizes `[B, 2]`."""
+
+        def body(index, sizes, images):
+            image = tf.cast(self._decode(contents[index]), tf.float32)
+            return index + 1, sizes.write(index, tf.shape(image)[:2]), images.write(index, self._resize_in(image))
+
+        sizes = tf.TensorArray(tf.int32, size=tf.shape(contents)[0], element_shape=[2])
+        shape = [*self.size, self.spec.channels]
+        sizes, images = self._loop(contents, body, sizes, tf.float32, shape)
+        return images.stack(), sizes.stack()
+
+    def _loop(self, contents, body, carried, dtype, element_shape):
+        count = tf.shape(contents)[0]
+        enough = tf.debugging.Assert(count > 0, ["image_bytes must hold at least one image, got an empty batch"])
+        with tf.control_dependencies([enough]):
+            images = tf.TensorArray(dtype, size=count, element_shape=element_shape)
+            _, carried, images = tf.while_loop(
+                lambda index, *_: index < count, body, (tf.constant(0), carried, images), parallel_iterations=16
+            )
+        return carried, images
+
+    # Around the model.
+
+    def _resize_in(self, images):
+        if self.size is None:
+            return images
+        return tf.image.resize(images, self.size, method="bilinear", antialias=True)
+
+    def _logits(self, images):
+        size = tf.shape(images)[1:3]
+        static = images.shape[1:3]
+        if any(self.spec.margins):
+            images = _mirror(_mirror(images, 1, self.spec), 2, self.spec)
+        logits = self._model_logits(images)
+        if any(self.spec.margins):
+            logits = logits[:, : size[0], : size[1]]
+        logits.set_shape([None, *static, self.spec.num_classes])
+        return logits
+
+    def _classes(self, logits, size):
+        if self.spec.num_classes == 1:
+            # Class 0 has the logit 0, so that the argmax is 1 exactly where the logit is above 0.
+            logits = tf.concat([tf.zeros_like(logits), logits], axis=-1)
+        classes = (
+            tf.argmax(logits, axis=-1, output_type=tf.int32) if size is None else kseg_ops.resize_argmax(logits, size)
+        )
+        return tf.cast(classes, self._class_dtype)
+
+    def _probabilities(self, logits, size):
+        if size is not None:
+            logits = tf.image.resize(logits, size, method="bilinear")
+        return tf.sigmoid(logits) if self.spec.num_classes == 1 else tf.nn.softmax(logits)
+
+
+def _function(pipeline, spec, finish, name):
+    return tf.function(lambda value: pipeline(value, finish, name), input_signature=[spec])
+
+
+def _mirror(images, axis, spec):
+    """Extends an axis by mirroring, as `kseg.predict` does, until a model with valid padding covers the image."""
+    margin, residue = spec.margins[axis - 1], spec.residue[axis - 1]
+    length = tf.shape(images)[axis]
+    needed = length + 2 * margin
+    index = tf.abs(tf.range(-margin, needed - margin + (residue - needed) % spec.stride))
+    period = tf.maximum(1, 2 * (length - 1))
+    index = index % period
+    return tf.gather(images, tf.minimum(tf.minimum(index, period - index), length - 1), axis=axis)

@@ -1,0 +1,19 @@
+"""Prediction on images of any size, on files and on folders.
+
+`kseg.predict` is `kseg.inference.predict`.
+"""
+
+from kseg.inference.file_result import FileResult
+from kseg.inference.predict import predict, predict_rows
+from kseg.inference.predict_files import list_images, predict_files
+from kseg.inference.tiling_difference import TilingDifference, tiling_difference
+
+__all__ = [
+    "FileResult",
+    "TilingDifference",
+    "list_images",
+    "predict",
+    "predict_files",
+    "predict_rows",
+    "tiling_difference",
+]
