@@ -1,0 +1,61 @@
+"""`kseg check-data`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from .arguments import mask_values, whole, whole_or_none
+from .errors import CliError
+
+HELP = "look for problems in a data folder"
+DESCRIPTION = (
+    "Read every image and mask of a data folder and report sizes, classes and problems. Exit code 2 if there are any."
+)
+
+
+def add_arguments(parser) -> None:
+    """Adds the arguments."""
+    parser.add_argument(
+        "data", metavar="DIR", help="folder with images and masks, or with train and val that hold them"
+    )
+    parser.add_argument(
+        "--num-classes", type=whole(1), metavar="C", help="number of classes; default as the masks hold"
+    )
+    parser.add_argument("--ignore-index", type=whole_or_none, default=255, metavar="I",
+                        help='mask value that is not counted, or "none" (default 255)')  # fmt: skip
+    parser.add_argument("--mask-suffix", default="", metavar="TEXT", help="what mask names have after the image's name")
+    parser.add_argument(
+        "--mask-values", type=mask_values, metavar="V=C,...", help="classes of the masks' values: 0=0,255=1"
+    )
+
+
+def run(arguments) -> int:
+    """Checks."""
+    root = Path(arguments.data)
+    if not root.is_dir():
+        raise CliError(f"DIR: expected a data folder, got {root}, which does not exist.")
+    parts = [root / name for name in ("train", "val") if (root / name).is_dir()] or [root]
+
+    from .quiet import import_tensorflow
+
+    import_tensorflow()
+    from kseg.data import check_folder
+    from kseg.training.run import parse_mask_values
+
+    problems = 0
+    for part in parts:
+        report = check_folder(
+            part / "images",
+            part / "masks",
+            num_classes=arguments.num_classes,
+            ignore_index=arguments.ignore_index,
+            mask_suffix=arguments.mask_suffix,
+            mask_values=parse_mask_values(arguments.mask_values),
+            strict=False,
+        )
+        sys.stdout.write(f"{part}\n{report}\n")
+        problems += len(report.problems)
+    if problems:
+        sys.stderr.write(f"kseg check-data: {problems} problem{'s' if problems > 1 else ''} in {root}, listed above.\n")
+    return 2 if problems else 0

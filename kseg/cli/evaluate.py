@@ -1,0 +1,98 @@
+"""`kseg evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from . import models
+from .arguments import mask_values, whole_or_none
+from .errors import CliError
+
+HELP = "figures of a model on labelled images"
+DESCRIPTION = (
+    "Evaluate a model on whole images: IoU and Dice per class, their means, pixel accuracy and confusion matrix, as a "
+    "table, metrics.json, pictures and a report."
+)
+
+
+def add_arguments(parser) -> None:
+    """Adds the arguments."""
+    parser.add_argument("model", metavar="RUN_OR_MODEL", help=models.HELP)
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        help="folder with images and masks (of one with train and val, val); default: the images that the run was "
+        "validated on",
+    )
+    parser.add_argument(
+        "--ignore-index",
+        type=whole_or_none,
+        default="model",
+        metavar="I",
+        help='mask value that is not counted, or "none"; default the model\'s',
+    )
+    parser.add_argument("--mask-suffix", default="", metavar="TEXT", help="what mask names have after the image's name")
+    parser.add_argument(
+        "--mask-values", type=mask_values, metavar="V=C,...", help="classes of the masks' values: 0=0,255=1"
+    )
+    parser.add_argument("--out", metavar="DIR", help="folder for the results; default `evaluation` beside the model")
+
+
+def run(arguments) -> int:
+    """Evaluates."""
+    path = models.find_model(arguments.model)
+    if arguments.data is not None and not Path(arguments.data).is_dir():
+        raise CliError(f"--data: expected a folder, got {arguments.data}, which does not exist.")
+    if arguments.data is None and not (path.parent / "config.json").is_file():
+        raise CliError(f"--data: expected a folder with images and masks, got nothing ({path} belongs to no run).")
+
+    from .quiet import import_tensorflow
+
+    import_tensorflow()
+    from rich.console import Console
+
+    from kseg.training.evaluation_report import write_evaluation
+    from kseg.training.run_report import evaluate_source
+
+    from .tables import class_table
+
+    model = models.load_model(arguments.model)
+    source = _own_source(path) if arguments.data is None else _folder_source(arguments, model)
+    if source.num_classes != model.num_classes:
+        raise CliError(f"--data: the masks hold {source.num_classes} classes and the model has {model.num_classes}.")
+    evaluation = evaluate_source(model, source)
+    out = Path(arguments.out) if arguments.out else path.parent / "evaluation"
+    write_evaluation(out, evaluation, model, source, title=f"{path.parent.name or path.stem}, evaluated")
+    console = Console()
+    console.print(class_table(evaluation))
+    console.print(f"Results:  {out / 'report.html'}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _own_source(path):
+    from kseg.training.run import open_sources
+    from kseg.training.run_config import RunConfig
+
+    return open_sources(RunConfig.load(path.parent / "config.json")[0])[1]
+
+
+def _folder_source(arguments, model):
+    from kseg.data import FolderSource
+    from kseg.training.run import parse_mask_values
+
+    root = Path(arguments.data)
+    if (root / "val").is_dir():
+        root = root / "val"
+    for part in ("images", "masks"):
+        if not (root / part).is_dir():
+            raise CliError(f"--data: expected {root} to hold images and masks, got no folder {root / part}.")
+    return FolderSource(
+        root / "images",
+        root / "masks",
+        channels=model.input_shape[-1],
+        num_classes=model.num_classes,
+        ignore_index=model.ignore_index if arguments.ignore_index == "model" else arguments.ignore_index,
+        mask_suffix=arguments.mask_suffix,
+        mask_values=parse_mask_values(arguments.mask_values),
+        class_names=model.class_names,
+    )

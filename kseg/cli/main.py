@@ -1,0 +1,92 @@
+"""The parser and entry point of the `kseg` command. Imports neither TensorFlow nor kseg."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from .arguments import OneLineParser
+from .errors import exit_code, one_line
+
+# Command -> module; each has `HELP`, `add_arguments(parser)` and `run(arguments) -> int | None`.
+COMMANDS = {
+    "demo": "demo",
+    "check-data": "check_data",
+    "train": "train",
+    "evaluate": "evaluate",
+    "predict": "predict",
+    "export": "export",
+    "benchmark": "benchmark",
+    "build-ops": "build_ops",
+    "show-config": "show_config",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command.
+
+    Args:
+        argv: Arguments without the program's name; default those of the process.
+
+    Returns:
+        Exit code: 0; 1 if something failed that the user cannot mend; 2 for bad arguments, files or data; 130 after
+        Ctrl-C.
+    """
+    try:
+        arguments = build_parser().parse_args(argv)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    # TensorFlow greets with a page of log lines; a user who wants them sets this variable.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        return arguments.run(arguments) or 0
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\nkseg {arguments.command}: interrupted.\n")
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) went away; nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if os.environ.get("KSEG_DEBUG", "") not in ("", "0"):
+            raise
+        sys.stderr.write(f"kseg {arguments.command}: {one_line(error)}\n")
+        return exit_code(error)
+
+
+def build_parser() -> OneLineParser:
+    """Builds the parser with all commands."""
+    parser = OneLineParser(
+        prog="kseg",
+        description="Image segmentation: train, evaluate, predict, export.",
+        epilog="`kseg demo` shows all of it in a few minutes. KSEG_DEBUG=1 shows the traceback of an error.",
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name, module_name in COMMANDS.items():
+        module = importlib.import_module(f".{module_name}", __package__)
+        command = commands.add_parser(name, help=module.HELP, description=module.DESCRIPTION)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    parser.set_defaults(run=lambda arguments: _no_command(parser, arguments))
+    return parser
+
+
+def _no_command(parser, arguments):
+    if arguments.version:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print_line(f"kseg {version('kseg')}")
+        except PackageNotFoundError:
+            print_line("kseg, run from its sources")
+        return 0
+    parser.error("COMMAND: expected one of " + ", ".join(COMMANDS) + ", got nothing")
+    return 2
+
+
+def print_line(text: str) -> None:
+    """Writes a line to standard output."""
+    sys.stdout.write(text + "\n")

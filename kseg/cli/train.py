@@ -1,0 +1,212 @@
+"""`kseg train`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .arguments import mask_values, number, whole, whole_or_none
+from .errors import CliError
+
+HELP = "train a model on a folder of images and masks"
+DESCRIPTION = (
+    "Train a model on DIR/images and DIR/masks (or DIR/train/... and DIR/val/...), and write a run folder with the best "
+    "and the last model, figures, pictures and report.html. Ctrl-C saves; --resume continues, and ends bit for bit as "
+    "an uninterrupted run would."
+)
+
+# Shown in the help; the values themselves live in kseg.training.run_config (a test compares the two).
+DEFAULTS = {
+    "val_fraction": "0.2",
+    "ignore_index": "255",
+    "model": "unet",
+    "filters": "32",
+    "depth": "4",
+    "norm": "batch",
+    "dropout": "0.0",
+    "upsampling": "transpose",
+    "epochs": "50",
+    "batch_size": "4",
+    "lr": "0.001",
+    "schedule": "cosine",
+    "augment": "light",
+    "loss": "ce",
+    "seed": "0",
+    "mixed_precision": "none",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments. Settings that are not given are absent, so that --resume can tell which were."""
+    run = parser.add_argument_group("run")
+    run.add_argument("--out", metavar="RUN", help="run folder to write; default runs/<data>-<date>-<time>")
+    run.add_argument("--overwrite", action="store_true", help="replace a run that RUN holds already")
+    run.add_argument("--resume", metavar="RUN", help="continue the run in this folder, with its settings")
+    run.add_argument(
+        "--checkpoint-every",
+        metavar="N[s]",
+        type=_cadence,
+        default=(60.0, None),
+        help='save a checkpoint every N batches, or every so many seconds ("30s"); default 60s. No influence on the '
+        "result",
+    )
+    data = parser.add_argument_group("data")
+    _add(data, "--data", metavar="DIR", help="data folder")
+    _add(data, "--val-count", type=whole(1), metavar="N", help="images to validate on, instead of --val-fraction")
+    _add(
+        data, "--val-fraction", type=number(0, 1, open_low=True), metavar="F", help="part of the images to validate on"
+    )
+    _add(data, "--num-classes", type=whole(1), metavar="C", help="number of classes; default as many as the masks hold")
+    _add(data, "--ignore-index", type=whole_or_none, metavar="I", help='mask value that is not counted, or "none"')
+    _add(data, "--mask-suffix", metavar="TEXT", help="what mask names have after the image's name, such as _mask")
+    _add(data, "--mask-values", type=mask_values, metavar="V=C,...", help="classes of the masks' values: 0=0,255=1")
+    _add(
+        data,
+        "--crop-size",
+        type=whole(8),
+        metavar="PX",
+        help="train on random crops of this side; default whole images",
+    )
+    _add(
+        data,
+        "--augment",
+        choices=("none", "light", "full"),
+        help="none; light: mirrored, light and contrast; full: for images without an up, also turned, scaled, bent, noise",
+    )
+    model = parser.add_argument_group("model")
+    _add(model, "--model", choices=("unet",), help="architecture")
+    _add(model, "--filters", type=whole(1), metavar="N", help="channels of the first level")
+    _add(model, "--depth", type=whole(1), metavar="N", help="levels")
+    _add(model, "--norm", choices=("batch", "group", "none"), help="normalisation")
+    _add(model, "--dropout", type=number(0, 1), metavar="F", help="dropout rate")
+    _add(model, "--upsampling", choices=("transpose", "bilinear"), help="how the decoder enlarges")
+    training = parser.add_argument_group("training")
+    _add(training, "--epochs", type=whole(1), metavar="N", help="passes over the training images")
+    _add(training, "--batch-size", type=whole(1), metavar="N", help="images per step")
+    _add(training, "--lr", type=number(0, open_low=True), metavar="F", help="learning rate of Adam")
+    _add(training, "--schedule", choices=("constant", "cosine"), help="course of the learning rate")
+    _add(training, "--loss", choices=("ce", "dice", "focal", "ce+dice"), help="loss")
+    _add(training, "--seed", type=whole(0, 2**31 - 1), metavar="N", help="of weights, split, order and augmentation")
+    _add(
+        training,
+        "--mixed-precision",
+        nargs="?",
+        const="bfloat16",
+        choices=("none", "bfloat16", "float16"),
+        help="compute in 16 bits (bfloat16 if none is named)",
+    )
+    _add(training, "--jit", action=argparse.BooleanOptionalAction, help="compile the step with XLA; default no")
+    _add(
+        training,
+        "--deterministic",
+        action=argparse.BooleanOptionalAction,
+        help="two runs agree bit for bit; default yes",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Trains, or continues."""
+    given = given_settings(arguments)
+    if arguments.resume is None and "data" not in given:
+        raise CliError("--data: expected a data folder, got nothing. `kseg demo` needs none.")
+    if arguments.resume is not None:
+        _check_resume(arguments)
+    elif not Path(given["data"]).is_dir():
+        raise CliError(f"--data: expected a folder, got {given['data']}, which does not exist.")
+
+    from .quiet import import_tensorflow
+
+    import_tensorflow()
+    from kseg.training.run_config import ConfigError, RunConfig
+
+    if arguments.resume is not None:
+        config, _ = RunConfig.load(Path(arguments.resume) / "config.json")
+        if conflicts := config.conflicts(given):
+            raise ConfigError(
+                f"--resume continues the run with its own settings: {'; '.join(conflicts)}. "
+                "Leave these arguments out, or start a new run."
+            )
+        folder = arguments.resume
+    else:
+        config = RunConfig(**given)
+        folder = arguments.out or _new_folder(Path(config.data).resolve().name)
+    return train_and_tell(config, folder, arguments)
+
+
+def train_and_tell(config, folder, arguments, extras=None) -> int:
+    """Runs the training and says where the results are.
+
+    Args:
+        config: `RunConfig`.
+        folder: Run folder.
+        arguments: Namespace with `resume`, `overwrite` and `checkpoint_every`.
+        extras: See `kseg.training.run.train_run`.
+
+    Returns:
+        Exit code.
+    """
+    from kseg.training import TrainingInterrupted, TrainingProgress
+    from kseg.training.run import train_run
+
+    progress = TrainingProgress()
+    seconds, batches = arguments.checkpoint_every
+    try:
+        evaluation = train_run(
+            config,
+            folder,
+            resume=arguments.resume is not None,
+            overwrite=arguments.overwrite,
+            checkpoint_seconds=seconds,
+            checkpoint_batches=batches,
+            progress=progress,
+            extras=extras,
+        )
+    except TrainingInterrupted:
+        progress.message(f"Interrupted; everything is saved. Continue with:  kseg train --resume {folder}")
+        return 130
+    from .tables import class_table
+
+    progress.console.print(class_table(evaluation))
+    progress.message(f"Report:  {Path(folder) / 'report.html'}")
+    return 0
+
+
+def given_settings(arguments: argparse.Namespace) -> dict:
+    """The settings that the user gave, by their names in `RunConfig`."""
+    not_settings = {"out", "overwrite", "resume", "checkpoint_every", "command", "run", "version"}
+    return {name: value for name, value in vars(arguments).items() if name not in not_settings}
+
+
+def _add(group, flag, **options):
+    name = flag.lstrip("-").replace("-", "_")
+    if name in DEFAULTS:
+        options["help"] += f" (default {DEFAULTS[name]})"
+    group.add_argument(flag, default=argparse.SUPPRESS, **options)
+
+
+def _check_resume(arguments):
+    folder = Path(arguments.resume)
+    if not folder.is_dir():
+        raise CliError(f"--resume: expected a run folder, got {folder}, which does not exist.")
+    if arguments.overwrite:
+        raise CliError("--overwrite: expected not to be given with --resume, which continues the run; leave one out.")
+    if arguments.out is not None and Path(arguments.out).resolve() != folder.resolve():
+        raise CliError(f"--out: the run continues in {folder}, got {arguments.out}; leave --out out.")
+
+
+def _cadence(text: str) -> tuple[float | None, int | None]:
+    """Turns "30s" into (30.0, None) and "100" into (None, 100)."""
+    try:
+        if text.endswith("s"):
+            return number(0)(text[:-1]), None
+        return None, whole(1)(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f'expected a number of batches ("100") or of seconds ("30s"), got {text!r}'
+        ) from None
+
+
+def _new_folder(name: str) -> Path:
+    import time
+
+    return Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"

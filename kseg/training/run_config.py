@@ -1,0 +1,168 @@
+"""The settings of a run: what config.json holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+
+CHOICES = {
+    "model": ("unet",),
+    "norm": ("batch", "group", "none"),
+    "upsampling": ("transpose", "bilinear"),
+    "schedule": ("constant", "cosine"),
+    "augment": ("none", "light", "full"),
+    "loss": ("ce", "dice", "focal", "ce+dice"),
+    "mixed_precision": ("none", "bfloat16", "float16"),
+}
+
+
+class ConfigError(ValueError):
+    """A setting cannot be, or contradicts the settings of the run that is resumed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """Everything that the result of a training run depends on, besides the images themselves.
+
+    Attributes:
+        data: Data folder, as `kseg.data.open_folder` takes it; `None`: generated cells (`kseg.data.CellsSource`).
+        val_count: Number of images to validate on; `None`: by `val_fraction`.
+        val_fraction: Part of the images to validate on, where the folder has no validation part of its own.
+        num_classes: Number of classes; `None`: inferred from the masks. 1 is the sigmoid case.
+        ignore_index: Label of void pixels; `None` if there are none.
+        mask_suffix: What mask names have after the image's name.
+        mask_values: Classes of the masks' values as text, "0=0,255=1"; `None`: the values are the classes.
+        model: Architecture.
+        filters: Channels at the first level.
+        depth: Number of levels of the U-Net.
+        norm: Normalisation: `batch`, `group` or `none`.
+        dropout: Dropout rate, 0 to below 1.
+        upsampling: `transpose` or `bilinear`.
+        epochs: Number of passes over the training images.
+        batch_size: Images per step.
+        lr: Learning rate of Adam at the start.
+        schedule: `constant`, or `cosine`: falls to 1 % along half a cosine over the whole run.
+        crop_size: Side in pixels of the random crops trained on; `None`: whole images.
+        augment: `none`; `light`: mirrored left to right, brightness, contrast; `full`: for images without an up
+            (microscopy, aerial): also turned, mirrored, scaled, bent, noise.
+        loss: `ce` (cross-entropy), `dice`, `focal` or `ce+dice`.
+        seed: Of initial weights, split, order, augmentation and dropout.
+        mixed_precision: `none`, `bfloat16` or `float16`.
+        jit: Compile the training step with XLA.
+        deterministic: Deterministic kernels, so that two runs agree bit for bit.
+        cells_train, cells_val, cells_size: With generated cells: number of images, and their side in pixels.
+
+    Raises:
+        ConfigError: A value is out of its range; the message names the setting.
+    """
+
+    data: str | None = None
+    val_count: int | None = None
+    val_fraction: float = 0.2
+    num_classes: int | None = None
+    ignore_index: int | None = 255
+    mask_suffix: str = ""
+    mask_values: str | None = None
+    model: str = "unet"
+    filters: int = 32
+    depth: int = 4
+    norm: str = "batch"
+    dropout: float = 0.0
+    upsampling: str = "transpose"
+    epochs: int = 50
+    batch_size: int = 4
+    lr: float = 1e-3
+    schedule: str = "cosine"
+    crop_size: int | None = None
+    augment: str = "light"
+    loss: str = "ce"
+    seed: int = 0
+    mixed_precision: str = "none"
+    jit: bool = False
+    deterministic: bool = True
+    cells_train: int = 96
+    cells_val: int = 24
+    cells_size: int = 128
+
+    def __post_init__(self):
+        hints = typing.get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            _check_type(field.name, value, hints[field.name])
+            if field.name in CHOICES and value not in CHOICES[field.name]:
+                raise ConfigError(f"{field.name}: expected one of {', '.join(CHOICES[field.name])}, got {value!r}.")
+        for name in ("epochs", "batch_size", "filters", "depth", "cells_train", "cells_val", "cells_size"):
+            _require(name, getattr(self, name) >= 1, "at least 1", getattr(self, name))
+        for name in ("num_classes", "val_count", "crop_size"):
+            value = getattr(self, name)
+            _require(name, value is None or value >= 1, "at least 1", value)
+        _require("lr", self.lr > 0, "above 0", self.lr)
+        _require("dropout", 0 <= self.dropout < 1, "from 0 to below 1", self.dropout)
+        _require("val_fraction", 0 < self.val_fraction < 1, "between 0 and 1", self.val_fraction)
+        _require("seed", 0 <= self.seed < 2**31, "from 0 to 2147483647", self.seed)
+
+    def save(self, path: str | Path, facts: Mapping[str, object] | None = None) -> None:
+        """Writes `{"settings": ..., "facts": ...}` as JSON, beside and renamed."""
+        path = Path(path)
+        beside = path.with_name(f".{path.name}.tmp")
+        text = json.dumps({"settings": dataclasses.asdict(self), "facts": dict(facts or {})}, indent=2)
+        beside.write_text(text + "\n", encoding="utf-8")
+        os.replace(beside, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> tuple[RunConfig, dict]:
+        """Reads what `save` wrote.
+
+        Returns:
+            The settings, and the facts of the run (classes, channels, image counts and so on).
+
+        Raises:
+            ConfigError: The file is missing or is no such file.
+        """
+        path = Path(path)
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**content["settings"]), content.get("facts", {})
+        except FileNotFoundError as error:
+            raise ConfigError(f"{path.parent} is not a run folder: it has no {path.name}.") from error
+        except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is not the settings of a run: {error}.") from error
+
+    def conflicts(self, given: Mapping[str, object]) -> list[str]:
+        """Compares explicitly given settings with these.
+
+        Args:
+            given: Setting names and values.
+
+        Returns:
+            One phrase per setting that differs, naming it, its value in the run and the one given.
+        """
+        found = []
+        for name, value in given.items():
+            own = getattr(self, name)
+            same = (
+                os.path.realpath(own) == os.path.realpath(value) if name == "data" and own and value else own == value
+            )
+            if not same:
+                found.append(f"--{name.replace('_', '-')} is {own} in this run, got {value}")
+        return found
+
+
+def _require(name, ok, expected, got):
+    if not ok:
+        raise ConfigError(f"{name}: expected a value {expected}, got {got}.")
+
+
+def _check_type(name, value, hint):
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if value is None and type(None) in kinds:
+        return
+    kind = next(kind for kind in kinds if kind is not type(None))
+    accepted = (int, float) if kind is float else kind
+    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+        raise ConfigError(f"{name}: expected {kind.__name__}, got {value!r}.")

@@ -1,0 +1,190 @@
+"""Figures, pictures and the report of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from kseg import viz
+
+from .evaluation import Evaluation, evaluate, write_metrics
+from .progress import duration
+from .run_config import RunConfig
+from .run_folder import RunFolder
+
+_WORST, _OTHERS = 4, 3
+# Larger images are predicted in tiles of this side, in pixels.
+TILE = 1024
+
+
+def evaluate_source(model, source, keep=None) -> Evaluation:
+    """Evaluates a model on whole images of a source, in tiles where they are large.
+
+    Args:
+        model: A segmentation model.
+        source: A `kseg.data.Source`.
+        keep: See `evaluate`.
+
+    Returns:
+        The figures.
+    """
+    import kseg
+
+    def predict(image):
+        tile = TILE if max(image.shape[:2]) > TILE else None
+        return kseg.predict(model, image, tile=tile)
+
+    return evaluate(
+        predict,
+        (source.load(index) for index in range(len(source))),
+        source.num_classes,
+        names=source.names,
+        class_names=source.class_names,
+        ignore_index=source.ignore_index,
+        keep=keep,
+    )
+
+
+def write_run_report(
+    folder: RunFolder,
+    config: RunConfig,
+    facts: dict,
+    model,
+    source,
+    history: list[dict],
+    best_epoch: int | None,
+    *,
+    comparison: list[tuple[str, str]] = (),
+    notes: list[str] = (),
+    extra_metrics: dict | None = None,
+) -> Evaluation:
+    """Evaluates the best model and writes metrics.json, the figures, the overlays and report.html.
+
+    Args:
+        folder: The run folder.
+        config: Settings of the run.
+        facts: Facts of the run.
+        model: The best model.
+        source: Validation source.
+        history: One mapping per epoch.
+        best_epoch: Epoch of the best model, from 1.
+        comparison: Other methods for the report, `(name, figure)`.
+        notes: Further notes for the report.
+        extra_metrics: Further entries of metrics.json.
+
+    Returns:
+        The figures.
+    """
+    evaluation = evaluate_source(model, source)
+    seconds = sum(row["seconds"] for row in history)
+    content = {"best_epoch": best_epoch, "epochs": len(history), "training_seconds": round(seconds, 3)}
+    write_metrics(folder.metrics, evaluation.to_dict() | content | (extra_metrics or {}))
+    viz.curves_figure(history, folder.curves, best_epoch=best_epoch)
+    viz.confusion_figure(evaluation.confusion, folder.confusion, evaluation.class_names)
+    pictures = write_overlays(folder.overlays, model, source, evaluation)
+    subtitle = (
+        f"Trained for {len(history)} epochs on {facts['train_images']} images; the figures are those of the best epoch "
+        f"({best_epoch}) on {facts['val_images']} images that were not trained on."
+    )
+    name = "generated cells" if config.data is None else Path(config.data).resolve().name
+    settings = {key.replace("_", " "): value for key, value in dataclasses.asdict(config).items()}
+    settings["data"] = name
+    if config.data is not None:
+        for key in ("cells train", "cells val", "cells size"):
+            settings.pop(key)
+    settings |= {key: facts[key] for key in ("channels", "classes", "parameters") if key in facts}
+    settings |= {f"{package} version": version for package, version in facts.get("versions", {}).items()}
+    viz.write_report(
+        folder.report,
+        title=f"{_MODEL_TITLES.get(config.model, config.model)} on {name}",
+        subtitle=subtitle,
+        figures=headline(evaluation, facts["val_images"]) + [(duration(seconds), "training time")],
+        comparison=comparison,
+        per_class=class_rows(evaluation),
+        curves=folder.curves,
+        confusion=folder.confusion,
+        pictures=pictures,
+        settings=settings,
+        notes=[*notes, *NOTES],
+        footer=f"kseg {facts.get('versions', {}).get('kseg', '')} · started {facts.get('started', '')}",
+    )
+    return evaluation
+
+
+_MODEL_TITLES = {"unet": "U-Net"}
+NOTES = (
+    "Figures are counted over all pixels of all images together; void pixels are left out.",
+    "A class that appears neither in truth nor in prediction has no IoU and no Dice, and is left out of the means.",
+)
+
+
+def headline(evaluation: Evaluation, images: int, what: str = "validation images") -> list[tuple[str, str]]:
+    """The figures at the head of a report."""
+    return [
+        (f"{evaluation.mean_iou:.4f}", "mean IoU"),
+        (f"{evaluation.mean_dice:.4f}", "mean Dice"),
+        (f"{100 * evaluation.pixel_accuracy:.2f} %", "pixel accuracy"),
+        (f"{images}", what),
+    ]
+
+
+def class_rows(evaluation: Evaluation) -> list[dict]:
+    """Rows of the per-class table."""
+    pixels = evaluation.confusion.sum(axis=1)
+    total = max(int(pixels.sum()), 1)
+    return [
+        {"name": name, "iou": iou, "dice": dice, "pixels": int(count), "share": count / total}
+        for name, iou, dice, count in zip(evaluation.class_names, evaluation.iou, evaluation.dice, pixels, strict=True)
+    ]
+
+
+def write_overlays(folder: Path, model, source, evaluation: Evaluation) -> list[tuple[Path, str]]:
+    """Draws the worst images and some others.
+
+    Args:
+        folder: Folder of the pictures; replaced.
+        model: A segmentation model.
+        source: The source that was evaluated.
+        evaluation: Its figures.
+
+    Returns:
+        Picture files with captions, worst first.
+    """
+    import kseg
+
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    scores = np.array([score for _, score in evaluation.images])
+    # NaN (an image that is void throughout) sorts last.
+    order = np.argsort(scores, kind="stable")
+    worst = list(order[:_WORST])
+    rest = order[_WORST:]
+    others = (
+        [rest[position] for position in sorted({*np.linspace(0, len(rest) - 1, _OTHERS).astype(int)})]
+        if len(rest)
+        else []
+    )
+    written = []
+    for rank, index in enumerate([*worst, *others], start=1):
+        index = int(index)
+        image, mask = source.load(index)
+        tile = TILE if max(image.shape[:2]) > TILE else None
+        picture = viz.triptych(
+            image,
+            np.asarray(mask).astype(np.int32),
+            kseg.predict(model, image, tile=tile),
+            len(evaluation.class_names),
+            class_names=evaluation.class_names,
+            ignore_index=source.ignore_index,
+        )
+        name = evaluation.images[index][0]
+        kind = "worst" if rank <= len(worst) else "other"
+        path = folder / f"{rank:02d}_{kind}_{Path(name).name}.png"
+        Image.fromarray(picture).save(path, optimize=True)
+        place = f"No. {rank} from the bottom" if kind == "worst" else "For comparison"
+        written.append((path, f"{place}: {name}, mean IoU {scores[index]:.4f}"))
+    return written
