@@ -15,8 +15,8 @@ from .errors import CliError
 
 HELP = "train, evaluate, export and reload a small U-Net in a few minutes"
 DESCRIPTION = (
-    "Train a small U-Net on generated microscopy (or on --data), evaluate it on unseen images beside Otsu's threshold "
-    "plus watershed, write a run folder with a report, export the model, and check the export in a process without kseg."
+    "Train a small U-Net on generated microscopy (or on --data), evaluate it on unseen images beside Otsu's "
+    "threshold plus watershed, write a run folder with a report, export the model, and check the export in a process without kseg."
 )
 
 # Asked of the network on generated cells.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from . import models
@@ -27,7 +28,7 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--ignore-index",
         type=whole_or_none,
-        default="model",
+        default=argparse.SUPPRESS,
         metavar="I",
         help='mask value that is not counted, or "none"; default the model\'s',
     )
@@ -91,7 +92,7 @@ def _folder_source(arguments, model):
         root / "masks",
         channels=model.input_shape[-1],
         num_classes=model.num_classes,
-        ignore_index=model.ignore_index if arguments.ignore_index == "model" else arguments.ignore_index,
+        ignore_index=getattr(arguments, "ignore_index", model.ignore_index),
         mask_suffix=arguments.mask_suffix,
         mask_values=parse_mask_values(arguments.mask_values),
         class_names=model.class_names,

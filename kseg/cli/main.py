@@ -38,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = build_parser().parse_args(argv)
     except SystemExit as stop:
         return int(stop.code or 0)
+    if arguments.command is None:
+        return _no_command(arguments)
     # TensorFlow greets with a page of log lines; a user who wants them sets this variable.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
@@ -70,23 +72,18 @@ def build_parser() -> OneLineParser:
         command = commands.add_parser(name, help=module.HELP, description=module.DESCRIPTION)
         module.add_arguments(command)
         command.set_defaults(run=module.run)
-    parser.set_defaults(run=lambda arguments: _no_command(parser, arguments))
     return parser
 
 
-def _no_command(parser, arguments):
-    if arguments.version:
-        from importlib.metadata import PackageNotFoundError, version
+def _no_command(arguments) -> int:
+    if not arguments.version:
+        commands = ", ".join(COMMANDS)
+        sys.stderr.write(f"kseg: COMMAND: expected one of {commands}, got nothing. See `kseg --help`.\n")
+        return 2
+    from importlib.metadata import PackageNotFoundError, version
 
-        try:
-            print_line(f"kseg {version('kseg')}")
-        except PackageNotFoundError:
-            print_line("kseg, run from its sources")
-        return 0
-    parser.error("COMMAND: expected one of " + ", ".join(COMMANDS) + ", got nothing")
-    return 2
-
-
-def print_line(text: str) -> None:
-    """Writes a line to standard output."""
-    sys.stdout.write(text + "\n")
+    try:
+        sys.stdout.write(f"kseg {version('kseg')}\n")
+    except PackageNotFoundError:
+        sys.stdout.write("kseg, run from its sources\n")
+    return 0

@@ -10,8 +10,8 @@ from .errors import CliError
 
 HELP = "train a model on a folder of images and masks"
 DESCRIPTION = (
-    "Train a model on DIR/images and DIR/masks (or DIR/train/... and DIR/val/...), and write a run folder with the best "
-    "and the last model, figures, pictures and report.html. Ctrl-C saves; --resume continues, and ends bit for bit as "
+    "Train a model on DIR/images and DIR/masks (or DIR/train/... and DIR/val/...), and write a run folder with the "
+    "best and the last model, figures, pictures and report.html. Ctrl-C saves; --resume continues, and ends bit for bit as "
     "an uninterrupted run would."
 )
 
@@ -71,7 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         data,
         "--augment",
         choices=("none", "light", "full"),
-        help="none; light: mirrored, light and contrast; full: for images without an up, also turned, scaled, bent, noise",
+        help="none; light: mirrored, light and contrast; full: for images without an up, also turned, scaled, "
+        "bent, noise",
     )
     model = parser.add_argument_group("model")
     _add(model, "--model", choices=("unet",), help="architecture")

@@ -37,7 +37,7 @@ class Dice(keras.losses.Loss):
         name: as in Keras.
 
     Call arguments:
-        y_true: integer labels `(B, H, W)` or `(B, H, W, 1)`.
+        y_true: labels `(B, H, W)` or `(B, H, W, 1)`, integers or floats that are whole.
         y_pred: logits `(B, H, W, C)`; C = 1 is the sigmoid case, whose Dice is the foreground's.
         sample_weight: per image or per pixel; weights pixels inside the sums, so weight 0 is void. (With
             `per_image=True` a weight common to all pixels of an image cancels, but for `smooth`.)
@@ -46,7 +46,7 @@ class Dice(keras.losses.Loss):
         float32. A batch of void pixels only has loss 0.
 
     Raises:
-        ValueError: an argument outside its range; floating labels; sizes that do not fit.
+        ValueError: an argument outside its range; sizes that do not fit.
         tf.errors.InvalidArgumentError: a label outside the range (not under XLA: see `SegmentationLoss`).
     """
 

@@ -25,14 +25,15 @@ class SegmentationLoss(keras.losses.Loss):
         name: as in Keras.
 
     Call arguments:
-        y_true: integer labels `(B, H, W)` or `(B, H, W, 1)`.
+        y_true: labels `(B, H, W)` or `(B, H, W, 1)`, integers or floats that are whole.
         y_pred: logits `(B, H, W, C)`; C = 1 is the sigmoid case: background where the label is 0, foreground where 1.
         sample_weight: one weight per image `(B,)` or per pixel `(B, H, W)`.
 
     Raises:
-        ValueError: floating labels, sizes that do not fit, a wrong number of class weights.
-        tf.errors.InvalidArgumentError: a label outside `0..C-1` that is not `ignore_index`. XLA drops this check: in
-            a `jit_compile=True` step such a pixel counts as void. (kseg's models check labels before the step.)
+        ValueError: sizes that do not fit, a wrong number of class weights.
+        tf.errors.InvalidArgumentError: a label outside `0..C-1` that is not `ignore_index`, or no whole number. XLA
+            drops this check: in a `jit_compile=True` step a label out of range counts as void. (kseg's models check
+            labels before the step.)
     """
 
     def __init__(self, ignore_index=255, class_weights=None, reduction="sum_over_batch_size", name=None):

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from kseg._whole_labels import whole_labels
+
 
 class Targets(NamedTuple):
     """What a loss computes with; `P` stands for the pixel dimensions `(B, H, W)`.
@@ -27,12 +29,12 @@ def prepare_targets(y_true, y_pred, ignore_index) -> Targets:
     """Check labels and logits and bring them into one form.
 
     Args:
-        y_true: integer labels `(B, H, W)` or `(B, H, W, 1)`.
+        y_true: labels `(B, H, W)` or `(B, H, W, 1)`, integers or floats that are whole.
         y_pred: floating logits `(B, H, W, C)`; the class dimension must be known when the graph is built.
         ignore_index: int or None.
 
     Raises:
-        ValueError: floating labels, unknown class dimension, sizes that differ.
+        ValueError: unknown class dimension, sizes that differ.
         tf.errors.InvalidArgumentError: a label outside the range, when run; not under XLA, which drops assertions:
             there such a pixel counts as void.
     """
@@ -44,8 +46,7 @@ def prepare_targets(y_true, y_pred, ignore_index) -> Targets:
         raise ValueError(f"the last dimension of y_pred, the classes, must be known; got shape {tuple(y_pred.shape)}")
     num_classes = 2 if channels == 1 else int(channels)
 
-    y_true = integer_labels(y_true)
-    labels = _match_pixels(y_true, y_pred)
+    labels = _match_pixels(whole_labels(y_true), y_pred)
     # 64-bit and unsigned 32-bit labels are compared before they are narrowed, so that none wraps into the range.
     wide = labels if labels.dtype in (tf.int64, tf.int32) else tf.cast(labels, _comparison_dtype(labels.dtype))
     in_range = (wide >= 0) & (wide < num_classes)
@@ -56,21 +57,6 @@ def prepare_targets(y_true, y_pred, ignore_index) -> Targets:
         valid = tf.identity(valid)
     safe = tf.cast(tf.where(valid, wide, tf.zeros_like(wide)), tf.int32)
     return Targets(safe, valid, tf.cast(y_pred, tf.float32), num_classes)
-
-
-def integer_labels(y_true):
-    """Labels as an integer tensor.
-
-    Raises:
-        ValueError: for floating labels: integral or not, they mean that a mask went through image processing.
-    """
-    y_true = tf.convert_to_tensor(y_true)
-    if not y_true.dtype.is_integer:
-        raise ValueError(
-            f"labels (y_true) must be integers (uint8, int32, ...); got {y_true.dtype.name}. "
-            'Cast them, for example y.astype("int32"), after making sure that no resizing or rescaling blended classes'
-        )
-    return y_true
 
 
 def pixel_weights(sample_weight, labels):
@@ -147,7 +133,7 @@ def _match_pixels(y_true, y_pred):
         )
     if y_true.shape.is_fully_defined() and pixels.is_fully_defined():
         return y_true
-    message = "labels (y_true) must have the logits' batch size, height and width"
+    message = "labels (y_true) must have the batch size, height and width of the logits"
     check = tf.debugging.assert_equal(tf.shape(y_true), tf.shape(y_pred)[:-1], message=message)
     with tf.control_dependencies([check] if check is not None else []):
         return tf.identity(y_true)

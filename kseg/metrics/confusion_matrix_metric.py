@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 import kseg_ops
+from kseg._whole_labels import whole_labels
 from kseg.metrics.native_steps import metric_ops
 
 ABSENT = ("skip", "one", "zero")
@@ -23,15 +24,15 @@ class ConfusionMatrixMetric(keras.metrics.Metric):
         dtype: as in Keras; the dtype of the result, not of the counts.
 
     Call arguments of `update_state`:
-        y_true: integer labels `(B, H, W)` or `(B, H, W, 1)`.
+        y_true: labels `(B, H, W)` or `(B, H, W, 1)`, integers or floats that are whole.
         y_pred: floating logits `(B, H, W, C)`, or predicted classes as integers in the shape of the labels.
         sample_weight: must be None. Pixels are counted, not weighed: list the metric under `metrics`, not
             `weighted_metrics`, and mark what should not count with `ignore_index`.
 
     Raises:
-        ValueError: a number of classes below 1, sample weights, floating labels, shapes that do not fit.
-        tf.errors.InvalidArgumentError: a label outside `0..C-1` that is not `ignore_index` (not under XLA, which drops
-            assertions).
+        ValueError: a number of classes below 1, sample weights, shapes that do not fit.
+        tf.errors.InvalidArgumentError: a label outside `0..C-1` that is not `ignore_index`, or no whole number (not under
+            XLA, which drops assertions).
     """
 
     def __init__(self, num_classes, ignore_index=255, name=None, dtype=None):
@@ -56,17 +57,12 @@ class ConfusionMatrixMetric(keras.metrics.Metric):
                 f"{type(self).__name__} counts pixels and takes no sample_weight. List it under `metrics`, not "
                 "`weighted_metrics`, in compile(), and mark pixels that should not count with ignore_index"
             )
-        y_true, y_pred = self._matched(tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred))
+        y_true, y_pred = self._matched(whole_labels(y_true), tf.convert_to_tensor(y_pred))
         with metric_ops():
             counts = kseg_ops.confusion_matrix(y_true, y_pred, self.matrix_size, ignore_index=self.ignore_index)
         self.matrix.assign_add(counts)
 
     def _matched(self, y_true, y_pred):
-        if not y_true.dtype.is_integer:
-            raise ValueError(
-                f"labels (y_true) must be integers; got {y_true.dtype.name}. Cast them, for example "
-                'y.astype("int32"), after making sure that no resizing or rescaling blended classes'
-            )
         if y_pred.dtype.is_floating and y_pred.shape[-1] != self.num_classes:
             raise ValueError(
                 f"logits (y_pred) of shape {tuple(y_pred.shape)} must have num_classes={self.num_classes} channels"

@@ -222,8 +222,8 @@ class Trainer:
     def _compile_step(self, step, batches):
         if self.model.run_eagerly:
             return step
-        # One trace for all batches. If TensorFlow traced by the batches that come, a static shape first and a relaxed one
-        # for the smaller last batch, then a run resumed elsewhere would run other graphs, which round differently.
+        # One trace for all batches. If TensorFlow traced by the batches that come, a static shape first and a relaxed
+        # one for the smaller last batch, then a run resumed elsewhere would run other graphs, which round differently.
         spec = batches.element_spec if isinstance(batches, tf.data.Dataset) else _relaxed_spec(_first_batch(batches))
         return tf.function(step, input_signature=[spec], jit_compile=bool(self.model.jit_compile))
 

@@ -47,8 +47,8 @@ def assert_classes(classes, probabilities):
 def models():
     small = {"filters": 4, "depth": 2}
     return {
-        "rgb": toy_models.randomise(kseg.UNet(4, **small)),
-        "grey": toy_models.randomise(kseg.UNet(1, (None, None, 1), **small)),
+        "rgb": toy_models.randomise(kseg.UNet(4, **small), images(1, *SIZE, 3)),
+        "grey": toy_models.randomise(kseg.UNet(1, (None, None, 1), **small), images(1, *SIZE, 1)),
     }
 
 

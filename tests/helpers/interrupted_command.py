@@ -2,9 +2,9 @@
 
 python interrupted_command.py WHEN ARGUMENTS...
 
-WHEN: `never`; `sigint:N`, `batch:N` after N training batches of this process; `validation:N` in the N-th validation batch;
-`write:N` halfway through writing the N-th checkpoint; `rename:N` before the N-th one gets its name; `renamed:N` right after.
-All but `sigint` are SIGKILL: nothing can be tidied up.
+WHEN: `never`; `sigint:N` or `batch:N` after N training batches of this process; `validation:N` in the N-th validation
+batch; `write:N` halfway through writing the N-th checkpoint; `rename:N` before the N-th one gets its name; `renamed:N`
+right after. All but `sigint` are SIGKILL: nothing can be tidied up.
 """
 
 from __future__ import annotations

@@ -48,12 +48,24 @@ def encoder_decoder(channels=3, num_classes=3, input_size=(None, None), global_c
     return model
 
 
-def randomise(model, seed=0):
-    """Gives a model random biases and normalisation: with those of a new model, zero padding would not show."""
+def randomise(model, image=None, seed=0):
+    """Draws all weights of a U-Net from a seed: a new model has unseeded ones, and zeros that hide zero padding.
+
+    Args:
+        model: to be changed, and returned.
+        image: batch of images on which every class shall have logits of mean 0, so that none of them wins everywhere.
+        seed: of the weights.
+    """
     rng = np.random.default_rng(seed)
     for weight in model.weights:
-        if weight.name in ("bias", "beta", "moving_mean"):
+        if weight.name == "kernel":
+            weight.assign(rng.normal(0, np.sqrt(2 / np.prod(weight.shape[:3])), weight.shape))
+        elif weight.name in ("bias", "beta", "moving_mean"):
             weight.assign(rng.normal(0, 0.3, weight.shape))
         elif weight.name in ("gamma", "moving_variance"):
             weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+    if image is not None:
+        head = model.get_layer("logits")
+        logits = model(image.astype("float32"), training=False).numpy()
+        head.bias.assign(head.bias - logits.mean((0, 1, 2)))
     return model

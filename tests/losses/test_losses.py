@@ -12,7 +12,7 @@ import tensorflow as tf
 from kseg.losses import CrossEntropy, Dice, Focal, WeightedSum
 
 LOG2, LOG4 = math.log(2), math.log(4)
-EPS = np.finfo("float32").eps
+EPS = float(np.finfo("float32").eps)
 # A handful of float32 operations on numbers of order 1.
 CLOSE = 32 * EPS
 
@@ -276,7 +276,7 @@ def test_config_keeps_every_argument():
         (lambda: WeightedSum([]), "losses must hold at least one loss"),
         (lambda: WeightedSum([Dice()], [1, 2]), "weights must have one number per loss, 1; got 2"),
         (lambda: CrossEntropy(class_weights=[1, 2, 3])(LABELS, LOGITS), "has 3 weights, but the logits have 2 classes"),
-        (lambda: CrossEntropy()(LABELS.astype("float32"), LOGITS), "must be integers .* got float32. Cast them"),
+        (lambda: CrossEntropy()(LABELS == 0, LOGITS), r"labels \(y_true\) must be integers; got bool"),
         (lambda: CrossEntropy()(LABELS[:, :1], LOGITS), r"shape \(1, 1, 2\) do not fit logits .* \(1, 2, 2, 2\)"),
         (lambda: CrossEntropy()(LABELS, LABELS[..., None]), "y_pred must be floating-point logits; got uint8"),
         (lambda: CrossEntropy()(LABELS, LOGITS, np.ones((1, 2))), r"sample_weight must be one weight per image"),
@@ -287,9 +287,18 @@ def test_errors(make, message):
         make()
 
 
+@pytest.mark.parametrize("make", ALL, ids=ids)
+def test_float_labels_must_be_whole(make):
+    assert value(make(), LABELS.astype("float32")) == value(make())
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"must be whole numbers.*Found one with the fraction"):
+        make()(LABELS / 2, LOGITS)
+
+
 def test_sizes_unknown_until_run_time():
     spec = tf.TensorSpec([None, None, None], tf.int32), tf.TensorSpec([None, None, None, 2])
     loss = tf.function(CrossEntropy(), input_signature=spec)
     assert float(loss(LABELS.astype("int32"), LOGITS)) == pytest.approx(sum(CE) / 3, rel=CLOSE)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="must have the logits' batch size, height and width"):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="must have the batch size, height and width of the logits"
+    ):
         loss(LABELS[:, :1].astype("int32"), LOGITS)

@@ -98,7 +98,7 @@ def test_state_accumulates_merges_and_resets():
     first.reset_state()
     np.testing.assert_array_equal(first.result(), np.zeros((3, 3)))
     np.testing.assert_array_equal(second.result(), MATRIX)
-    with pytest.raises(ValueError, match="merge_state takes metrics over 3 classes; got .* over 2"):
+    with pytest.raises(ValueError, match=r"merge_state takes metrics over 3 classes; got .* over 2"):
         first.merge_state([ConfusionMatrix(2)])
 
 
@@ -212,7 +212,7 @@ def test_in_a_plain_keras_model(tmp_path):
             lambda: MeanIoU(3).update_state(LABELS, LOGITS, sample_weight=1.0),
             "MeanIoU counts pixels .* `weighted_metrics`",
         ),
-        (lambda: MeanIoU(3).update_state(LABELS.astype("float32"), LOGITS), "must be integers; got float32. Cast them"),
+        (lambda: MeanIoU(3).update_state(LABELS == 0, LOGITS), r"labels \(y_true\) must be integers; got bool"),
         (lambda: MeanIoU(2).update_state(LABELS, LOGITS), r"must have num_classes=2 channels"),
         (lambda: MeanIoU(3).update_state(LABELS[:, :1], LOGITS), "the heights and widths must be equal"),
     ],
@@ -220,6 +220,12 @@ def test_in_a_plain_keras_model(tmp_path):
 def test_errors(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_float_labels_must_be_whole():
+    np.testing.assert_array_equal(result(ConfusionMatrix(3), LABELS.astype("float32")), MATRIX)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"must be whole numbers.*Found one with the fraction"):
+        MeanIoU(3).update_state(LABELS / 2, LOGITS)
 
 
 def test_label_out_of_range():

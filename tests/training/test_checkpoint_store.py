@@ -74,7 +74,11 @@ def damage_bit(content):
 
 @pytest.mark.parametrize(
     ("damage", "text"),
-    [(damage_cut, "does not end with its digest"), (damage_empty, r"\(0 bytes\)"), (damage_bit, "digest does not match")],
+    [
+        (damage_cut, "does not end with its digest"),
+        (damage_empty, r"\(0 bytes\)"),
+        (damage_bit, "digest does not match"),
+    ],
 )
 def test_a_damaged_newest_falls_back_to_the_one_before(store, damage, text):
     store.save(0, 1, {"w": np.full(50, 1.0)}, {})

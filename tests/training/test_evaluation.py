@@ -14,8 +14,8 @@ PREDICTION = np.array([[0, 1, 1], [1, 0, 2]], np.uint8)
 
 def test_figures_of_a_case_worked_out_by_hand():
     result = evaluate(lambda image: PREDICTION, [(None, TRUTH)], 3, names=["a"])
-    # Counted: 5 pixels. Class 0: 1 hit of 2 true, 2 predicted. Class 1: 2 hits of 3 true, 3 predicted. Class 2: absent, for
-    # the pixel that was predicted as 2 is void.
+    # Counted: 5 pixels. Class 0: 1 hit of 2 true, 2 predicted. Class 1: 2 hits of 3 true, 3 predicted. Class 2: absent,
+    # for the pixel that was predicted as 2 is void.
     np.testing.assert_array_equal(result.confusion, [[1, 1, 0], [1, 2, 0], [0, 0, 0]])
     np.testing.assert_allclose(result.iou, [1 / 3, 2 / 4, np.nan])
     np.testing.assert_allclose(result.dice, [2 / 4, 4 / 6, np.nan])

@@ -183,18 +183,20 @@ def test_a_loss_that_is_no_number_stops_with_advice(tmp_path):
     model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Conv2D(2, 1)])
     model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     trainer = Trainer(model, poisoned, STEPS, epochs=1, run_dir=tmp_path, monitor="accuracy")
-    with pytest.raises(TrainingError, match="loss became nan at epoch 1, batch 3.*Lower the learning rate"):
+    with pytest.raises(TrainingError, match=r"loss became nan at epoch 1, batch 3.*Lower the learning rate"):
         trainer.fit()
 
 
-@pytest.mark.parametrize(("promised", "text"), [(3, "more than the promised 3"), (5, "has 4 batches instead of the promised 5")])
+@pytest.mark.parametrize(
+    ("promised", "text"), [(3, "more than the promised 3"), (5, "has 4 batches instead of the promised 5")]
+)
 def test_a_wrong_number_of_batches_is_an_error(tmp_path, promised, text):
     with pytest.raises(TrainingError, match=text):
         Trainer(make_model(), batches, promised, epochs=1, run_dir=tmp_path, monitor="accuracy").fit()
 
 
 def test_an_unknown_monitor_names_those_that_are(tmp_path):
-    with pytest.raises(TrainingError, match="no metric 'mean_iou'; it reports loss, accuracy|reports accuracy, loss"):
+    with pytest.raises(TrainingError, match=r"no metric 'mean_iou'; it reports loss, accuracy|reports accuracy, loss"):
         make_trainer(tmp_path, monitor="mean_iou", epochs=1).fit()
 
 
