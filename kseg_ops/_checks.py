@@ -19,8 +19,8 @@ def reject_keras_tensors(op: str, instead: str, **tensors) -> None:
     for name, value in tensors.items():
         if isinstance(value, keras_tensor):
             raise TypeError(
-                f"kseg_ops.{op} takes tensors, but {name} is a KerasTensor (a symbolic input of a functional Keras model). "
-                f"Use {instead} instead."
+                f"kseg_ops.{op} takes tensors, but {name} is a KerasTensor (a symbolic input of a functional Keras "
+                f"model). Use {instead} instead."
             )
 
 

@@ -108,6 +108,11 @@ def core() -> types.ModuleType | None:
     return _numpy_library.load() if native_allowed() else None
 
 
+def core_problem() -> str:
+    """Why `core()` is None, as the end of a sentence; empty if it is not."""
+    return _numpy_library.problem if native_allowed() else "KSEG_NATIVE=0 is set"
+
+
 def register_gradient(op_type: str) -> Callable:
     """`tf.RegisterGradient`, except that the first registration stays where TensorFlow would refuse a second one.
 

@@ -22,11 +22,11 @@ def confusion_matrix(labels, logits_or_labels, num_classes: int, ignore_index: i
     From logits, the argmax over classes, the ignore mask and the count happen in one pass over memory.
 
     Args:
-        labels: integer (or bool) tensor of any shape `S`: the true classes. Every value must be in `0..num_classes-1` or
-            equal `ignore_index`.
-        logits_or_labels: the prediction. Either floating logits of shape `S + [num_classes]` (float32, float16, bfloat16
-            or float64), of which the largest wins, the lowest index among equals, and NaN counts as -inf; or integer
-            classes of shape `S`, which must be in `0..num_classes-1` wherever the label is counted. With
+        labels: integer (or bool) tensor of any shape `S`: the true classes. Every value must be in `0..num_classes-1`
+            or equal `ignore_index`.
+        logits_or_labels: the prediction. Either floating logits of shape `S + [num_classes]` (float32, float16,
+            bfloat16 or float64), of which the largest wins, the lowest index among equals, and NaN counts as -inf; or
+            integer classes of shape `S`, which must be in `0..num_classes-1` wherever the label is counted. With
             `num_classes=2`, logits of shape `S + [1]` are those of a sigmoid: class 1 where the logit is above 0.
         num_classes: number of classes, 1 to 16384.
         ignore_index: label of the pixels that are not counted (void); any integer, negative too. It wins over a class

@@ -14,27 +14,28 @@ _FLOATS = (tf.float32, tf.float16, tf.bfloat16, tf.float64)
 def resize_argmax(logits, size, align_corners: bool = False) -> tf.Tensor:
     """The argmax over classes of bilinearly resized logits, without the resized logits.
 
-    Equals `tf.argmax(tf.image.resize(logits, size, "bilinear"), axis=-1)`, except where the two largest values tie within
-    rounding. Decoders that predict at a quarter of the image's size would otherwise write and read a float per class and
-    pixel: 157 MB for 150 classes at 512 x 512.
+    Equals `tf.argmax(tf.image.resize(logits, size, "bilinear"), axis=-1)`, except where the two largest values tie
+    within rounding. Decoders that predict at a quarter of the image's size would otherwise write and read a float per
+    class and pixel: 157 MB for 150 classes at 512 x 512.
 
     Args:
-        logits: floating tensor `[B, h, w, C]` (float32, float16, bfloat16 or float64), at least 1 x 1 pixels and one class.
-            Computed in float32. NaN counts as -inf, and infinities as +-1e30, to which all values are clipped: a class
-            that is infinite at a source pixel dominates as far as that pixel has weight, and no interpolated value is NaN.
-        size: the new height and width `(H, W)`, larger or smaller than those of `logits` by any factors: two Python ints
-            of at least 1, or an integer tensor of shape `[2]`.
-        align_corners: False for half-pixel centres, as `tf.image.resize` has them. True for corner pixels that keep their
-            centres (output `i` is read at `i * (h - 1) / (H - 1)`), as `torch.nn.functional.interpolate` does under this
-            name. There is no antialiasing when the size shrinks.
+        logits: floating tensor `[B, h, w, C]` (float32, float16, bfloat16 or float64), at least 1 x 1 pixels and one
+            class. Computed in float32. NaN counts as -inf, and infinities as +-1e30, to which all values are clipped:
+            a class that is infinite at a source pixel dominates as far as that pixel has weight, and no interpolated
+            value is NaN.
+        size: the new height and width `(H, W)`, larger or smaller than those of `logits` by any factors: two Python
+            ints of at least 1, or an integer tensor of shape `[2]`.
+        align_corners: False for half-pixel centres, as `tf.image.resize` has them. True for corner pixels that keep
+            their centres (output `i` is read at `i * (h - 1) / (H - 1)`), as `torch.nn.functional.interpolate` does
+            under this name. There is no antialiasing when the size shrinks.
 
     Returns:
         int32 tensor `[B, H, W]` of classes in `0..C-1`; of equal values the lowest class wins.
 
     Raises:
         TypeError: `logits` is not floating or a KerasTensor, or `size` is not integer.
-        ValueError: `logits` has not rank 4 or has an empty axis other than the batch, or `size` is not two numbers of at
-            least 1, as far as that is known statically.
+        ValueError: `logits` is not of rank 4 or has an empty axis other than the batch, or `size` is not two numbers of
+            at least 1, as far as that is known statically.
         tf.errors.InvalidArgumentError: the same, known at run time only.
 
     The op has no gradient.

@@ -58,8 +58,8 @@ def roi_align(
     Returns:
         `[K, h, w, C]` in the dtype of `features`.
 
-    The gradient with respect to `features` is deterministic in the compiled form: bitwise equal from run to run and for any
-    number of threads. `boxes` has none (None, not zeros).
+    The gradient with respect to `features` is deterministic in the compiled form: bitwise equal from run to run and for
+    any number of threads. `boxes` has none (None, not zeros).
 
     Raises:
         TypeError: a dtype is not supported, an argument is not a number of its kind, or a tensor is a KerasTensor.
@@ -123,7 +123,9 @@ def _as_scale(value) -> float:
         with np.errstate(over="ignore"):
             scale = float(np.float32(value))
     except (TypeError, ValueError):
-        raise TypeError(f"spatial_scale must be a Python number, got {value!r} of type {type(value).__name__}") from None
+        raise TypeError(
+            f"spatial_scale must be a Python number, got {value!r} of type {type(value).__name__}"
+        ) from None
     if not (math.isfinite(scale) and scale > 0):
         raise ValueError(f"spatial_scale must be positive and finite in float32, got {value!r}")
     return scale
@@ -181,7 +183,7 @@ def _roi_align_gradient(op: tf.Operation, gradient: tf.Tensor):
             None,
             None,
         ]
-    # The forward pass was native and this one is not to be, so as in `with use_reference(): tape.gradient(...)`. The op is
+    # The forward pass was native and this one is not to be, as in `with use_reference(): tape.gradient(...)`. The op is
     # linear: where its reference is differentiated does not matter.
     with tf.GradientTape() as tape:
         tape.watch(features)

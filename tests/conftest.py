@@ -38,7 +38,7 @@ def pytest_report_header() -> list[str]:
     ]
 
 
-def _off_pytest_sessionstart(session: pytest.Session) -> None:
+def pytest_sessionstart(session: pytest.Session) -> None:
     if not _library.native_allowed() or _compiler_problem():
         return
     lost = {op: state for op, state in _library.op_states(build.list_ops()).items() if state != "native"}
@@ -50,4 +50,4 @@ def _off_pytest_sessionstart(session: pytest.Session) -> None:
             returncode=1,
         )
     if _library.core() is None:
-        pytest.exit(f"the NumPy module is not native: {_library._numpy_library.problem}", returncode=1)
+        pytest.exit(f"the NumPy module is not native: {_library.core_problem()}", returncode=1)

@@ -26,7 +26,7 @@ STOCK = "tf.image.crop_and_resize + avg_pool2d"
 
 
 def random_boxes(count: int, height: float, width: float, seed: int = 0) -> np.ndarray:
-    """Boxes as a region proposal network gives them: sides 16 to 512 pixels evenly on a log scale, aspects 1:2 to 2:1."""
+    """Boxes as of region proposals: sides of 16 to 512 pixels evenly on a log scale, aspects 1:2 to 2:1."""
     generator = np.random.default_rng(seed)
     side = np.exp(generator.uniform(np.log(16), np.log(512), count))
     aspect = np.exp(generator.uniform(-np.log(2), np.log(2), count))

@@ -32,9 +32,11 @@ inline float to_float(Half value) {
   const uint32_t sign = static_cast<uint32_t>(value.bits & 0x8000u) << 16;
   const uint32_t magnitude = value.bits & 0x7fffu;
   if (magnitude >= 0x7c00u) return bits_to_float(sign | 0x7f800000u | (magnitude & 0x3ffu) << 13);
-  // 2^112 moves the exponent bias from 15 to 127 and normalises subnormals in the same multiplication.
-  const float scaled = bits_to_float(magnitude << 13) * bits_to_float(0x77800000u);
-  return bits_to_float(sign | float_to_bits(scaled));
+  // A subnormal counts steps of 2^-24. Never a subnormal float on the way: TensorFlow's threads read those as 0.
+  if (magnitude < 0x400u) {
+    return bits_to_float(sign | float_to_bits(static_cast<float>(magnitude) * bits_to_float(0x33800000u)));
+  }
+  return bits_to_float(sign | ((magnitude << 13) + 0x38000000u));  // the exponent's bias goes from 15 to 127
 }
 
 template <class T>

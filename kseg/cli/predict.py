@@ -59,6 +59,8 @@ def run(arguments) -> int:
     def tell(result):
         if result.error is None:
             console.print(f"{result.source} -> {result.classes}", markup=False)
+            if result.tiling is not None:
+                console.print(f"Tiled against untiled, on a crop of it: {result.tiling}", markup=False)
         else:
             sys.stderr.write(f"kseg predict: {result.error}\n")
 

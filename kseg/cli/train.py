@@ -11,8 +11,8 @@ from .errors import CliError
 HELP = "train a model on a folder of images and masks"
 DESCRIPTION = (
     "Train a model on DIR/images and DIR/masks (or DIR/train/... and DIR/val/...), and write a run folder with the "
-    "best and the last model, figures, pictures and report.html. Ctrl-C saves; --resume continues, and ends bit for bit as "
-    "an uninterrupted run would."
+    "best and the last model, figures, pictures and report.html. Ctrl-C saves; --resume continues, and ends bit for "
+    "bit as an uninterrupted run would."
 )
 
 # Shown in the help; the values themselves live in kseg.training.run_config (a test compares the two).

@@ -203,7 +203,9 @@ class ServingGraph:
 
 
 def _function(pipeline, spec, finish, name):
-    return tf.function(lambda value: pipeline(value, finish, name), input_signature=[spec])
+    # The code of this file is a graph already; AutoGraph would follow it into the loading of the compiled library. The
+    # model's own function keeps AutoGraph, which its layers may need.
+    return tf.function(lambda value: pipeline(value, finish, name), input_signature=[spec], autograph=False)
 
 
 def _mirror(images, axis, spec):

@@ -51,4 +51,5 @@ def _compile(model, spec):
     def logits(batch):
         return tf.cast(reference()(batch, training=False), tf.float32)
 
-    return logits
+    # Taken once: TensorFlow counts the first calls of all models' functions together and would warn of retracing.
+    return logits.get_concrete_function()

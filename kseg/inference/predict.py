@@ -41,8 +41,8 @@ def predict(model, image, tile=None, overlap=None, tta=False, output="classes", 
         tta: test-time augmentation: `True` or `"flips"` averages the probabilities of the four flips, `"dihedral"` of
             all eight flips and quarter turns. Costs four or eight times the time.
         output: `"classes"`, `"probabilities"` (softmax; sigmoid for one class) or `"logits"` (not with `tta`).
-        batch_size: tiles given to the model at once. Memory is a strip of `tile height x W x num_classes` floats
-            plus `batch_size` tiles plus the result.
+        batch_size: tiles given to the model at once. With `tile`, memory is a strip of `tile height x W x num_classes`
+            floats plus `batch_size` tiles plus the result; without, the scores of the whole image.
         out: array to write into, such as an `np.memmap` for probabilities larger than memory; returned.
 
     Returns:

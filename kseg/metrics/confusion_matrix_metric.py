@@ -31,8 +31,8 @@ class ConfusionMatrixMetric(keras.metrics.Metric):
 
     Raises:
         ValueError: a number of classes below 1, sample weights, shapes that do not fit.
-        tf.errors.InvalidArgumentError: a label outside `0..C-1` that is not `ignore_index`, or no whole number (not under
-            XLA, which drops assertions).
+        tf.errors.InvalidArgumentError: a label outside `0..C-1` that is not `ignore_index`, or no whole number (not
+            under XLA, which drops assertions).
     """
 
     def __init__(self, num_classes, ignore_index=255, name=None, dtype=None):
@@ -60,7 +60,17 @@ class ConfusionMatrixMetric(keras.metrics.Metric):
         y_true, y_pred = self._matched(whole_labels(y_true), tf.convert_to_tensor(y_pred))
         with metric_ops():
             counts = kseg_ops.confusion_matrix(y_true, y_pred, self.matrix_size, ignore_index=self.ignore_index)
-        self.matrix.assign_add(counts)
+        self.matrix.assign_add(self._over_replicas(counts))
+
+    def _over_replicas(self, counts):
+        """What to add on this replica: the counts of all where Keras does not sum variables when it reads them."""
+        if hasattr(self.matrix, "synchronization") or not tf.distribute.in_replica_context():
+            return counts
+        # The oldest supported Keras gives each replica its own copy and reads the first one's.
+        context = tf.distribute.get_replica_context()
+        if context.num_replicas_in_sync == 1:
+            return counts
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, counts)
 
     def _matched(self, y_true, y_pred):
         if y_pred.dtype.is_floating and y_pred.shape[-1] != self.num_classes:

@@ -16,7 +16,8 @@ from .progress import duration
 from .run_config import RunConfig
 from .run_folder import RunFolder
 
-_WORST, _OTHERS = 4, 3
+_PLACES = ("Worst", "Second worst", "Third worst", "Fourth worst")
+_WORST, _OTHERS = len(_PLACES), 3
 # Larger images are predicted in tiles of this side, in pixels.
 TILE = 1024
 
@@ -96,6 +97,7 @@ def write_run_report(
     if config.data is not None:
         for key in ("cells train", "cells val", "cells size"):
             settings.pop(key)
+    settings = {key: value for key, value in settings.items() if value not in (None, "")}
     settings |= {key: facts[key] for key in ("channels", "classes", "parameters") if key in facts}
     settings |= {f"{package} version": version for package, version in facts.get("versions", {}).items()}
     viz.write_report(
@@ -103,7 +105,7 @@ def write_run_report(
         title=f"{_MODEL_TITLES.get(config.model, config.model)} on {name}",
         subtitle=subtitle,
         figures=headline(evaluation, facts["val_images"]) + [(duration(seconds), "training time")],
-        comparison=comparison,
+        comparison=[("this model, mean IoU", f"{evaluation.mean_iou:.4f}"), *comparison] if comparison else (),
         per_class=class_rows(evaluation),
         curves=folder.curves,
         confusion=folder.confusion,
@@ -185,6 +187,6 @@ def write_overlays(folder: Path, model, source, evaluation: Evaluation) -> list[
         kind = "worst" if rank <= len(worst) else "other"
         path = folder / f"{rank:02d}_{kind}_{Path(name).name}.png"
         Image.fromarray(picture).save(path, optimize=True)
-        place = f"No. {rank} from the bottom" if kind == "worst" else "For comparison"
+        place = _PLACES[rank - 1] if kind == "worst" else "For comparison"
         written.append((path, f"{place}: {name}, mean IoU {scores[index]:.4f}"))
     return written

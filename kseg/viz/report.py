@@ -11,16 +11,13 @@ from pathlib import Path
 from .palette import palette
 
 _STYLE = """
-:root { color-scheme: light dark; --ink:#1c2430; --soft:#5d6878; --line:#dde2e9; --page:#f5f7fa; --card:#fff;
---accent:#0b76b8;
-  --bar:#d5e9f6; }
-@media (prefers-color-scheme: dark) { :root { --ink:#e7ebf1; --soft:#9ba7b6; --line:#323c49; --page:#12171e;
---card:#1b222b;
-  --accent:#58b6ee; --bar:#20455f; } }
+:root { color-scheme:light dark; --ink:#1c2430; --soft:#5d6878; --line:#dde2e9; --page:#f5f7fa; --card:#fff;
+  --accent:#0b76b8; --bar:#d5e9f6 }
+@media (prefers-color-scheme:dark) { :root { --ink:#e7ebf1; --soft:#9ba7b6; --line:#323c49; --page:#12171e;
+  --card:#1b222b; --accent:#58b6ee; --bar:#20455f } }
 * { box-sizing:border-box }
-body { margin:0; background:var(--page); color:var(--ink); font:15px/1.55 system-ui,-apple-system,"Segoe
-UI",Roboto,"DejaVu Sans",
-  sans-serif }
+body { margin:0; background:var(--page); color:var(--ink);
+  font:15px/1.55 -apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,"DejaVu Sans",sans-serif }
 main { max-width:1080px; margin:0 auto; padding:28px 20px 60px }
 h1 { font-size:27px; line-height:1.25; margin:0 0 2px } h2 { font-size:18px; margin:0 0 12px }
 p { margin:0 0 10px } .soft { color:var(--soft) } .lead { margin-bottom:22px }
@@ -36,16 +33,13 @@ th { color:var(--soft); font-weight:600; font-size:13px } th:first-child,td:firs
 tr:last-child td { border-bottom:0 }
 .swatch { display:inline-block; width:12px; height:12px; border-radius:3px; margin-right:9px; vertical-align:-1px }
 .meter { position:relative; z-index:0 } .meter i { position:absolute; z-index:-1; inset:5px auto 5px 4px;
-background:var(--bar);
-  border-radius:3px }
+  background:var(--bar); border-radius:3px }
 .picture { background:#fff; border-radius:8px; padding:8px; border:1px solid var(--line) }
 .picture img { display:block; max-width:100%; height:auto; margin:0 auto }
 figure { margin:0 0 18px } figure:last-child { margin-bottom:0 }
 figcaption { color:var(--soft); font-size:13px; margin:6px 2px 0 }
 dl { display:grid; grid-template-columns:repeat(auto-fill,minmax(225px,1fr)); gap:8px 22px; margin:0 }
 dl div { min-width:0 } dt { color:var(--soft); font-size:13px } dd { margin:0; overflow-wrap:anywhere }
-.two { display:grid; grid-template-columns:minmax(0,1fr) minmax(0,1fr); gap:20px; align-items:start }
-@media (max-width:760px) { .two { grid-template-columns:minmax(0,1fr) } }
 ul { margin:0; padding-left:20px } footer { color:var(--soft); font-size:13px }
 """.strip()
 

@@ -29,7 +29,8 @@ def confusion_matrix(
 
     Args:
         labels: integer, any shape `S`.
-        predictions: floating logits `S + [num_classes]` (or `S + [1]` for two classes), or integer classes of shape `S`.
+        predictions: floating logits `S + [num_classes]` (or `S + [1]` for two classes), or integer classes of shape
+            `S`.
         num_classes: number of classes.
         ignore_index: label that is not counted, or None.
 
@@ -70,7 +71,7 @@ def confusion_matrix(
             _assert_none(
                 counted & ~in_range,
                 classes,
-                f"predicted classes must be in 0..{num_classes - 1} where the label is not ignore_index={ignore_index}, got",
+                f"predicted classes must be in 0..{num_classes - 1} where the label is counted, got",
             )
         )
     with tf.control_dependencies([check for check in checks if check is not None]):

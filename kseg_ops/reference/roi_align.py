@@ -1,12 +1,13 @@
 """The specification of `kseg_ops.roi_align` in stock TensorFlow.
 
-Everything that RoIAlign does factors by axis. Along one axis, a box covers `[start, start + size)` in pixels of the feature
-map, cut into equal bins, and each bin takes `count` samples in the middles of its equal parts:
+Everything that RoIAlign does factors by axis. Along one axis, a box covers `[start, start + size)` in pixels of the
+feature map, cut into equal bins, and each bin takes `count` samples in the middles of its equal parts:
 
     position = start + bin_index * bin_size + (sample + 0.5) * bin_size / count
 
 A sample outside `[-1, extent]` counts as 0; one outside `[0, extent - 1]` takes the pixel at the border; any other
-interpolates linearly between its two neighbours. A bin is the mean over its samples, of both axes at once.
+interpolates linearly between its two neighbours. A bin is the mean over its samples, of both axes at once. No sample of
+a box that is not finite counts.
 
 Positions are computed in float32 (float64 for float64 features), in exactly this order of operations, because comparing
 them with the border and rounding `count` up are discontinuous.
@@ -19,8 +20,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-# Up to this sampling ratio each of the (2 * ratio)**2 products of taps is one gather; above, and with adaptive sampling,
-# the weights become dense matrices.
+# Up to this sampling ratio each of the (2 * ratio)**2 products of taps is one gather; above, and with adaptive
+# sampling, the weights become dense matrices.
 _MOST_GATHERED = 3
 # Elements that one chunk of boxes may take in the dense form: 128 MiB of float32.
 _CHUNK_ELEMENTS = 1 << 25
@@ -37,9 +38,11 @@ def roi_align(
 ) -> tf.Tensor:
     """Resamples boxes of feature maps to grids. Arguments and result as for `kseg_ops.roi_align`, already checked.
 
-    Compiles under XLA where shapes are static, with adaptive sampling too. Two things differ from the compiled op. XLA drops
-    the check of `box_indices`: there, a box of no image gives zeros. And with adaptive sampling, or a ratio above 3, a NaN
-    or infinity in `features` reaches every box, because it meets weights that are zeros of a matrix and not absent.
+    Compiles under XLA where shapes are static, with adaptive sampling too. Two things differ from the compiled op. XLA
+    drops the check of `box_indices`: there, a box of no image gives zeros. And with adaptive sampling, or a ratio above
+    3, a NaN or infinity in `features` reaches every box: it meets weights that are zeros of a matrix and not absent.
+
+    The backward pass of the gathers holds up to `(2 * sampling_ratio)**2` gradients of the size of `features` at once.
 
     Raises:
         tf.errors.InvalidArgumentError: `box_indices` out of range, or a feature map without pixels.
@@ -80,6 +83,8 @@ def _taps(begin, end, extent, bins: int, spatial_scale: float, sampling_ratio: i
     offset = tf.cast(0.5 if aligned else 0.0, real)
     start = begin * scale - offset
     size = end * scale - offset - start
+    # No position of a box that is not finite counts.
+    start = tf.where(tf.math.is_finite(start) & tf.math.is_finite(size), start, tf.cast(np.nan, real))
     if not aligned:
         size = tf.where(size < 1, tf.ones_like(size), size)
     start, size = start[:, None, None], size[:, None, None]
@@ -139,7 +144,7 @@ def _dense_weights(taps: _Taps, extent) -> tf.Tensor:
 
 
 def _pool_dense(values, box_indices, row_weights, column_weights, output_size: tuple[int, int]) -> tf.Tensor:
-    """Wy * F * Wx^T per box, in chunks of boxes. A chunk sees the batch as one tall image, so that it is one product."""
+    """Wy * F * Wx^T per box, in chunks of boxes. A chunk sees the batch as one tall image: one product for all."""
     batch, height, width, channels = (_size(values, axis) for axis in range(4))
     boxes = _size(box_indices, 0)
     tall = tf.reshape(values, [batch * height, width * channels])
@@ -183,7 +188,9 @@ def _checks(features: tf.Tensor, boxes: tf.Tensor, box_indices: tf.Tensor, known
     offender = tf.reduce_max(tf.where(known, tf.int32.min, box_indices))
     pixels = tf.reduce_all(shape[1:3] > 0) | tf.equal(tf.shape(boxes)[0], 0)
     checks = [
-        tf.debugging.assert_equal(tf.shape(boxes)[0], tf.shape(box_indices)[0], "box_indices must have one entry per box"),
+        tf.debugging.assert_equal(
+            tf.shape(boxes)[0], tf.shape(box_indices)[0], "box_indices must have one entry per box"
+        ),
         tf.debugging.Assert(
             tf.reduce_all(known), ["box_indices must be in 0..B-1 with B =", shape[0], "images, got", offender]
         ),

@@ -82,23 +82,35 @@ def test_sigmoid_case():
     assert history["mean_iou"][-1] > 0.8
 
 
-@pytest.mark.parametrize("num_classes", [1, 3])
-def test_default_losses_and_metrics_under_xla(num_classes):
+class Pixelwise(kseg.SegmentationModel):
+    """The smallest model there is, which XLA compiles fast."""
+
+    def __init__(self, num_classes):
+        images = keras.Input((None, None, 3))
+        logits = keras.layers.Conv2D(num_classes, 1)(kseg.layers.Normalize()(images))
+        super().__init__(images, logits, num_classes=num_classes)
+        self.compile_default()
+
+
+@pytest.mark.parametrize("model", [lambda: small(3), lambda: Pixelwise(1)], ids=["unet", "sigmoid"])
+def test_default_losses_and_metrics_under_xla(model):
     """What Keras's `jit_compile="auto"` does wherever it sees a GPU."""
     keras.utils.set_random_seed(0)
-    model = small(num_classes)
-    model.compile(metrics=model_metrics(model), jit_compile=True)
+    model = model()
+    model.compile(jit_compile=True)
     assert model.jit_compile
-    x, y = data(classes=max(num_classes, 2))
-    logs = model.fit(x, y, batch_size=2, epochs=2, verbose=0, validation_data=(x, y)).history
-    assert np.isfinite(logs["loss"]).all()
+    x, y = data(classes=max(model.num_classes, 2))
+    assert np.isfinite(model.fit(x, y, verbose=0).history["loss"]).all()
+    model.compile(metrics=model_metrics(model), jit_compile=True)
     compiled = model.evaluate(x, y, verbose=0, return_dict=True)
-    assert model.predict(x, verbose=0).shape == (*x.shape[:3], num_classes)
+    logits = model.predict(x, verbose=0)
+    assert logits.shape == (*x.shape[:3], model.num_classes)
     model.compile(metrics=model_metrics(model), jit_compile=False)
     plain = model.evaluate(x, y, verbose=0, return_dict=True)
-    # One pixel in a thousand may change class where two logits are equal up to rounding; the loss differs by rounding.
+    # XLA adds up in another order. A pixel changes class only where logits are equal up to that rounding: allow one in
+    # a thousand of the 896 valid pixels, rounded up to two.
     np.testing.assert_allclose(compiled["loss"], plain["loss"], rtol=1e-4)
-    np.testing.assert_allclose(compiled["pixel_accuracy"], plain["pixel_accuracy"], atol=2e-3)
+    np.testing.assert_allclose(compiled["pixel_accuracy"], plain["pixel_accuracy"], atol=2 / 896 + 1e-6)
 
 
 def model_metrics(model):

@@ -13,7 +13,7 @@ import numpy as np
 
 FILE = Path(__file__).parent / "data" / "roi_align_torchvision.npz"
 
-# name: (output_size, spatial_scale, sampling_ratio, aligned)
+# What is recorded, each with its output_size, spatial_scale, sampling_ratio and aligned.
 SETTINGS = {
     "aligned_2": ((3, 3), 1.0, 2, True),
     "legacy_2": ((3, 3), 1.0, 2, False),
@@ -50,7 +50,7 @@ def inputs() -> dict[str, np.ndarray]:
 
 
 def answers(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Per setting `<name>` and, for an upstream gradient of the cosines of 0, 1, 2, ..., `<name>_gradient`; channels last."""
+    """Per setting the output, `<name>`, and for `upstream` the gradient, `<name>_gradient`; channels last."""
     import torch
     import torchvision
 

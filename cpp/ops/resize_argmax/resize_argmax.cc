@@ -50,75 +50,81 @@ struct Plan {
 
 KSEG_INLINE VecF tame(VecF value) { return smaller(larger(value, splat(-kLargest)), splat(kLargest)); }
 
-// One row of source pixels as floats in range, padded with a class that cannot win; and each pixel's winner.
+// `count` < kLanesF numbers as floats; what lies beyond may not be readable.
 template <class T>
+KSEG_INLINE VecF load_few(const T* from, int32_t count) {
+  T numbers[kLanesF] = {};
+  for (int32_t i = 0; i < count; ++i) numbers[i] = from[i];
+  return load_float(numbers);
+}
+KSEG_INLINE VecF load_float(const double* from) {
+  // Clipped before they are narrowed: a double past the floats would have no defined value. NaN passes, for tame().
+  VecF value;
+  for (int lane = 0; lane < kLanesF; ++lane) {
+    value[lane] = static_cast<float>(from[lane] > kLargest ? kLargest : from[lane] < -kLargest ? -kLargest : from[lane]);
+  }
+  return value;
+}
+
+// Source pixels as floats in range, padded with a class that cannot win; and each pixel's winner. kVectors: how many hold
+// a pixel, or 0 for any number.
+template <class T, int kVectors>
 void prepare_pixels(const Plan& plan, int64_t first, int64_t pixels, float* values, int32_t* winners) {
-  const T* const all = static_cast<const T*>(plan.logits);
   const int32_t channels = plan.channels;
-  const int32_t padded = plan.padded;
-  const int32_t whole = channels / kLanesF * kLanesF;
-  alignas(KSEG_VECTOR_BYTES) int32_t lane_numbers[kLanesF];
-  for (int lane = 0; lane < kLanesF; ++lane) lane_numbers[lane] = whole + lane;
-  const VecI in_row = load(lane_numbers) < splat(channels);
+  const int32_t padded = kVectors > 0 ? kVectors * kLanesF : plan.padded;
+  const int32_t last = padded - kLanesF;
+  alignas(KSEG_VECTOR_BYTES) int32_t numbers[kLanesF];
+  for (int lane = 0; lane < kLanesF; ++lane) numbers[lane] = last + lane;
+  const VecI there = load(numbers) < splat(channels);
   const VecF padding = splat(-2.0f * kLargest);
   for (int64_t pixel = 0; pixel < pixels; ++pixel) {
     const int64_t start = (first + pixel) * channels;
-    const T* from = all + start;
-    float* to = values + pixel * padded;
+    const T* const from = static_cast<const T*>(plan.logits) + start;
+    float* const to = values + pixel * padded;
     VecF most = padding;
-    if constexpr (std::is_same_v<T, double>) {
-      for (int32_t channel = 0; channel < padded; ++channel) {
-        to[channel] = channel < channels ? static_cast<float>(from[channel]) : -2.0f * kLargest;
-      }
-      for (int32_t channel = 0; channel < padded; channel += kLanesF) {
-        VecF value = tame(load(to + channel));
-        if (channel == whole) value = (VecF)(((VecI)value & in_row) | ((VecI)padding & ~in_row));
-        store(to + channel, value);
-        most = larger(value, most);
-      }
-    } else {
-      for (int32_t channel = 0; channel < whole; channel += kLanesF) {
-        const VecF value = tame(load_float(from + channel));
-        store(to + channel, value);
-        most = larger(value, most);
-      }
-      if (whole < padded) {
-        VecF value;
-        if (start + padded <= plan.elements) {
-          value = load_float(from + whole);  // reads on into the next pixel
-        } else {
-          T rest[kLanesF] = {};
-          std::memcpy(rest, from + whole, sizeof(T) * (channels - whole));
-          value = load_float(rest);
-        }
-        value = tame(value);
-        value = (VecF)(((VecI)value & in_row) | ((VecI)padding & ~in_row));
-        store(to + whole, value);
-        most = larger(value, most);
-      }
+    VecF kept[kVectors > 0 ? kVectors : 1];
+    for (int32_t channel = 0; channel < last; channel += kLanesF) {
+      const VecF value = tame(load_float(from + channel));
+      store(to + channel, value);
+      most = larger(value, most);
+      if constexpr (kVectors > 0) kept[channel / kLanesF] = value;
     }
+    // The last vector reads on into the next pixel, if there is one.
+    VecF value = start + padded <= plan.elements ? load_float(from + last) : load_few(from + last, channels - last);
+    value = tame(value);
+    value = (VecF)(((VecI)value & there) | ((VecI)padding & ~there));
+    store(to + last, value);
+    most = larger(value, most);
     if (!plan.need_winners) continue;
     const VecF top = splat(largest_lane(most));
-    int32_t winner = 0;
-    if (padded <= 64) {
+    if constexpr (kVectors > 0) {
+      kept[kVectors - 1] = value;
       uint64_t equal = 0;
-      for (int32_t channel = 0; channel < padded; channel += kLanesF) {
-        equal |= static_cast<uint64_t>(lanes_equal(load(to + channel), top)) << channel;
-      }
-      winner = __builtin_ctzll(equal);
+      for (int v = 0; v < kVectors; ++v) equal |= static_cast<uint64_t>(lanes_equal(kept[v], top)) << (v * kLanesF);
+      winners[pixel] = __builtin_ctzll(equal);
     } else {
+      int32_t winner = 0;
       uint32_t equal = lanes_equal(load(to), top);
       while (equal == 0) {
         winner += kLanesF;
         equal = lanes_equal(load(to + winner), top);
       }
-      winner += __builtin_ctz(equal);
+      winners[pixel] = winner + __builtin_ctz(equal);
     }
-    winners[pixel] = winner;
   }
 }
 
 using PreparePixels = void (*)(const Plan&, int64_t, int64_t, float*, int32_t*);
+
+template <class T, int kVectors = 1>
+PreparePixels choose_prepare(int32_t padded) {
+  if constexpr (kVectors > 4) {
+    return &prepare_pixels<T, 0>;
+  } else {
+    if (padded == kVectors * kLanesF) return &prepare_pixels<T, kVectors>;
+    return choose_prepare<T, kVectors + 1>(padded);
+  }
+}
 
 struct Corners {
   const float* upper_left;
@@ -127,11 +133,9 @@ struct Corners {
   const float* lower_right;
 };
 
-// The best classes at kRows x kColumns <= 2 x 2 outputs, lanes holding classes. With `highest`, also every class' largest
-// value over those outputs.
+// The best classes at kRows x kColumns <= 2 x 2 outputs, lanes holding classes.
 template <int kRows, int kColumns>
-KSEG_INLINE void best_at_points(const Corners& corners, int32_t padded, const float* y, const float* x, float* highest,
-                                int32_t* best) {
+KSEG_INLINE void best_at_points(const Corners& corners, int32_t padded, const float* y, const float* x, int32_t* best) {
   RunningMax running[kRows * kColumns];
   for (int i = 0; i < kRows * kColumns; ++i) running[i] = no_maximum();
   VecF ys[kRows], xs[kColumns];
@@ -143,19 +147,34 @@ KSEG_INLINE void best_at_points(const Corners& corners, int32_t padded, const fl
     const VecF upper_right = load(corners.upper_right + channel);
     const VecF down_left = load(corners.lower_left + channel) - upper_left;
     const VecF down_right = load(corners.lower_right + channel) - upper_right;
-    VecF high;
     for (int i = 0; i < kRows; ++i) {
       const VecF left = upper_left + down_left * ys[i];
       const VecF across = upper_right + down_right * ys[i] - left;
-      for (int j = 0; j < kColumns; ++j) {
-        const VecF value = left + across * xs[j];
-        running[i * kColumns + j].offer(value, place);
-        high = i + j == 0 ? value : larger(value, high);
-      }
+      for (int j = 0; j < kColumns; ++j) running[i * kColumns + j].offer(left + across * xs[j], place);
     }
-    if (highest != nullptr) store(highest + channel, high);
   }
   for (int i = 0; i < kRows * kColumns; ++i) best[i] = best_class(running[i]);
+}
+
+// Every class' largest value over a tile, which it takes at one of the corner outputs.
+KSEG_INLINE void highest_values(const Corners& corners, int32_t padded, const ResizeTile& row, const ResizeTile& column,
+                                float* highest) {
+  const VecF top = splat(row.lerp[0]);
+  const VecF bottom = splat(row.lerp[kTileSide - 1]);
+  const VecF first = splat(column.lerp[0]);
+  const VecF last = splat(column.lerp[kTileSide - 1]);
+  for (int32_t channel = 0; channel < padded; channel += kLanesF) {
+    const VecF upper_left = load(corners.upper_left + channel);
+    const VecF upper_right = load(corners.upper_right + channel);
+    const VecF down_left = load(corners.lower_left + channel) - upper_left;
+    const VecF down_right = load(corners.lower_right + channel) - upper_right;
+    const VecF top_left = upper_left + down_left * top;
+    const VecF top_across = upper_right + down_right * top - top_left;
+    const VecF bottom_left = upper_left + down_left * bottom;
+    const VecF bottom_across = upper_right + down_right * bottom - bottom_left;
+    store(highest + channel, larger(larger(top_left + top_across * first, top_left + top_across * last),
+                                    larger(bottom_left + bottom_across * first, bottom_left + bottom_across * last)));
+  }
 }
 
 // Where the outputs of a tile lie between the four source pixels.
@@ -187,42 +206,45 @@ KSEG_INLINE Bilinear bilinear_of(const Corners& corners, int32_t channel) {
   return {upper_left, dx, lower_left - upper_left, (splat(corners.lower_right[channel]) - lower_left) - dx};
 }
 
-// A narrow tile needs several vectors, which overlap in time; a wide one has a single vector, so its classes go in two
-// halves side by side.
-constexpr int kHalves = kChunks == 1 ? 2 : 1;
+// A running maximum waits for the one before it. Narrow vectors need several per tile, which overlap in time; a wide one has
+// the whole tile, so its classes go in four parts side by side.
+constexpr int kParts = kChunks == 1 ? 4 : 1;
 
-template <class FunctionOf, class ClassOf>
-KSEG_INLINE void best_of(int32_t count, const Places& places, FunctionOf function_of, ClassOf class_of, int32_t* best) {
-  RunningMax running[kHalves][kChunks];
-  for (int half = 0; half < kHalves; ++half) {
-    for (int chunk = 0; chunk < kChunks; ++chunk) running[half][chunk] = no_maximum();
+template <class FunctionOf>
+KSEG_INLINE void best_of(const int32_t* classes, int32_t count, const Places& places, FunctionOf function_of,
+                         int32_t* best) {
+  RunningMax running[kParts][kChunks];
+  for (int part = 0; part < kParts; ++part) {
+    for (int chunk = 0; chunk < kChunks; ++chunk) running[part][chunk] = no_maximum();
   }
-  const int32_t share = count / kHalves;
+  const int32_t share = count / kParts;
   for (int32_t i = 0; i < share; ++i) {
-    for (int half = 0; half < kHalves; ++half) {
-      const int32_t candidate = i + half * share;
-      const Bilinear function = function_of(candidate);
-      const VecI number = splat(class_of(candidate));
+    for (int part = 0; part < kParts; ++part) {
+      const int32_t channel = classes[i + part * share];
+      const Bilinear function = function_of(channel);
       for (int chunk = 0; chunk < kChunks; ++chunk) {
-        running[half][chunk].offer(value_at(function, places, chunk), number);
+        running[part][chunk].offer(value_at(function, places, chunk), splat(channel));
       }
     }
   }
-  if (kHalves == 2 && count % 2 != 0) {
-    const Bilinear function = function_of(count - 1);
+  for (int32_t i = share * kParts; i < count; ++i) {
+    const Bilinear function = function_of(classes[i]);
     for (int chunk = 0; chunk < kChunks; ++chunk) {
-      running[kHalves - 1][chunk].offer(value_at(function, places, chunk), splat(class_of(count - 1)));
+      running[kParts - 1][chunk].offer(value_at(function, places, chunk), splat(classes[i]));
     }
   }
+  // Parts are merged from the first on, so that of equal values the lowest class stays.
   for (int chunk = 0; chunk < kChunks; ++chunk) {
-    if (kHalves == 2) running[0][chunk].offer(running[kHalves - 1][chunk].value, running[kHalves - 1][chunk].where);
+    for (int part = 1; part < kParts; ++part) {
+      running[0][chunk].offer(running[part][chunk].value, running[part][chunk].where);
+    }
     store(best + chunk * kLanesF, running[0][chunk].where);
   }
 }
 
-// Evaluates every class. `scratch` holds three padded rows.
-void best_of_all(const Corners& corners, int32_t channels, int32_t padded, const Places& places, float* scratch,
-                 int32_t* best) {
+// Evaluates every class. `scratch` holds three padded rows, `classes` the numbers from 0 on.
+void best_of_all(const Corners& corners, const int32_t* classes, int32_t channels, int32_t padded, const Places& places,
+                 float* scratch, int32_t* best) {
   float* const dx = scratch;
   float* const dy = scratch + padded;
   float* const dxy = scratch + 2 * padded;
@@ -235,9 +257,9 @@ void best_of_all(const Corners& corners, int32_t channels, int32_t padded, const
     store(dxy + channel, load(corners.lower_right + channel) - lower_left - across);
   }
   best_of(
-      channels, places,
+      classes, channels, places,
       [&](int32_t i) { return Bilinear{splat(corners.upper_left[i]), splat(dx[i]), splat(dy[i]), splat(dxy[i])}; },
-      [](int32_t i) { return i; }, best);
+      best);
 }
 
 // Writes the numbers of the classes whose `highest` reaches `bound`, in rising order; up to a vector more may be written.
@@ -288,8 +310,8 @@ KSEG_INLINE void fill_tile(int32_t winner, int rows, int columns, int64_t row_st
   }
 }
 
-// Tiles whose classes are pruned go through three stages, a batch at a time: which class wins at the corner outputs, which
-// classes can win at all, which one does. Every stage ends in numbers that the next one waits for; side by side, the tiles
+// Tiles whose classes are pruned go through three stages, a batch at a time: how high every class can get, which of them
+// can win, which one does. Every stage ends in numbers that the next one waits for; side by side, the tiles
 // of a batch hide that from each other.
 constexpr int kBatch = 8;
 
@@ -297,7 +319,7 @@ struct PrunedTile {
   Corners corners;
   const ResizeTile* column;
   Places places;
-  int32_t at_corners[4];
+  int32_t good[4];  // the winners of the source pixels
   int32_t* candidates;
   int32_t count;
   int32_t* to;
@@ -317,12 +339,13 @@ class Scratch {
     candidates = reinterpret_cast<int32_t*>(functions + std::max<int64_t>(3, per_tile) * padded);
     winners[0] = candidates + per_tile * list;
     winners[1] = winners[0] + pixels;
+    for (int32_t i = 0; i < padded; ++i) candidates[i] = i;
   }
 
   float* values[2];
   int32_t* winners[2];
   float* functions;  // three padded rows; or, when pruning, one for each tile of a batch
-  int32_t* candidates;
+  int32_t* candidates;  // every class; or, when pruning, a list for each tile of a batch
   PrunedTile batch[kBatch];
 
  private:
@@ -368,22 +391,15 @@ class RowPair {
 
 void finish_batch(const Plan& plan, const ResizeTile& row, int tiles, Scratch& scratch) {
   const int32_t padded = plan.padded;
-  const float y[2] = {row.lerp[0], row.lerp[kTileSide - 1]};
   for (int i = 0; i < tiles; ++i) {
-    PrunedTile& tile = scratch.batch[i];
-    const float x[2] = {tile.column->lerp[0], tile.column->lerp[kTileSide - 1]};
-    best_at_points<2, 2>(tile.corners, padded, y, x, scratch.functions + i * padded, tile.at_corners);
+    const PrunedTile& tile = scratch.batch[i];
+    highest_values(tile.corners, padded, row, *tile.column, scratch.functions + i * padded);
   }
   for (int i = 0; i < tiles; ++i) {
     PrunedTile& tile = scratch.batch[i];
-    const int32_t first = tile.at_corners[0];
-    if (first == tile.at_corners[1] && first == tile.at_corners[2] && first == tile.at_corners[3]) {
-      tile.count = 0;
-      continue;
-    }
     VecF envelope[kChunks];
     for (int chunk = 0; chunk < kChunks; ++chunk) envelope[chunk] = splat(-3.0f * kLargest);
-    for (int32_t winner : tile.at_corners) {
+    for (int32_t winner : tile.good) {
       const Bilinear function = bilinear_of(tile.corners, winner);
       for (int chunk = 0; chunk < kChunks; ++chunk) {
         envelope[chunk] = larger(value_at(function, tile.places, chunk), envelope[chunk]);
@@ -394,20 +410,15 @@ void finish_batch(const Plan& plan, const ResizeTile& row, int tiles, Scratch& s
     // The two ways of computing a value differ by rounding, which must not prune the very classes that made the bound.
     // (Any other class that it prunes ties within rounding.)
     float* const highest = scratch.functions + i * padded;
-    for (int32_t winner : tile.at_corners) highest[winner] = kLargest;
+    for (int32_t winner : tile.good) highest[winner] = kLargest;
     tile.candidates = scratch.candidates + i * (padded + kLanesF);
     tile.count = list_candidates(highest, padded, smallest_lane(lowest), tile.candidates);
   }
   for (int i = 0; i < tiles; ++i) {
     const PrunedTile& tile = scratch.batch[i];
-    if (tile.count == 0) {
-      fill_tile(tile.at_corners[0], row.count, tile.column->count, plan.out_width, tile.to);
-      continue;
-    }
     alignas(KSEG_VECTOR_BYTES) int32_t best[kOutputs];
     best_of(
-        tile.count, tile.places, [&](int32_t k) { return bilinear_of(tile.corners, tile.candidates[k]); },
-        [&](int32_t k) { return tile.candidates[k]; }, best);
+        tile.candidates, tile.count, tile.places, [&](int32_t k) { return bilinear_of(tile.corners, k); }, best);
     write_tile(best, row.count, tile.column->count, plan.out_width, tile.to);
   }
 }
@@ -425,11 +436,14 @@ void resize_row_of_tiles(const Plan& plan, const Strip& strip, int64_t row_tile,
   for (int64_t tile = strip.first_tile; tile < strip.last_tile; ++tile) {
     const ResizeTile& column = plan.columns[tile];
     int32_t* const to = image + row.begin * plan.out_width + column.begin;
+    int32_t good[4];
     if (plan.need_winners) {
-      const int32_t winner = upper_winners[column.lower];
-      if (winner == upper_winners[column.upper] && winner == lower_winners[column.lower] &&
-          winner == lower_winners[column.upper]) {
-        fill_tile(winner, row.count, column.count, plan.out_width, to);
+      good[0] = upper_winners[column.lower];
+      good[1] = upper_winners[column.upper];
+      good[2] = lower_winners[column.lower];
+      good[3] = lower_winners[column.upper];
+      if (good[0] == good[1] && good[0] == good[2] && good[0] == good[3]) {
+        fill_tile(good[0], row.count, column.count, plan.out_width, to);
         continue;
       }
     }
@@ -437,10 +451,10 @@ void resize_row_of_tiles(const Plan& plan, const Strip& strip, int64_t row_tile,
                           lower + column.upper * padded};
     if (row.count <= 2 && column.count <= 2) {
       if (row.count == 1 && column.count == 1) {
-        best_at_points<1, 1>(corners, padded, row.lerp, column.lerp, nullptr, best);
+        best_at_points<1, 1>(corners, padded, row.lerp, column.lerp, best);
         to[0] = best[0];
       } else {
-        best_at_points<2, 2>(corners, padded, row.lerp, column.lerp, nullptr, best);
+        best_at_points<2, 2>(corners, padded, row.lerp, column.lerp, best);
         for (int i = 0; i < row.count; ++i) {
           for (int j = 0; j < column.count; ++j) to[i * plan.out_width + j] = best[2 * i + j];
         }
@@ -453,12 +467,13 @@ void resize_row_of_tiles(const Plan& plan, const Strip& strip, int64_t row_tile,
       pruned.corners = corners;
       pruned.column = &column;
       pruned.places = places;
+      std::memcpy(pruned.good, good, sizeof good);
       pruned.to = to;
       if (waiting < kBatch) continue;
       finish_batch(plan, row, waiting, scratch);
       waiting = 0;
     } else {
-      best_of_all(corners, plan.channels, padded, places, scratch.functions, best);
+      best_of_all(corners, scratch.candidates, plan.channels, padded, places, scratch.functions, best);
       write_tile(best, row.count, column.count, plan.out_width, to);
     }
   }
@@ -493,8 +508,11 @@ Status resize_argmax_kernel(const ResizeArgmaxArgs<T>& args, const ParallelFor& 
   const std::vector<ResizeTile> columns = resize_tiles(plan.width, plan.out_width, args.align_corners);
   plan.rows = rows.data();
   plan.columns = columns.data();
-  // Knowing the winners of source pixels pays where several outputs share four of them.
-  plan.need_winners = plan.out_height * plan.out_width > plan.height * plan.width;
+  // Knowing the winners of source pixels pays where several outputs share four of them, and large tiles are pruned by it.
+  const auto is_long = [](const ResizeTile& tile) { return tile.count > 2; };
+  plan.need_winners = plan.out_height * plan.out_width > plan.height * plan.width ||
+                      std::any_of(rows.begin(), rows.end(), is_long) ||
+                      std::any_of(columns.begin(), columns.end(), is_long);
   std::vector<float> row_weights(rows.size() * kOutputs), column_weights(columns.size() * kOutputs);
   for (size_t i = 0; i < row_weights.size(); ++i) row_weights[i] = rows[i / kOutputs].lerp[i % kOutputs / kTileSide];
   for (size_t i = 0; i < column_weights.size(); ++i) column_weights[i] = columns[i / kOutputs].lerp[i % kTileSide];
@@ -508,6 +526,7 @@ Status resize_argmax_kernel(const ResizeArgmaxArgs<T>& args, const ParallelFor& 
   int64_t widest = 0;
   for (const Strip& strip : strips) widest = std::max(widest, strip.last_pixel - strip.first_pixel);
 
+  const PreparePixels prepare = choose_prepare<T>(plan.padded);
   // One unit of work is one row of tiles in one strip of one image.
   const int64_t row_tiles = static_cast<int64_t>(rows.size());
   const int64_t strip_count = static_cast<int64_t>(strips.size());
@@ -521,7 +540,7 @@ Status resize_argmax_kernel(const ResizeArgmaxArgs<T>& args, const ParallelFor& 
       const Strip& strip = strips[column % strip_count];
       const int64_t first = begin % row_tiles;
       const int64_t last = std::min(row_tiles, first + end - begin);
-      RowPair pair(plan, strip, batch, &prepare_pixels<T>, scratch);
+      RowPair pair(plan, strip, batch, prepare, scratch);
       for (int64_t tile = first; tile < last; ++tile) {
         pair.move_to(rows[tile].lower, rows[tile].upper);
         resize_row_of_tiles(plan, strip, tile, pair, scratch,

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 // Whether a sample counts, and how many an adaptive grid has, are decided by comparing rounded positions. A fused
@@ -21,7 +22,7 @@ namespace {
 // The sampling grid along an axis. The operations and their order are torchvision's, so that positions agree to the bit.
 template <class Real>
 struct Grid {
-  Real start;   // where the box begins, in pixels; may be NaN or infinite, like all that follows from it
+  Real start;   // where the box begins, in pixels; NaN, and with it every position, if the box is not finite
   Real bin;     // size of a bin; zero or negative for an empty or inverted box
   Real count;   // samples per bin: a whole number, which may be too large for an integer
   Real window;  // no more samples than this of any bin fall on the map
@@ -31,7 +32,8 @@ struct Grid {
     const Real offset = options.aligned ? Real(0.5) : Real(0);
     start = static_cast<Real>(begin) * scale - offset;
     Real size = static_cast<Real>(end) * scale - offset - start;
-    if (!options.aligned && size < 1) size = 1;  // keeps NaN
+    if (!std::isfinite(start) || !std::isfinite(size)) start = std::numeric_limits<Real>::quiet_NaN();
+    if (!options.aligned && size < 1) size = 1;
     bin = size / static_cast<Real>(axis.bins);
     count = options.sampling_ratio > 0 ? static_cast<Real>(options.sampling_ratio) : std::ceil(bin);
     window = options.sampling_ratio > 0 ? count : static_cast<Real>(axis.extent) + 16;
