@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-# Before TensorFlow: the other way round, the two copies of LLVM in them end the process on some installations.
-try:
+try:  # before TensorFlow: see benchmarks/ops/__init__.py
     import torch
     import torchvision
 except ImportError:

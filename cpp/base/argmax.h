@@ -89,19 +89,16 @@ struct RunningMax {
 
   __attribute__((always_inline)) void offer(VecF candidate, VecI place) {
 #if defined(KSEG_TARGET_AVX512)
-    // Both by the mask: a maximum instruction would compete with the multiplications for execution units.
     const __mmask16 wins = _mm512_cmp_ps_mask((__m512)candidate, (__m512)value, _CMP_GT_OQ);
     where = (VecI)_mm512_mask_mov_epi32((__m512i)where, wins, (__m512i)place);
-    value = (VecF)_mm512_mask_mov_ps((__m512)value, wins, (__m512)candidate);
 #elif defined(KSEG_TARGET_AVX2)
     const __m256 wins = _mm256_cmp_ps((__m256)candidate, (__m256)value, _CMP_GT_OQ);
     where = (VecI)_mm256_blendv_ps((__m256)where, (__m256)place, wins);
-    value = larger(candidate, value);
 #else
     const VecI wins = candidate > value;
     where = (wins & place) | (~wins & where);
-    value = larger(candidate, value);
 #endif
+    value = larger(candidate, value);
   }
 };
 

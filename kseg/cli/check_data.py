@@ -35,16 +35,15 @@ def run(arguments) -> int:
     root = Path(arguments.data)
     if not root.is_dir():
         raise CliError(f"DIR: expected a data folder, got {root}, which does not exist.")
-    parts = [root / name for name in ("train", "val") if (root / name).is_dir()] or [root]
 
     from .quiet import import_tensorflow
 
     import_tensorflow()
     from kseg.data import check_folder
-    from kseg.training.run import parse_mask_values
+    from kseg.training.run import data_parts, parse_mask_values
 
     problems = 0
-    for part in parts:
+    for part in data_parts(root):
         report = check_folder(
             part / "images",
             part / "masks",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from .arguments import OneLineParser
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _no_command(arguments)
     # TensorFlow greets with a page of log lines; a user who wants them sets this variable.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    before, warnings.formatwarning = warnings.formatwarning, _warning_line
     try:
         return arguments.run(arguments) or 0
     except KeyboardInterrupt:
@@ -56,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         sys.stderr.write(f"kseg {arguments.command}: {one_line(error)}\n")
         return exit_code(error)
+    finally:
+        warnings.formatwarning = before
 
 
 def build_parser() -> OneLineParser:
@@ -73,6 +77,11 @@ def build_parser() -> OneLineParser:
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     return parser
+
+
+def _warning_line(message, category, filename, lineno, line=None) -> str:
+    """A warning as one line, without the source line that raised it."""
+    return f"warning: {message}\n"
 
 
 def _no_command(arguments) -> int:

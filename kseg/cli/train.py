@@ -77,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model = parser.add_argument_group("model")
     _add(model, "--model", choices=("unet",), help="architecture")
     _add(model, "--filters", type=whole(1), metavar="N", help="channels of the first level")
-    _add(model, "--depth", type=whole(1), metavar="N", help="levels")
+    _add(model, "--depth", type=whole(1, 8), metavar="N", help="levels")
     _add(model, "--norm", choices=("batch", "group", "none"), help="normalisation")
     _add(model, "--dropout", type=number(0, 1), metavar="F", help="dropout rate")
     _add(model, "--upsampling", choices=("transpose", "bilinear"), help="how the decoder enlarges")

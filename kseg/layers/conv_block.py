@@ -7,6 +7,7 @@ import math
 import keras
 
 NORMS = ("batch", "group", None)
+BATCH_NORM_MOMENTUM = 0.9
 MAX_GROUPS = 32  # of group normalisation: the default of its paper
 
 
@@ -21,8 +22,9 @@ class ConvBlock(keras.layers.Layer):
         filters: output channels of every convolution.
         kernel_size: int.
         repeats: number of convolutions.
-        norm: `"batch"`, `"group"` (Wu and He 2018, https://arxiv.org/abs/1803.08494; the largest divisor of `filters`
-            that 32 shares with it is the number of groups) or None. The convolutions have a bias only without one.
+        norm: `"batch"` (with momentum 0.9), `"group"` (Wu and He 2018, https://arxiv.org/abs/1803.08494; the number of
+            groups is the greatest common divisor of `filters` and 32) or None. The convolutions have a bias only
+            without one.
         activation: name or callable, as in Keras.
         dropout: rate of the dropout after the last activation; 0 is none.
         padding: `"same"` or `"valid"` (each convolution then takes `kernel_size - 1` pixels away).
@@ -150,5 +152,6 @@ def fresh_initializer(initializer):
 
 def _norm_layer(norm, filters, dtype, name):
     if norm == "batch":
-        return keras.layers.BatchNormalization(dtype=dtype, name=name)
+        # Keras's momentum of 0.99 remembers hundreds of steps, of which a small segmentation set has few.
+        return keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, dtype=dtype, name=name)
     return keras.layers.GroupNormalization(groups=math.gcd(filters, MAX_GROUPS), dtype=dtype, name=name)

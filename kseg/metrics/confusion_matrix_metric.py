@@ -64,12 +64,10 @@ class ConfusionMatrixMetric(keras.metrics.Metric):
 
     def _over_replicas(self, counts):
         """What to add on this replica: the counts of all where Keras does not sum variables when it reads them."""
-        if hasattr(self.matrix, "synchronization") or not tf.distribute.in_replica_context():
+        context = tf.distribute.get_replica_context()
+        if hasattr(self.matrix, "synchronization") or context is None or context.num_replicas_in_sync == 1:
             return counts
         # The oldest supported Keras gives each replica its own copy and reads the first one's.
-        context = tf.distribute.get_replica_context()
-        if context.num_replicas_in_sync == 1:
-            return counts
         return context.all_reduce(tf.distribute.ReduceOp.SUM, counts)
 
     def _matched(self, y_true, y_pred):

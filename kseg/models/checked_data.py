@@ -38,6 +38,32 @@ def checked_data(x, y, model, *, name="y"):
     return x
 
 
+def range_checked_images(x, model):
+    """Images for `predict`, or a dataset that has them, looked at for the range that they are in.
+
+    Args:
+        x: images, or a dataset of images, `(images,)`, `(images, labels)` and so on.
+        model: the `SegmentationModel`.
+
+    Returns:
+        What to pass on in place of `x`.
+    """
+    if _is_array(x):
+        model.range_check.check_array(x)
+    if not isinstance(x, tf.data.Dataset) or not model.range_check.pending:
+        return x
+    spec = x.element_spec[0] if isinstance(x.element_spec, tuple) else x.element_spec
+    if not isinstance(spec, tf.TensorSpec) or not spec.dtype.is_floating:
+        return x
+
+    def check(index, element):
+        if isinstance(element, tuple):
+            return (model.range_check.check_first(index, element[0]), *element[1:])
+        return model.range_check.check_first(index, element)
+
+    return x.enumerate().map(check)
+
+
 def check_batch(x, y, model, *, name="y"):
     """Check images and labels that are in memory.
 

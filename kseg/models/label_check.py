@@ -85,7 +85,7 @@ class LabelCheck:
         if not np.issubdtype(dtype, np.integer):
             raise ValueError(
                 f"{name} must hold integer labels (uint8, int32, ...); got dtype {dtype}. Cast them, for example "
-                f'{name}.astype("int32"), after making sure that no resizing or rescaling blended classes'
+                'labels.astype("int32"), after making sure that no resizing or rescaling blended classes'
             )
 
     @staticmethod

@@ -11,7 +11,7 @@ import tensorflow as tf
 import kseg_ops
 from kseg.losses import CrossEntropy
 from kseg.metrics import MeanIoU, PixelAccuracy, native_steps
-from kseg.models.checked_data import BatchCheck, check_batch, checked_data
+from kseg.models.checked_data import BatchCheck, check_batch, checked_data, range_checked_images
 from kseg.models.label_check import LabelCheck
 from kseg.models.range_check import RangeCheck
 
@@ -308,14 +308,11 @@ class SegmentationModel(keras.Model):
 
     def predict(self, x, *args, **kwargs):
         """Logits of images, as `keras.Model.predict`. See `kseg.predict` for classes, large images and files."""
-        if hasattr(x, "shape"):
-            self.range_check.check_array(x)
-        return super().predict(x, *args, **kwargs)
+        return super().predict(range_checked_images(x, self), *args, **kwargs)
 
     def predict_on_batch(self, x):
         """Logits of one batch, as `keras.Model.predict_on_batch`."""
-        self.range_check.check_array(x)
-        return super().predict_on_batch(x)
+        return super().predict_on_batch(range_checked_images(x, self))
 
     def train_on_batch(self, x, y=None, *args, **kwargs):
         """One training step, as `keras.Model.train_on_batch`, with the errors of `fit`."""

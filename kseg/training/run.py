@@ -66,6 +66,7 @@ def train_run(
     if resume:
         _check_same_data(RunConfig.load(folder.config)[1], facts)
     else:
+        check_data(config, progress.message)
         folder.create(overwrite)
     keras.utils.set_random_seed(config.seed)
     if config.deterministic:
@@ -142,6 +143,39 @@ def open_sources(config: RunConfig):
         mask_values=parse_mask_values(config.mask_values),
     )
     return train, validation
+
+
+def check_data(config: RunConfig, tell: Callable[[str], None]) -> None:
+    """Reads every image and mask of the run's folder before training starts.
+
+    Args:
+        config: Settings.
+        tell: Called with each warning.
+
+    Raises:
+        kseg.data.DataError: Files have problems; the text lists them all.
+    """
+    from kseg.data import check_folder
+
+    for part in data_parts(config.data):
+        report = check_folder(
+            part / "images",
+            part / "masks",
+            num_classes=config.num_classes,
+            ignore_index=config.ignore_index,
+            mask_suffix=config.mask_suffix,
+            mask_values=parse_mask_values(config.mask_values),
+        )
+        for warning in report.warnings:
+            tell(f"{part}: {warning}")
+
+
+def data_parts(folder: str | Path | None) -> list[Path]:
+    """The folders that hold `images` and `masks`: train and val, or the folder itself; none for generated cells."""
+    if folder is None:
+        return []
+    root = Path(folder)
+    return [root / name for name in ("train", "val") if (root / name).is_dir()] or [root]
 
 
 def parse_mask_values(text: str | None) -> dict[int, int] | None:

@@ -101,6 +101,8 @@ class RunConfig:
         for name in ("num_classes", "val_count", "crop_size"):
             value = getattr(self, name)
             _require(name, value is None or value >= 1, "at least 1", value)
+        # A level more doubles the channels: beyond this a model has billions of parameters.
+        _require("depth", self.depth <= 8, "from 1 to 8", self.depth)
         _require("lr", self.lr > 0, "above 0", self.lr)
         _require("dropout", 0 <= self.dropout < 1, "from 0 to below 1", self.dropout)
         _require("val_fraction", 0 < self.val_fraction < 1, "between 0 and 1", self.val_fraction)

@@ -34,11 +34,11 @@ def confusion_figure(matrix: np.ndarray, path: str | Path, class_names: Sequence
 
     side = min(12.0, 3.2 + 0.42 * classes)
     # A Figure of its own, without pyplot: no global state, no window system, nothing to close.
-    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    figure = Figure(figsize=(side + 0.8, side))
     axes = figure.add_subplot()
-    shown = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
+    shown = axes.imshow(100.0 * shares, cmap="Blues", vmin=0.0, vmax=100.0)
     bar = figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.03)
-    bar.set_label("share of the true class", fontsize=8)
+    bar.set_label("% of the true class", fontsize=8)
     bar.ax.tick_params(labelsize=8)
     axes.set_xlabel("prediction")
     axes.set_ylabel("truth")
@@ -50,7 +50,7 @@ def confusion_figure(matrix: np.ndarray, path: str | Path, class_names: Sequence
         axes.tick_params(labelsize=size, length=0)
     if classes <= 20:
         _annotate(axes, shares, size=9 if classes <= 10 else 6)
-    figure.savefig(path, dpi=130)
+    figure.savefig(path, dpi=130, bbox_inches="tight", pad_inches=0.1)
     return Path(path)
 
 
@@ -59,8 +59,9 @@ def _annotate(axes, shares, size):
         share = shares[row, column]
         if np.isnan(share):
             continue
-        # Small confusions are the interesting ones: keep a digit for them, and do not round 99.97 % up to "100".
-        text = "0" if share == 0 else "<0.1" if share < 0.001 else f"{np.floor(share * 1000) / 10:.1f}"
+        # Small confusions are the interesting ones: keep a digit for them, and let nothing but all be 100.
+        text = "0" if share == 0 else "<0.1" if share < 0.001 else f"{100 * share:.1f}"
+        text = ">99.9" if share < 1 and text == "100.0" else text
         axes.text(
             column, row, text, ha="center", va="center", fontsize=size, color="white" if share > 0.55 else "#1c2430"
         )

@@ -95,7 +95,7 @@ def write_report(
         parts.append(_section("Training", _picture(curves, "")))
     if confusion is not None:
         text = "Each row shows where the pixels of one true class went, in percent of that class."
-        parts.append(_section("Confusion matrix", _picture(confusion, text, limit=640)))
+        parts.append(_section("Confusion matrix", _picture(confusion, text, limit=560)))
     if pictures:
         parts.append(_section("Predictions", "".join(_picture(file, caption) for file, caption in pictures)))
     if settings:

@@ -12,6 +12,7 @@ from .overlay import overlay
 from .palette import palette
 
 _GAP = 6
+_INK = (40, 44, 52)
 _MIN_SIDE = 320
 _MAX_SIDE = 640
 
@@ -78,22 +79,23 @@ def _errors(picture, truth, prediction, ignore_index, factor):
 def _compose(panels, num_classes, class_names):
     pictures = [_limit(Image.fromarray(panel)) for _, panel in panels]
     width, height = pictures[0].size
-    font = ImageFont.load_default(14)
-    caption, legend = 24, 26
     total = len(pictures) * width + (len(pictures) - 1) * _GAP
-    entries = _legend_entries(num_classes, class_names)
-    rows = _legend_rows(entries, total, font)
-    canvas = Image.new("RGB", (total, caption + height + legend * len(rows)), "white")
+    # In a report the whole row is as wide as the page, about a thousand pixels: text must grow with it.
+    size = max(14, round(total / 75))
+    font = ImageFont.load_default(size)
+    line = round(1.75 * size)
+    rows = _legend_rows(_legend_entries(num_classes, class_names), total, font, size)
+    canvas = Image.new("RGB", (total, line + height + line * len(rows)), "white")
     draw = ImageDraw.Draw(canvas)
     for index, ((name, _), picture) in enumerate(zip(panels, pictures, strict=True)):
         left = index * (width + _GAP)
-        draw.text((left + 2, 3), name, fill=(40, 44, 52), font=font)
-        canvas.paste(picture, (left, caption))
+        draw.text((left + 2, round(0.2 * size)), name, fill=_INK, font=font)
+        canvas.paste(picture, (left, line))
     for row, items in enumerate(rows):
-        left, top = 2, caption + height + row * legend + 6
+        left, top = 2, line + height + row * line + round(0.4 * size)
         for text, colour, length in items:
-            draw.rectangle((left, top + 1, left + 13, top + 14), fill=colour)
-            draw.text((left + 19, top - 1), text, fill=(40, 44, 52), font=font)
+            draw.rectangle((left, top, left + size, top + size), fill=colour)
+            draw.text((left + round(1.4 * size), top - round(0.15 * size)), text, fill=_INK, font=font)
             left += length
     return np.asarray(canvas)
 
@@ -115,10 +117,10 @@ def _legend_entries(num_classes, class_names):
     return entries
 
 
-def _legend_rows(entries, total, font):
+def _legend_rows(entries, total, font, size):
     rows, used = [[]], 2
     for text, colour in entries:
-        length = 19 + round(font.getlength(text)) + 18
+        length = round(font.getlength(text) + 2.7 * size)
         if rows[-1] and used + length > total:
             rows.append([])
             used = 2

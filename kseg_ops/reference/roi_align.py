@@ -58,7 +58,7 @@ def roi_align(
     columns = _taps(boxes[:, 0], boxes[:, 2], width, output_size[1], spatial_scale, sampling_ratio, aligned)
     rows = _taps(boxes[:, 1], boxes[:, 3], height, output_size[0], spatial_scale, sampling_ratio, aligned)
     rows = rows._replace(weight=tf.where(known[:, None, None], rows.weight, 0))
-    if 0 < sampling_ratio <= _MOST_GATHERED:
+    if 0 < sampling_ratio <= _MOST_GATHERED and features.shape[3] != 0:  # gather_nd refuses arrays without elements
         pooled = _pool_gathered(values, box_indices, rows, columns)
     else:
         pooled = _pool_dense(
@@ -152,8 +152,10 @@ def _pool_dense(values, box_indices, row_weights, column_weights, output_size: t
     def pool(chunk):
         image, row_weight, column_weight = chunk
         select = tf.one_hot(image, batch, dtype=values.dtype)
-        row_weight = tf.reshape(tf.einsum("kph,kb->kpbh", row_weight, select), [-1, batch * height])
-        rows = tf.reshape(row_weight @ tall, [-1, output_size[0], width, channels])
+        count = _size(image, 0)
+        row_weight = tf.einsum("kph,kb->kpbh", row_weight, select)
+        row_weight = tf.reshape(row_weight, [count * output_size[0], batch * height])
+        rows = tf.reshape(row_weight @ tall, [count, output_size[0], width, channels])
         return tf.einsum("kqx,kpxc->kpqc", column_weight, rows)
 
     smallest, largest = (min, max) if _static(boxes, width, channels) else (tf.minimum, tf.maximum)

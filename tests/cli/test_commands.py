@@ -157,6 +157,20 @@ def test_check_data(data, tmp_path, capsys):
     assert "problem" in captured.err
 
 
+def test_train_reads_the_files_before_it_starts(tmp_path, capsys):
+    for index in range(4):
+        write_pair(tmp_path, f"{index}", np.zeros((16, 16), np.uint8), np.eye(16, dtype=np.uint8))
+    for index in (1, 2):
+        path = tmp_path / "images" / f"{index}.png"
+        path.write_bytes(path.read_bytes()[:60])
+    assert main(["train", "--data", str(tmp_path), "--out", str(tmp_path / "run")]) == 2
+    text = capsys.readouterr().err
+    assert "2 problems" in text
+    assert "1.png" in text
+    assert "2.png" in text
+    assert not (tmp_path / "run").exists()
+
+
 def test_images_of_several_sizes_need_a_crop(tmp_path, capsys):
     for index, side in enumerate((16, 16, 24, 24)):
         write_pair(tmp_path, f"{index}", np.zeros((side, side), np.uint8), np.eye(side, dtype=np.uint8))

@@ -187,6 +187,11 @@ def test_rescaled_images_warn_once(kind):
 
 
 def test_rescaled_images_warn_in_predict_and_single_batches():
+    x = rescaled("arrays")[0]
+    for elements in (x, (x,), rescaled("arrays")):
+        with pytest.warns(UserWarning, match=r"within 0..1"):
+            logits = small().predict(tf.data.Dataset.from_tensors(elements), verbose=0)
+        assert logits.shape == (4, 8, 8, 2)
     for call in ("predict", "predict_on_batch"):
         with pytest.warns(UserWarning, match=r"within 0..1"):
             getattr(small(), call)(rescaled("arrays")[0])

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 import kseg
+import kseg_ops
 
 
 def small(num_classes=2, **options):
@@ -111,6 +112,23 @@ def test_default_losses_and_metrics_under_xla(model):
     # a thousand of the 896 valid pixels, rounded up to two.
     np.testing.assert_allclose(compiled["loss"], plain["loss"], rtol=1e-4)
     np.testing.assert_allclose(compiled["pixel_accuracy"], plain["pixel_accuracy"], atol=2 / 896 + 1e-6)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_native_ops_are_in_steps_unless_xla_compiles_them(jit_compile):
+    model = Pixelwise(2)
+    model.compile(jit_compile=jit_compile)
+    x, y = (tf.constant(array) for array in data())
+    model.test_on_batch(x, y)  # metrics make their variables
+    native = {
+        op.type
+        for op in tf.function(lambda y, z: kseg_ops.confusion_matrix(y, z, 2))
+        .get_concrete_function(y, tf.zeros((*y.shape, 2)))
+        .graph.get_operations()
+    }
+    step = {op.type for op in tf.function(model.test_step).get_concrete_function((x, y)).graph.get_operations()}
+    has_native = any(name.startswith("Kseg") for name in native)  # not with KSEG_NATIVE=0, nor without the library
+    assert any(name.startswith("Kseg") for name in step) == (has_native and not jit_compile)
 
 
 def model_metrics(model):

@@ -8,11 +8,9 @@ import tensorflow as tf
 
 import kseg_ops
 from tests.helpers.roi_align_cases import (
-    CORE,
     EPS,
     gradient_of,
     native,
-    needs_native,
     random_case,
     reference,
     scalar_roi_align,
@@ -31,7 +29,7 @@ def pool(request):
 
 @pytest.mark.parametrize("sampling_ratio", [0, 1, 2, 5])
 @pytest.mark.parametrize("aligned", [True, False])
-def test_boxes_that_are_not_finite_give_zeros_and_nogradient_of(pool, sampling_ratio, aligned):
+def test_boxes_that_are_not_finite_give_zeros_and_no_gradient(pool, sampling_ratio, aligned):
     features = np.ones((1, 5, 6, 4), np.float32)
     rows = []
     for bad in (np.nan, np.inf, -np.inf):
@@ -116,7 +114,7 @@ def test_gradient_is_numerically_right(pool, sampling_ratio, aligned):
     np.testing.assert_allclose(analytic[0], numeric[0], rtol=0, atol=terms(0, features) * 2.0**-52 * 2**8)
 
 
-def test_boxes_have_nogradient_of(pool):
+def test_boxes_have_no_gradient(pool):
     boxes = tf.constant([[0.0, 0.0, 3.0, 3.0]])
     features = tf.random.stateless_uniform((1, 4, 4, 1), (0, 0))
     with tf.GradientTape() as tape:
@@ -139,30 +137,6 @@ def test_second_order(pool):
     expected = 4 * gradient_of(pool, features, boxes, indices, pooled, 2)
     bound = np.abs(expected).max()
     np.testing.assert_allclose(outer.gradient(product, features), expected, rtol=0, atol=100 * EPS * bound)
-
-
-@needs_native
-def test_backward_is_bitwise_equal_for_any_number_of_threads(target):
-    generator = np.random.default_rng(3)
-    height, width, channels, count = 60, 70, 40, 200
-    corners = generator.uniform(0, 50, (count, 2))
-    boxes = np.concatenate([corners, corners + generator.uniform(0.5, 40, (count, 2))], 1).astype(np.float32)
-    indices = generator.integers(0, 2, count).astype(np.int32)
-    shape = (2, height, width, channels)
-    for dtype in (np.float32, np.float16):
-        upstream = generator.uniform(-1, 1, (count, 7, 7, channels)).astype(dtype)
-        results = []
-        try:
-            for threads in (1, 2, 3, 5, 2):
-                CORE.set_num_threads(threads)
-                results.append(CORE.roi_align_grad(upstream, boxes, indices, features_shape=shape))
-        finally:
-            CORE.set_num_threads(0)
-        features = np.zeros(shape, dtype)
-        results.append(gradient_of(kseg_ops.roi_align, features, boxes, indices, upstream, 7))
-        assert np.abs(results[0]).max() > 1
-        for result in results[1:]:
-            assert result.tobytes() == results[0].tobytes()
 
 
 # -- graphs ------------------------------------------------------------------------------------------------------------
@@ -200,23 +174,20 @@ def test_unknown_shapes(pool, sampling_ratio):
 
 
 def test_static_shapes_are_inferred(pool):
+    seen = {}
+
     @tf.function
-    def shapes(features, boxes, indices):
-        features, boxes, indices = (tf.identity(value) for value in (features, boxes, indices))
+    def traced(features, boxes, indices):
         with tf.GradientTape() as tape:
             tape.watch(features)
             pooled = pool(features, boxes, indices, (2, 3))
-        return pooled.shape, tape.gradient(pooled, features).shape
+        gradient = tape.gradient(pooled, features)
+        seen.update(pooled=pooled.shape.as_list(), gradient=gradient.shape.as_list())
+        return gradient
 
-    def spec(*shape, dtype=tf.float32):
-        return tf.TensorSpec(shape, dtype)
-
-    def inferred(*specs):
-        return shapes.get_concrete_function(*specs).structured_outputs
-
-    pooled, gradient = inferred(spec(2, None, 5, 8), spec(None, 4), spec(6, dtype=tf.int32))
-    assert pooled[1:] == [2, 3, 8]
-    assert gradient.as_list()[3] == 8
+    traced.get_concrete_function(tf.TensorSpec([2, None, 5, 8]), tf.TensorSpec([None, 4]), tf.TensorSpec([6], tf.int32))
+    assert seen["pooled"][1:] == [2, 3, 8]
+    assert seen["gradient"] in ([2, None, 5, 8], [None, None, None, 8])
 
 
 @pytest.mark.parametrize("sampling_ratio", [0, 1, 2, 4])
@@ -302,20 +273,3 @@ def test_keras_tensors_are_refused():
     keras = pytest.importorskip("keras")
     with pytest.raises(TypeError, match=r"features is a KerasTensor.*autocast=False"):
         kseg_ops.roi_align(keras.Input((4, 5, 3)), BOXES, [0, 1], 2)
-
-
-@needs_native
-def test_the_numpy_module_checks_what_it_gets():
-    indices = np.array([0, 1], np.int32)
-    with pytest.raises(ValueError, match=r"box_indices must be in 0..B-1 with B = 2 images, got 7 for box 1"):
-        CORE.roi_align(FEATURES, BOXES, np.array([0, 7], np.int32), (2, 2))
-    with pytest.raises(TypeError, match="boxes must be float32, got float64"):
-        CORE.roi_align(FEATURES, BOXES.astype(np.float64), indices, (2, 2))
-    with pytest.raises(TypeError, match="features must be one of float32"):
-        CORE.roi_align(FEATURES.astype(np.int32), BOXES, indices, (2, 2))
-    with pytest.raises(ValueError, match="features must have rank 4, got rank 3"):
-        CORE.roi_align(FEATURES[0], BOXES, indices, (2, 2))
-    with pytest.raises(ValueError, match=r"output_size must be in 1..1048576, got 0"):
-        CORE.roi_align(FEATURES, BOXES, indices, (0, 2))
-    with pytest.raises(ValueError, match="features_shape must not be negative"):
-        CORE.roi_align_grad(np.ones((2, 2, 2, 3), np.float32), BOXES, indices, (2, 4, -5, 3))

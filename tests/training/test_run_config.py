@@ -17,6 +17,7 @@ def test_settings_return_from_the_file(tmp_path):
     ("setting", "value", "text"),
     [
         ("epochs", 0, "epochs: expected a value at least 1, got 0"),
+        ("depth", 12, "depth: expected a value from 1 to 8, got 12"),
         ("lr", -0.1, r"lr: expected a value above 0, got -0\.1"),
         ("dropout", 1.0, r"dropout: expected a value from 0 to below 1, got 1\.0"),
         ("loss", "mse", "loss: expected one of ce, dice, focal, ce\\+dice, got 'mse'"),

@@ -50,13 +50,6 @@ struct Plan {
 
 KSEG_INLINE VecF tame(VecF value) { return smaller(larger(value, splat(-kLargest)), splat(kLargest)); }
 
-// `count` < kLanesF numbers as floats; what lies beyond may not be readable.
-template <class T>
-KSEG_INLINE VecF load_few(const T* from, int32_t count) {
-  T numbers[kLanesF] = {};
-  for (int32_t i = 0; i < count; ++i) numbers[i] = from[i];
-  return load_float(numbers);
-}
 KSEG_INLINE VecF load_float(const double* from) {
   // Clipped before they are narrowed: a double past the floats would have no defined value. NaN passes, for tame().
   VecF value;
@@ -64,6 +57,14 @@ KSEG_INLINE VecF load_float(const double* from) {
     value[lane] = static_cast<float>(from[lane] > kLargest ? kLargest : from[lane] < -kLargest ? -kLargest : from[lane]);
   }
   return value;
+}
+
+// Up to kLanesF numbers as floats; what lies beyond may not be readable.
+template <class T>
+KSEG_INLINE VecF load_few(const T* from, int32_t count) {
+  T numbers[kLanesF] = {};
+  for (int32_t i = 0; i < count; ++i) numbers[i] = from[i];
+  return load_float(numbers);
 }
 
 // Source pixels as floats in range, padded with a class that cannot win; and each pixel's winner. kVectors: how many hold
@@ -207,12 +208,11 @@ KSEG_INLINE Bilinear bilinear_of(const Corners& corners, int32_t channel) {
 }
 
 // A running maximum waits for the one before it. Narrow vectors need several per tile, which overlap in time; a wide one has
-// the whole tile, so its classes go in four parts side by side.
-constexpr int kParts = kChunks == 1 ? 4 : 1;
+// the whole tile, so its classes go in two halves side by side.
+constexpr int kParts = kChunks == 1 ? 2 : 1;
 
-template <class FunctionOf>
-KSEG_INLINE void best_of(const int32_t* classes, int32_t count, const Places& places, FunctionOf function_of,
-                         int32_t* best) {
+template <class ClassOf, class FunctionOf>
+KSEG_INLINE void best_of(int32_t count, ClassOf class_of, FunctionOf function_of, const Places& places, int32_t* best) {
   RunningMax running[kParts][kChunks];
   for (int part = 0; part < kParts; ++part) {
     for (int chunk = 0; chunk < kChunks; ++chunk) running[part][chunk] = no_maximum();
@@ -220,7 +220,7 @@ KSEG_INLINE void best_of(const int32_t* classes, int32_t count, const Places& pl
   const int32_t share = count / kParts;
   for (int32_t i = 0; i < share; ++i) {
     for (int part = 0; part < kParts; ++part) {
-      const int32_t channel = classes[i + part * share];
+      const int32_t channel = class_of(i + part * share);
       const Bilinear function = function_of(channel);
       for (int chunk = 0; chunk < kChunks; ++chunk) {
         running[part][chunk].offer(value_at(function, places, chunk), splat(channel));
@@ -228,9 +228,10 @@ KSEG_INLINE void best_of(const int32_t* classes, int32_t count, const Places& pl
     }
   }
   for (int32_t i = share * kParts; i < count; ++i) {
-    const Bilinear function = function_of(classes[i]);
+    const int32_t channel = class_of(i);
+    const Bilinear function = function_of(channel);
     for (int chunk = 0; chunk < kChunks; ++chunk) {
-      running[kParts - 1][chunk].offer(value_at(function, places, chunk), splat(classes[i]));
+      running[kParts - 1][chunk].offer(value_at(function, places, chunk), splat(channel));
     }
   }
   // Parts are merged from the first on, so that of equal values the lowest class stays.
@@ -242,9 +243,9 @@ KSEG_INLINE void best_of(const int32_t* classes, int32_t count, const Places& pl
   }
 }
 
-// Evaluates every class. `scratch` holds three padded rows, `classes` the numbers from 0 on.
-void best_of_all(const Corners& corners, const int32_t* classes, int32_t channels, int32_t padded, const Places& places,
-                 float* scratch, int32_t* best) {
+// Evaluates every class. `scratch` holds three padded rows.
+void best_of_all(const Corners& corners, int32_t channels, int32_t padded, const Places& places, float* scratch,
+                 int32_t* best) {
   float* const dx = scratch;
   float* const dy = scratch + padded;
   float* const dxy = scratch + 2 * padded;
@@ -257,9 +258,9 @@ void best_of_all(const Corners& corners, const int32_t* classes, int32_t channel
     store(dxy + channel, load(corners.lower_right + channel) - lower_left - across);
   }
   best_of(
-      classes, channels, places,
-      [&](int32_t i) { return Bilinear{splat(corners.upper_left[i]), splat(dx[i]), splat(dy[i]), splat(dxy[i])}; },
-      best);
+      channels, [](int32_t i) { return i; },
+      [&](int32_t k) { return Bilinear{splat(corners.upper_left[k]), splat(dx[k]), splat(dy[k]), splat(dxy[k])}; },
+      places, best);
 }
 
 // Writes the numbers of the classes whose `highest` reaches `bound`, in rising order; up to a vector more may be written.
@@ -339,13 +340,12 @@ class Scratch {
     candidates = reinterpret_cast<int32_t*>(functions + std::max<int64_t>(3, per_tile) * padded);
     winners[0] = candidates + per_tile * list;
     winners[1] = winners[0] + pixels;
-    for (int32_t i = 0; i < padded; ++i) candidates[i] = i;
   }
 
   float* values[2];
   int32_t* winners[2];
   float* functions;  // three padded rows; or, when pruning, one for each tile of a batch
-  int32_t* candidates;  // every class; or, when pruning, a list for each tile of a batch
+  int32_t* candidates;  // when pruning, a list for each tile of a batch
   PrunedTile batch[kBatch];
 
  private:
@@ -418,7 +418,8 @@ void finish_batch(const Plan& plan, const ResizeTile& row, int tiles, Scratch& s
     const PrunedTile& tile = scratch.batch[i];
     alignas(KSEG_VECTOR_BYTES) int32_t best[kOutputs];
     best_of(
-        tile.candidates, tile.count, tile.places, [&](int32_t k) { return bilinear_of(tile.corners, k); }, best);
+        tile.count, [&](int32_t i) { return tile.candidates[i]; },
+        [&](int32_t k) { return bilinear_of(tile.corners, k); }, tile.places, best);
     write_tile(best, row.count, tile.column->count, plan.out_width, tile.to);
   }
 }
@@ -473,7 +474,7 @@ void resize_row_of_tiles(const Plan& plan, const Strip& strip, int64_t row_tile,
       finish_batch(plan, row, waiting, scratch);
       waiting = 0;
     } else {
-      best_of_all(corners, scratch.candidates, plan.channels, padded, places, scratch.functions, best);
+      best_of_all(corners, plan.channels, padded, places, scratch.functions, best);
       write_tile(best, row.count, column.count, plan.out_width, to);
     }
   }
