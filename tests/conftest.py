@@ -49,5 +49,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             "and read its messages, or test the references with KSEG_NATIVE=0.",
             returncode=1,
         )
+    if _library.build_info().get("sources") != build.sources_hash():
+        # A failed compilation keeps the library that was there before: it must not pass for the present sources.
+        pytest.exit("the compiled library was not made from the sources in cpp/; run `make native`", returncode=1)
     if _library.core() is None:
         pytest.exit(f"the NumPy module is not native: {_library.core_problem()}", returncode=1)

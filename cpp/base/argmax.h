@@ -104,8 +104,8 @@ struct RunningMax {
 
 KSEG_INLINE RunningMax no_maximum() { return {splat(-__builtin_inff()), VecI{}}; }
 
-// For lanes that hold classes, lane l of vector v being class v * kLanesF + l and `where` the vector v: the class of the
-// maximum, the lowest one among equals.
+// For lanes that hold classes, lane l of vector v being class v * kLanesF + l and `where` the vector v: the class of
+// the maximum, the lowest one among equals.
 KSEG_INLINE int32_t best_class(const RunningMax& best) {
   const VecF top = splat(largest_lane(best.value));
   uint32_t equal = lanes_equal(best.value, top);

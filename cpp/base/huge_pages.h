@@ -6,9 +6,9 @@
 
 namespace kseg {
 
-// A hint before a large array is written for the first time. Allocators return tens of megabytes as untouched memory, and
-// taking it into use in pages of 4 KiB can cost more than computing what goes into it. Does nothing for small arrays
-// and where the system has no such hint.
+// A hint before a large array is written for the first time. Allocators return tens of megabytes as untouched memory,
+// and taking it into use in pages of 4 KiB can cost more than computing what goes into it. Does nothing for small
+// arrays and where the system has no such hint.
 void prefer_huge_pages(void* data, int64_t bytes);
 
 }  // namespace kseg

@@ -101,7 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         training,
         "--deterministic",
         action=argparse.BooleanOptionalAction,
-        help="two runs agree bit for bit; default yes",
+        help="two runs agree bit for bit; default yes (without effect with --jit)",
     )
 
 

@@ -69,7 +69,8 @@ def train_run(
         check_data(config, progress.message)
         folder.create(overwrite)
     keras.utils.set_random_seed(config.seed)
-    if config.deterministic:
+    if config.deterministic and not config.jit:
+        # Keras refuses jit_compile beside it.
         tf.config.experimental.enable_op_determinism()
     policy = keras.config.dtype_policy()
     try:

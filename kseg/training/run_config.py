@@ -54,7 +54,8 @@ class RunConfig:
         seed: Of initial weights, split, order, augmentation and dropout.
         mixed_precision: `none`, `bfloat16` or `float16`.
         jit: Compile the training step with XLA.
-        deterministic: Deterministic kernels, so that two runs agree bit for bit.
+        deterministic: Deterministic kernels, so that two runs agree bit for bit. Without effect with `jit`: Keras takes
+            one or the other.
         cells_train, cells_val, cells_size: With generated cells: number of images, and their side in pixels.
 
     Raises:

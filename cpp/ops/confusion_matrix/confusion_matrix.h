@@ -38,14 +38,14 @@ struct ConfusionMatrixArgs {
   int64_t pixels = 0;
   ConfusionInput labels;       // [pixels], an integer type
   ConfusionInput predictions;  // floating: logits [pixels, channels]; integer: classes [pixels]
-  int64_t channels = 0;        // of logits: the number of classes; or 1 for two classes: class 1 where the logit is above 0
+  int64_t channels = 0;  // of logits: the number of classes; or 1 for two classes: class 1 where the logit is above 0
   bool has_ignore_index = false;
   int64_t ignore_index = 0;  // pixels with this label are not counted
-  View<int64_t, 2> counts;   // [classes, classes], rows truth, columns prediction; overwritten
+  View<int64_t, 2> counts;  // [classes, classes], rows truth, columns prediction; overwritten
 };
 
-// Of equal logits the lowest class wins; NaN counts as -infinity. InvalidArgument at a label that is neither a class nor
-// ignore_index, and at a predicted class out of range under a counted label; `counts` is then unspecified.
+// Of equal logits the lowest class wins; NaN counts as -infinity. InvalidArgument at a label that is neither a class
+// nor ignore_index, and at a predicted class out of range under a counted label; `counts` is then unspecified.
 KSEG_API Status confusion_matrix(const ConfusionMatrixArgs& args, const ParallelFor& parallel_for);
 
 // What confusion_matrix() demands of the number of classes, for callers that must allocate `counts` first.

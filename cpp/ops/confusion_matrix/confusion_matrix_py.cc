@@ -48,12 +48,13 @@ py::array confusion_matrix_numpy(const py::array& labels, const py::array& predi
 }  // namespace
 
 void bind_confusion_matrix(py::module_& module) {
-  module.def("confusion_matrix", &confusion_matrix_numpy, py::arg("labels"), py::arg("logits_or_labels"),
-             py::arg("num_classes"), py::arg("ignore_index") = 255,
-             "Counts pairs of truth (rows) and prediction (columns): int64 [num_classes, num_classes].\n\n"
-             "labels: integer array of any shape S; the prediction: floating logits S + [num_classes] (or S + [1] for two\n"
-             "classes), or integer classes of shape S. Pixels labelled ignore_index (None: no such label) are not counted.\n"
-             "ValueError names a label or a counted predicted class that is out of range.");
+  module.def(
+      "confusion_matrix", &confusion_matrix_numpy, py::arg("labels"), py::arg("logits_or_labels"),
+      py::arg("num_classes"), py::arg("ignore_index") = 255,
+      "Counts pairs of truth (rows) and prediction (columns): int64 [num_classes, num_classes].\n\n"
+      "labels: integer array of any shape S; the prediction: floating logits S + [num_classes] (or S + [1] for two\n"
+      "classes), or integer classes of shape S. Pixels labelled ignore_index (None: no such label) are not counted.\n"
+      "ValueError names a label or a counted predicted class that is out of range.");
 }
 
 }  // namespace kseg

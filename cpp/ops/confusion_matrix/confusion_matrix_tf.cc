@@ -58,8 +58,8 @@ Counts pairs of true and predicted class; the prediction is the argmax of logits
 
 absl::Status input_of(const tensorflow::Tensor& tensor, ConfusionInput* input) {
   switch (tensor.dtype()) {
-#define KSEG_INPUT(T)                                                                                             \
-  case tensorflow::DataTypeToEnum<T>::value:                                                                      \
+#define KSEG_INPUT(T)                                                                                            \
+  case tensorflow::DataTypeToEnum<T>::value:                                                                     \
     *input = ConfusionInput::of(reinterpret_cast<const typename KernelType<T>::type*>(tensor.flat<T>().data())); \
     return absl::OkStatus();
     KSEG_INPUT(uint8_t)
@@ -94,18 +94,19 @@ class ConfusionMatrixOp final : public tensorflow::OpKernel {
     OP_REQUIRES_OK(context, input_of(predictions, &args.predictions));
     tensorflow::TensorShape pixels = predictions.shape();
     if (args.predictions.floating()) {
-      OP_REQUIRES_OK(context, pixels.dims() > 0
-                                  ? absl::OkStatus()
-                                  : absl::InvalidArgumentError("logits must have a last axis of classes, got a scalar"));
+      OP_REQUIRES_OK(context, pixels.dims() > 0 ? absl::OkStatus()
+                                                : absl::InvalidArgumentError(
+                                                      "logits must have a last axis of classes, got a scalar"));
       args.channels = pixels.dim_size(pixels.dims() - 1);
       pixels.RemoveLastDims(1);
     }
-    OP_REQUIRES_OK(context, pixels == labels.shape()
-                                ? absl::OkStatus()
-                                : to_absl(invalid_argument(
-                                      args.predictions.floating() ? "logits without their last axis" : "integer predictions",
-                                      " must have the shape of labels, ", labels.shape().DebugString(), ", got ",
-                                      predictions.shape().DebugString())));
+    OP_REQUIRES_OK(context,
+                   pixels == labels.shape()
+                       ? absl::OkStatus()
+                       : to_absl(invalid_argument(
+                             args.predictions.floating() ? "logits without their last axis" : "integer predictions",
+                             " must have the shape of labels, ", labels.shape().DebugString(), ", got ",
+                             predictions.shape().DebugString())));
     tensorflow::Tensor* counts = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {num_classes_, num_classes_}, &counts));
     args.pixels = labels.NumElements();

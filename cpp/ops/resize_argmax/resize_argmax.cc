@@ -9,20 +9,11 @@
 #include "ops/resize_argmax/resize_tiles.h"
 
 #include "base/kernel.h"
-#include "base/argmax.h"  // target code only
+#include "base/argmax.h"                    // target code only
+#include "ops/resize_argmax/tile_argmax.h"  // target code only
 
 KSEG_KERNEL_BEGIN
 
-// Outputs between the same four source pixels form tiles of at most 4 x 4. Within a tile a class is a bilinear function
-// a + dx x + dy y + dxy x y, so
-//   - a class that wins at all four source pixels wins everywhere between them: the tile is filled;
-//   - a class takes its largest value over the tile at one of the tile's four corner outputs: if that is below the smallest
-//     value of an envelope of good classes, it wins nowhere in the tile and is not evaluated there.
-
-constexpr float kLargest = 1e30f;  // differences and their multiples stay finite
-constexpr int kOutputs = kTileSide * kTileSide;
-constexpr int kChunks = kOutputs / kLanesF;  // vectors per tile, outputs in row-major order
-static_assert(kChunks >= 1);
 // Two prepared rows of source pixels should stay in the second-level cache.
 constexpr int64_t kRowPairBytes = 256 << 10;
 constexpr int64_t kLeastRowPixels = 8;
@@ -54,7 +45,9 @@ KSEG_INLINE VecF load_float(const double* from) {
   // Clipped before they are narrowed: a double past the floats would have no defined value. NaN passes, for tame().
   VecF value;
   for (int lane = 0; lane < kLanesF; ++lane) {
-    value[lane] = static_cast<float>(from[lane] > kLargest ? kLargest : from[lane] < -kLargest ? -kLargest : from[lane]);
+    value[lane] = static_cast<float>(from[lane] > kLargest    ? kLargest
+                                     : from[lane] < -kLargest ? -kLargest
+                                                              : from[lane]);
   }
   return value;
 }
@@ -67,8 +60,8 @@ KSEG_INLINE VecF load_few(const T* from, int32_t count) {
   return load_float(numbers);
 }
 
-// Source pixels as floats in range, padded with a class that cannot win; and each pixel's winner. kVectors: how many hold
-// a pixel, or 0 for any number.
+// Source pixels as floats in range, padded with a class that cannot win; and each pixel's winner. kVectors: how many
+// hold a pixel, or 0 for any number.
 template <class T, int kVectors>
 void prepare_pixels(const Plan& plan, int64_t first, int64_t pixels, float* values, int32_t* winners) {
   const int32_t channels = plan.channels;
@@ -127,169 +120,6 @@ PreparePixels choose_prepare(int32_t padded) {
   }
 }
 
-struct Corners {
-  const float* upper_left;
-  const float* upper_right;
-  const float* lower_left;
-  const float* lower_right;
-};
-
-// The best classes at kRows x kColumns <= 2 x 2 outputs, lanes holding classes.
-template <int kRows, int kColumns>
-KSEG_INLINE void best_at_points(const Corners& corners, int32_t padded, const float* y, const float* x, int32_t* best) {
-  RunningMax running[kRows * kColumns];
-  for (int i = 0; i < kRows * kColumns; ++i) running[i] = no_maximum();
-  VecF ys[kRows], xs[kColumns];
-  for (int i = 0; i < kRows; ++i) ys[i] = splat(y[i]);
-  for (int j = 0; j < kColumns; ++j) xs[j] = splat(x[j]);
-  for (int32_t channel = 0; channel < padded; channel += kLanesF) {
-    const VecI place = splat(channel / kLanesF);
-    const VecF upper_left = load(corners.upper_left + channel);
-    const VecF upper_right = load(corners.upper_right + channel);
-    const VecF down_left = load(corners.lower_left + channel) - upper_left;
-    const VecF down_right = load(corners.lower_right + channel) - upper_right;
-    for (int i = 0; i < kRows; ++i) {
-      const VecF left = upper_left + down_left * ys[i];
-      const VecF across = upper_right + down_right * ys[i] - left;
-      for (int j = 0; j < kColumns; ++j) running[i * kColumns + j].offer(left + across * xs[j], place);
-    }
-  }
-  for (int i = 0; i < kRows * kColumns; ++i) best[i] = best_class(running[i]);
-}
-
-// Every class' largest value over a tile, which it takes at one of the corner outputs.
-KSEG_INLINE void highest_values(const Corners& corners, int32_t padded, const ResizeTile& row, const ResizeTile& column,
-                                float* highest) {
-  const VecF top = splat(row.lerp[0]);
-  const VecF bottom = splat(row.lerp[kTileSide - 1]);
-  const VecF first = splat(column.lerp[0]);
-  const VecF last = splat(column.lerp[kTileSide - 1]);
-  for (int32_t channel = 0; channel < padded; channel += kLanesF) {
-    const VecF upper_left = load(corners.upper_left + channel);
-    const VecF upper_right = load(corners.upper_right + channel);
-    const VecF down_left = load(corners.lower_left + channel) - upper_left;
-    const VecF down_right = load(corners.lower_right + channel) - upper_right;
-    const VecF top_left = upper_left + down_left * top;
-    const VecF top_across = upper_right + down_right * top - top_left;
-    const VecF bottom_left = upper_left + down_left * bottom;
-    const VecF bottom_across = upper_right + down_right * bottom - bottom_left;
-    store(highest + channel, larger(larger(top_left + top_across * first, top_left + top_across * last),
-                                    larger(bottom_left + bottom_across * first, bottom_left + bottom_across * last)));
-  }
-}
-
-// Where the outputs of a tile lie between the four source pixels.
-struct Places {
-  VecF x[kChunks], y[kChunks], xy[kChunks];
-};
-KSEG_INLINE Places places_of(const float* column_weights, const float* row_weights) {
-  Places places;
-  for (int chunk = 0; chunk < kChunks; ++chunk) {
-    places.x[chunk] = load(column_weights + chunk * kLanesF);
-    places.y[chunk] = load(row_weights + chunk * kLanesF);
-    places.xy[chunk] = places.x[chunk] * places.y[chunk];
-  }
-  return places;
-}
-
-// A class as a function of the place: value + dx x + dy y + dxy x y.
-struct Bilinear {
-  VecF value, dx, dy, dxy;
-};
-KSEG_INLINE VecF value_at(const Bilinear& function, const Places& places, int chunk) {
-  return function.dxy * places.xy[chunk] +
-         (function.dx * places.x[chunk] + (function.dy * places.y[chunk] + function.value));
-}
-KSEG_INLINE Bilinear bilinear_of(const Corners& corners, int32_t channel) {
-  const VecF upper_left = splat(corners.upper_left[channel]);
-  const VecF dx = splat(corners.upper_right[channel]) - upper_left;
-  const VecF lower_left = splat(corners.lower_left[channel]);
-  return {upper_left, dx, lower_left - upper_left, (splat(corners.lower_right[channel]) - lower_left) - dx};
-}
-
-// A running maximum waits for the one before it. Narrow vectors need several per tile, which overlap in time; a wide one has
-// the whole tile, so its classes go in two halves side by side.
-constexpr int kParts = kChunks == 1 ? 2 : 1;
-
-template <class ClassOf, class FunctionOf>
-KSEG_INLINE void best_of(int32_t count, ClassOf class_of, FunctionOf function_of, const Places& places, int32_t* best) {
-  RunningMax running[kParts][kChunks];
-  for (int part = 0; part < kParts; ++part) {
-    for (int chunk = 0; chunk < kChunks; ++chunk) running[part][chunk] = no_maximum();
-  }
-  const int32_t share = count / kParts;
-  for (int32_t i = 0; i < share; ++i) {
-    for (int part = 0; part < kParts; ++part) {
-      const int32_t channel = class_of(i + part * share);
-      const Bilinear function = function_of(channel);
-      for (int chunk = 0; chunk < kChunks; ++chunk) {
-        running[part][chunk].offer(value_at(function, places, chunk), splat(channel));
-      }
-    }
-  }
-  for (int32_t i = share * kParts; i < count; ++i) {
-    const int32_t channel = class_of(i);
-    const Bilinear function = function_of(channel);
-    for (int chunk = 0; chunk < kChunks; ++chunk) {
-      running[kParts - 1][chunk].offer(value_at(function, places, chunk), splat(channel));
-    }
-  }
-  // Parts are merged from the first on, so that of equal values the lowest class stays.
-  for (int chunk = 0; chunk < kChunks; ++chunk) {
-    for (int part = 1; part < kParts; ++part) {
-      running[0][chunk].offer(running[part][chunk].value, running[part][chunk].where);
-    }
-    store(best + chunk * kLanesF, running[0][chunk].where);
-  }
-}
-
-// Evaluates every class. `scratch` holds three padded rows.
-void best_of_all(const Corners& corners, int32_t channels, int32_t padded, const Places& places, float* scratch,
-                 int32_t* best) {
-  float* const dx = scratch;
-  float* const dy = scratch + padded;
-  float* const dxy = scratch + 2 * padded;
-  for (int32_t channel = 0; channel < padded; channel += kLanesF) {
-    const VecF upper_left = load(corners.upper_left + channel);
-    const VecF across = load(corners.upper_right + channel) - upper_left;
-    const VecF lower_left = load(corners.lower_left + channel);
-    store(dx + channel, across);
-    store(dy + channel, lower_left - upper_left);
-    store(dxy + channel, load(corners.lower_right + channel) - lower_left - across);
-  }
-  best_of(
-      channels, [](int32_t i) { return i; },
-      [&](int32_t k) { return Bilinear{splat(corners.upper_left[k]), splat(dx[k]), splat(dy[k]), splat(dxy[k])}; },
-      places, best);
-}
-
-// Writes the numbers of the classes whose `highest` reaches `bound`, in rising order; up to a vector more may be written.
-KSEG_INLINE int32_t list_candidates(const float* highest, int32_t padded, float bound, int32_t* candidates) {
-  int32_t count = 0;
-  const VecF bounds = splat(bound);
-#if defined(KSEG_TARGET_AVX512)
-  __m512i numbers = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  for (int32_t channel = 0; channel < padded; channel += kLanesF) {
-    const uint32_t reach = lanes_at_least(load(highest + channel), bounds);
-    // Compressing straight to memory is microcoded on some machines.
-    _mm512_storeu_si512(candidates + count, _mm512_maskz_compress_epi32(static_cast<__mmask16>(reach), numbers));
-    count += __builtin_popcount(reach);
-    numbers = _mm512_add_epi32(numbers, _mm512_set1_epi32(kLanesF));
-  }
-#else
-  // Bits are gathered 64 at a time: each loop over set bits costs one mispredicted branch, however many there are.
-  for (int32_t first = 0; first < padded; first += 64) {
-    const int32_t end = padded - first < 64 ? padded - first : 64;
-    uint64_t reach = 0;
-    for (int32_t i = 0; i < end; i += kLanesF) {
-      reach |= static_cast<uint64_t>(lanes_at_least(load(highest + first + i), bounds)) << i;
-    }
-    for (; reach != 0; reach &= reach - 1) candidates[count++] = first + __builtin_ctzll(reach);
-  }
-#endif
-  return count;
-}
-
 KSEG_INLINE void write_tile(const int32_t* best, int rows, int columns, int64_t row_stride, int32_t* to) {
   if (columns == kTileSide) {
     for (int row = 0; row < rows; ++row) std::memcpy(to + row * row_stride, best + row * kTileSide, sizeof(int32_t[4]));
@@ -311,9 +141,9 @@ KSEG_INLINE void fill_tile(int32_t winner, int rows, int columns, int64_t row_st
   }
 }
 
-// Tiles whose classes are pruned go through three stages, a batch at a time: how high every class can get, which of them
-// can win, which one does. Every stage ends in numbers that the next one waits for; side by side, the tiles
-// of a batch hide that from each other.
+// Tiles whose classes are pruned go through three stages, a batch at a time: how high every class can get, which of
+// them can win, which one does. Every stage ends in numbers that the next one waits for; side by side, the tiles of a
+// batch hide that from each other.
 constexpr int kBatch = 8;
 
 struct PrunedTile {
@@ -344,7 +174,7 @@ class Scratch {
 
   float* values[2];
   int32_t* winners[2];
-  float* functions;  // three padded rows; or, when pruning, one for each tile of a batch
+  float* functions;     // three padded rows; or, when pruning, one for each tile of a batch
   int32_t* candidates;  // when pruning, a list for each tile of a batch
   PrunedTile batch[kBatch];
 
@@ -377,8 +207,8 @@ class RowPair {
   void hold(int slot, int64_t row) {
     if (held_[slot] == row) return;
     held_[slot] = row;
-    prepare_(plan_, (batch_ * plan_.height + row) * plan_.width + strip_.first_pixel, strip_.last_pixel - strip_.first_pixel,
-             scratch_.values[slot], scratch_.winners[slot]);
+    prepare_(plan_, (batch_ * plan_.height + row) * plan_.width + strip_.first_pixel,
+             strip_.last_pixel - strip_.first_pixel, scratch_.values[slot], scratch_.winners[slot]);
   }
 
   const Plan& plan_;
@@ -410,7 +240,7 @@ void finish_batch(const Plan& plan, const ResizeTile& row, int tiles, Scratch& s
     // The two ways of computing a value differ by rounding, which must not prune the very classes that made the bound.
     // (Any other class that it prunes ties within rounding.)
     float* const highest = scratch.functions + i * padded;
-    for (int32_t winner : tile.good) highest[winner] = kLargest;
+    for (int32_t winner : tile.good) highest[winner] = 2.0f * kLargest;
     tile.candidates = scratch.candidates + i * (padded + kLanesF);
     tile.count = list_candidates(highest, padded, smallest_lane(lowest), tile.candidates);
   }
@@ -437,7 +267,7 @@ void resize_row_of_tiles(const Plan& plan, const Strip& strip, int64_t row_tile,
   for (int64_t tile = strip.first_tile; tile < strip.last_tile; ++tile) {
     const ResizeTile& column = plan.columns[tile];
     int32_t* const to = image + row.begin * plan.out_width + column.begin;
-    int32_t good[4];
+    int32_t good[4] = {};
     if (plan.need_winners) {
       good[0] = upper_winners[column.lower];
       good[1] = upper_winners[column.upper];
@@ -509,7 +339,8 @@ Status resize_argmax_kernel(const ResizeArgmaxArgs<T>& args, const ParallelFor& 
   const std::vector<ResizeTile> columns = resize_tiles(plan.width, plan.out_width, args.align_corners);
   plan.rows = rows.data();
   plan.columns = columns.data();
-  // Knowing the winners of source pixels pays where several outputs share four of them, and large tiles are pruned by it.
+  // Knowing the winners of source pixels pays where several outputs share four of them, and large tiles are pruned by
+  // it.
   const auto is_long = [](const ResizeTile& tile) { return tile.count > 2; };
   plan.need_winners = plan.out_height * plan.out_width > plan.height * plan.width ||
                       std::any_of(rows.begin(), rows.end(), is_long) ||
@@ -544,8 +375,7 @@ Status resize_argmax_kernel(const ResizeArgmaxArgs<T>& args, const ParallelFor& 
       RowPair pair(plan, strip, batch, prepare, scratch);
       for (int64_t tile = first; tile < last; ++tile) {
         pair.move_to(rows[tile].lower, rows[tile].upper);
-        resize_row_of_tiles(plan, strip, tile, pair, scratch,
-                            plan.classes + batch * plan.out_height * plan.out_width);
+        resize_row_of_tiles(plan, strip, tile, pair, scratch, plan.classes + batch * plan.out_height * plan.out_width);
       }
       begin += last - first;
     }

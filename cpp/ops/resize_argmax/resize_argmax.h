@@ -20,8 +20,8 @@ struct ResizeArgmaxArgs {
   bool align_corners = false;
 };
 
-// Logits are taken as floats clipped to +-1e30, and NaN as -1e30: so every interpolated value is a number. Of equal values
-// the lowest class wins. T: float, Half, BFloat16, double (narrowed to float).
+// Logits are taken as floats clipped to +-1e30, and NaN as -1e30: so every interpolated value is a number. Of equal
+// values the lowest class wins. T: float, Half, BFloat16, double (narrowed to float).
 template <class T>
 KSEG_API Status resize_argmax(const ResizeArgmaxArgs<T>& args, const ParallelFor& parallel_for);
 

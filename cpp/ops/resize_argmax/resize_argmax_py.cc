@@ -26,9 +26,11 @@ py::array resize_argmax_numpy(const py::array& logits, const std::pair<int64_t, 
 }  // namespace
 
 void bind_resize_argmax(py::module_& module) {
-  module.def("resize_argmax", &resize_argmax_numpy, py::arg("logits"), py::arg("size"), py::arg("align_corners") = false,
+  module.def("resize_argmax", &resize_argmax_numpy, py::arg("logits"), py::arg("size"),
+             py::arg("align_corners") = false,
              "The argmax over classes of logits [B, h, w, C] resized bilinearly to size (H, W): int32 [B, H, W].\n\n"
-             "align_corners: False for half-pixel centres, True for corner pixels that keep their centres. Of equal values the\n"
+             "align_corners: False for half-pixel centres, True for corner pixels that keep their centres. Of equal "
+             "values the\n"
              "lowest class wins; NaN counts as -infinity.");
 }
 

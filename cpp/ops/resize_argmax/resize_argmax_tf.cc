@@ -79,7 +79,7 @@ class ResizeArgmaxOp final : public tensorflow::OpKernel {
   bool align_corners_ = false;
 };
 
-#define KSEG_REGISTER(T)                                                                                      \
+#define KSEG_REGISTER(T)                                                                                   \
   REGISTER_KERNEL_BUILDER(Name("Kseg>ResizeArgmax").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), \
                           ResizeArgmaxOp<T>);
 KSEG_REGISTER(float)

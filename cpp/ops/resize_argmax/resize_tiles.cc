@@ -16,7 +16,7 @@ Position half_pixel_position(int64_t output, float scale, int64_t in_size) {
   const float position = (static_cast<float>(output) + 0.5f) * scale - 0.5f;
   const float floor = std::floor(position);
   const int64_t lower = std::min(static_cast<int64_t>(floor), in_size - 1);
-  if (lower < 0) return {0, 0, 0.0f};                      // before the first centre: its value
+  if (lower < 0) return {0, 0, 0.0f};                     // before the first centre: its value
   if (lower == in_size - 1) return {lower, lower, 0.0f};  // past the last one
   return {lower, lower + 1, position - floor};
 }

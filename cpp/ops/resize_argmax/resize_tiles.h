@@ -13,8 +13,8 @@ inline constexpr int kTileSide = 4;
 struct ResizeTile {
   int64_t lower = 0;  // source pixels: value = source[lower] + (source[upper] - source[lower]) * lerp
   int64_t upper = 0;
-  int64_t begin = 0;  // first output
-  int count = 0;      // outputs
+  int64_t begin = 0;           // first output
+  int count = 0;               // outputs
   float lerp[kTileSide] = {};  // one per output, in [0, 1); past `count` the last one again
 };
 

@@ -39,8 +39,8 @@ template <class T>
 KSEG_API Status roi_align(const View<const T, 4>& features, const Rois& rois, const RoiAlignOptions& options,
                           const View<T, 4>& output, const ParallelFor& parallel_for);
 
-// The adjoint: output_gradient [K, h, w, C] -> features_gradient [B, H, W, C], which is written whole. Each pixel sums its
-// contributions in the order of the boxes, so the result does not depend on the number of threads.
+// The adjoint: output_gradient [K, h, w, C] -> features_gradient [B, H, W, C], which is written whole. Each pixel sums
+// its contributions in the order of the boxes, so the result does not depend on the number of threads.
 template <class T>
 KSEG_API Status roi_align_grad(const View<const T, 4>& output_gradient, const Rois& rois,
                                const RoiAlignOptions& options, const View<T, 4>& features_gradient,

@@ -16,7 +16,6 @@ struct Arguments {
   Rois rois;
   RoiAlignOptions options;
 
-  // Of the pooled array, which an allocation is about to be made for.
   Arguments(const py::array& boxes_array, const py::array& indices_array, int64_t height, int64_t width,
             double spatial_scale, int64_t sampling_ratio, bool aligned)
       : boxes(dense(boxes_array)), indices(dense(indices_array)) {
@@ -75,8 +74,8 @@ void bind_roi_align(py::module_& module) {
   module.def("roi_align", &roi_align_numpy, py::arg("features"), py::arg("boxes"), py::arg("box_indices"),
              py::arg("output_size"), py::arg("spatial_scale") = 1.0, py::arg("sampling_ratio") = 2,
              py::arg("aligned") = true,
-             "RoIAlign: features [B, H, W, C] (float32, float16, bfloat16 or float64), boxes float32 [K, 4] as x1 y1 x2 y2,\n"
-             "box_indices int32 [K], output_size (h, w) -> [K, h, w, C] in the dtype of the features.");
+             "RoIAlign: features [B, H, W, C] (float32, float16, bfloat16 or float64), boxes float32 [K, 4] as\n"
+             "x1 y1 x2 y2, box_indices int32 [K], output_size (h, w) -> [K, h, w, C] in the dtype of the features.");
   module.def("roi_align_grad", &roi_align_grad_numpy, py::arg("output_gradient"), py::arg("boxes"),
              py::arg("box_indices"), py::arg("features_shape"), py::arg("spatial_scale") = 1.0,
              py::arg("sampling_ratio") = 2, py::arg("aligned") = true,

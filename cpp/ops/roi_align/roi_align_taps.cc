@@ -19,7 +19,7 @@
 namespace kseg {
 namespace {
 
-// The sampling grid along an axis. The operations and their order are torchvision's, so that positions agree to the bit.
+// The sampling grid along an axis. The operations and their order are torchvision's: positions agree to the bit.
 template <class Real>
 struct Grid {
   Real start;   // where the box begins, in pixels; NaN, and with it every position, if the box is not finite
@@ -41,16 +41,16 @@ struct Grid {
 
   Real position(Real bin_start, Real sample) const { return bin_start + (sample + Real(0.5)) * bin / count; }
 
-  // An adaptive grid has samples at most a pixel apart, but a huge box has any number of them: where there are more than
-  // can fall on the map, this is the first that may, with some to spare for rounding.
+  // An adaptive grid has samples at most a pixel apart, but a huge box has any number of them: where there are more
+  // than can fall on the map, this is the first that may, with some to spare for rounding.
   Real first_sample(Real bin_start) const {
     if (!(count > window)) return 0;
     return std::max(Real(0), std::floor((Real(-1) - bin_start) * count / bin) - 4);
   }
 };
 
-// Adds `weight` at `pixel` to the rising list that started at `first`. Positions rise too, so the pixel is one of the last
-// two of the list or a new one.
+// Adds `weight` at `offset` to the rising list that started at `first`. Positions rise too, so the pixel is one of the
+// last two of the list or a new one.
 template <class Real>
 void add_tap(int64_t offset, Real weight, size_t first, std::vector<RoiTap<Real>>* taps) {
   if (weight == 0) return;

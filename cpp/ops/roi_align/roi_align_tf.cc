@@ -170,8 +170,8 @@ class RoiAlignGradOp final : public OpKernel {
                 absl::InvalidArgumentError("features_shape must have four entries, got " + shape.DebugString()));
     for (const int axis : {1, 2}) {
       OP_REQUIRES(context, gradient.dim_size(axis) == attributes_.output_size[axis - 1],
-                  absl::InvalidArgumentError("output_gradient must have the rows and columns of output_size, got shape " +
-                                             gradient.shape().DebugString()));
+                  to_absl(invalid_argument("output_gradient must have the rows and columns of output_size, got shape ",
+                                           gradient.shape().DebugString())));
     }
     Tensor* features_gradient = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, shape, &features_gradient));
