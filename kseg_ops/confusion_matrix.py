@@ -16,6 +16,7 @@ _OTHER_INTEGERS = {tf.bool: tf.uint8, tf.int16: tf.int32, tf.uint32: tf.int64, t
 _FLOATS = (tf.float32, tf.float16, tf.bfloat16, tf.float64)
 
 
+@tf.autograph.experimental.do_not_convert
 def confusion_matrix(labels, logits_or_labels, num_classes: int, ignore_index: int | None = 255) -> tf.Tensor:
     """Counts how often each true class was predicted as each class.
 

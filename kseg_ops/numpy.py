@@ -29,7 +29,7 @@ def roi_align(
     Args:
         features: `[B, H, W, C]`, float32, float16, float64 or ml_dtypes' bfloat16.
         boxes: `[K, 4]`, x1 y1 x2 y2 in pixels before `spatial_scale`; converted to float32.
-        box_indices: `[K]`, which of the B images each box lies in; converted to int32.
+        box_indices: `[K]`, which of the B images each box lies in; any integer type.
         output_size: Height and width `(h, w)` of what is cut out.
         spatial_scale: What box coordinates are multiplied by.
         sampling_ratio: Samples per bin and axis; 0 adapts it to the box.
@@ -40,7 +40,7 @@ def roi_align(
 
     Raises:
         RuntimeError: The compiled library cannot be used.
-        TypeError: The dtype of `features` is none of the above.
+        TypeError: The dtype of `features` is none of the above, or `box_indices` are no integers.
         ValueError: A shape, size or index does not fit.
 
     Example:
@@ -53,7 +53,7 @@ def roi_align(
     return _core().roi_align(
         _as_native_order(features),
         np.asarray(boxes, dtype=np.float32),
-        np.asarray(box_indices, dtype=np.int32),
+        _as_indices(box_indices),
         (int(height), int(width)),
         float(spatial_scale),
         int(sampling_ratio),
@@ -114,6 +114,17 @@ def resize_argmax(logits, size: tuple[int, int], align_corners: bool = False) ->
     """
     height, width = size
     return _core().resize_argmax(_as_native_order(logits), (int(height), int(width)), bool(align_corners))
+
+
+def _as_indices(box_indices) -> np.ndarray:
+    indices = np.asarray(box_indices)
+    if indices.size == 0:
+        return indices.astype(np.int32)
+    if indices.dtype.kind not in "iu":
+        raise TypeError(f"box_indices must be integers, got {indices.dtype}")
+    # Saturated, so that an index beyond int32 is refused as out of range instead of wrapping round into it.
+    limits = np.iinfo(np.int32)
+    return np.clip(indices, limits.min, limits.max).astype(np.int32)
 
 
 # NumPy has integers that the kernels have no code for. Each goes to one that holds all its values, uint64 excepted:

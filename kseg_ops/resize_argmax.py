@@ -11,6 +11,7 @@ from kseg_ops.reference.resize_argmax import resize_argmax as _reference
 _FLOATS = (tf.float32, tf.float16, tf.bfloat16, tf.float64)
 
 
+@tf.autograph.experimental.do_not_convert
 def resize_argmax(logits, size, align_corners: bool = False) -> tf.Tensor:
     """The argmax over classes of bilinearly resized logits, without the resized logits.
 

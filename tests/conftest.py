@@ -32,9 +32,15 @@ def pytest_report_header() -> list[str]:
     states = _library.op_states(build.list_ops())
     core = _library.core()
     simd = f"{core.simd_target()} of {', '.join(core.supported_simd_targets())}" if core else "none"
+    stale = _library.build_info().get("sources") != build.sources_hash()
     return [
         "kseg ops: " + ", ".join(f"{op} {state}" for op, state in states.items()),
         f"kseg SIMD target: {simd}",
+        *(
+            ["kseg: cpp/ has changed since the library was compiled, `make native` brings it up to date"]
+            if stale
+            else []
+        ),
     ]
 
 
@@ -49,8 +55,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             "and read its messages, or test the references with KSEG_NATIVE=0.",
             returncode=1,
         )
-    if _library.build_info().get("sources") != build.sources_hash():
+    if problems := _library.build_info().get("problems"):
         # A failed compilation keeps the library that was there before: it must not pass for the present sources.
-        pytest.exit("the compiled library was not made from the sources in cpp/; run `make native`", returncode=1)
+        pytest.exit(f"the last compilation failed, run `make native`: {' '.join(problems)}", returncode=1)
     if _library.core() is None:
         pytest.exit(f"the NumPy module is not native: {_library.core_problem()}", returncode=1)

@@ -118,14 +118,22 @@ KSEG_INLINE Vec<T> splat(T value) {
 
 // Reads kLanesF values of any feature type as floats.
 KSEG_INLINE VecF load_float(const float* from) { return load(from); }
+// bfloat16 by intrinsics where there are any: GCC 12 moves the lanes of __builtin_convertvector one by one.
 KSEG_INLINE VecF load_float(const BFloat16* from) {
-  typedef uint16_t Narrow __attribute__((vector_size(KSEG_VECTOR_BYTES / 2)));
-  Narrow bits;
-  std::memcpy(&bits, from, sizeof bits);
-  const auto wide = __builtin_convertvector(bits, Vec<uint32_t>) << 16;
+#if defined(KSEG_TARGET_AVX512)
+  const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+  return (VecF)_mm512_slli_epi32(wide, 16);
+#elif defined(KSEG_TARGET_AVX2)
+  const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+  return (VecF)_mm256_slli_epi32(wide, 16);
+#elif KSEG_X86
+  const __m128i narrow = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from));
+  return (VecF)_mm_unpacklo_epi16(_mm_setzero_si128(), narrow);
+#else
   VecF value;
-  std::memcpy(&value, &wide, sizeof value);
+  for (int lane = 0; lane < kLanesF; ++lane) value[lane] = to_float(from[lane]);
   return value;
+#endif
 }
 KSEG_INLINE VecF load_float(const Half* from) {
 #if defined(KSEG_TARGET_AVX512)
@@ -142,7 +150,21 @@ KSEG_INLINE VecF load_float(const Half* from) {
 // Writes kLanesF floats as any feature type, rounded to nearest even.
 KSEG_INLINE void store_float(float* to, VecF value) { store(to, value); }
 KSEG_INLINE void store_float(BFloat16* to, VecF value) {
-  for (int lane = 0; lane < kLanesF; ++lane) to[lane] = from_float<BFloat16>(value[lane]);
+  typedef Vec<uint32_t> Bits;
+  const Bits bits = (Bits)value;
+  const Bits rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+  const Bits quiet_nan = bits >> 16 | 0x40u;
+  const Bits is_nan = (Bits)((bits & 0x7fffffffu) > 0x7f800000u);
+  const Bits narrow = (is_nan & quiet_nan) | (~is_nan & rounded);
+#if defined(KSEG_TARGET_AVX512)
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16((__m512i)narrow));
+#elif defined(KSEG_TARGET_AVX2)
+  const __m256i packed = _mm256_packus_epi32((__m256i)narrow, (__m256i)narrow);  // within each half of the register
+  const __m256i joined = _mm256_permute4x64_epi64(packed, 0x08);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_castsi256_si128(joined));
+#else
+  for (int lane = 0; lane < kLanesF; ++lane) to[lane] = {static_cast<uint16_t>(narrow[lane])};
+#endif
 }
 KSEG_INLINE void store_float(Half* to, VecF value) {
 #if defined(KSEG_TARGET_AVX512)

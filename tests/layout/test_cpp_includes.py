@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from pathlib import Path
 
 from tests.helpers.repository import CPP, cpp_files, includes, where
 
@@ -46,25 +47,52 @@ def openers() -> set[str]:
     """kernel.h and the headers of vector code that include it: the instruction set is on below each of them."""
     headers = {str(path.relative_to(CPP)): path for path in cpp_files() if path.suffix == ".h"}
     found = {"base/kernel.h"}
-    found |= {name for name, path in headers.items() if any(other in found for _, other in includes(path))}
-    return found
+    while True:
+        more = {name for name, path in headers.items() if any(other in found for _, other in includes(path))}
+        if more <= found:
+            return found
+        found |= more
+
+
+def included_late(path: Path, opening: set[str], seen: set[str]) -> list[str]:
+    """Headers without vector code whose text is read with the instruction set on, in the order of the preprocessor."""
+    late = []
+    for _, name in includes(path):
+        if name in seen:
+            continue  # its include guard leaves nothing of it
+        if "base/kernel.h" in seen and name not in opening:
+            late.append(name)
+        if (CPP / name).is_file():
+            late += included_late(CPP / name, opening, seen)
+        seen.add(name)
+    return late
 
 
 def test_nothing_is_included_after_the_instruction_set_is_on():
     opening = openers()
-    wrong, kernels = [], 0
-    for path in cpp_files():
-        names = [name for _, name in includes(path)]
-        first = next((n for n, name in enumerate(names) if name in opening), None)
-        if first is None:
-            continue
-        kernels += path.suffix == ".cc"
-        # Such a header may stand below kernel.h itself, so it brings nothing else along.
-        late = names[first:] if path.suffix == ".cc" else names
-        wrong += [f"{path.relative_to(CPP)}: {name}" for name in late if name not in opening]
-        if path.suffix == ".cc" and "base/kernel.h" not in names:
-            wrong.append(f"{path.relative_to(CPP)} must include base/kernel.h itself: CMake looks for that line")
+    kernels = [path for path in cpp_files() if path.suffix == ".cc" and {name for _, name in includes(path)} & opening]
     assert kernels, "no kernel was found"
+    wrong = [f"{path.relative_to(CPP)}: {name}" for path in kernels for name in included_late(path, opening, set())]
+    assert not wrong
+
+
+def test_included_late(tmp_path):
+    (tmp_path / "bad.cc").write_text(
+        '#include <cmath>\n#include "base/kernel.h"\n#include <cmath>\n#include <map>\n'
+    )
+    assert included_late(tmp_path / "bad.cc", openers(), set()) == ["map"]
+
+
+def test_kernels_include_kernel_h_themselves():
+    """CMake looks for that line to tell which sources are compiled once per instruction set."""
+    opening = openers()
+    wrong = [
+        str(path.relative_to(CPP))
+        for path in cpp_files()
+        if path.suffix == ".cc"
+        and {name for _, name in includes(path)} & opening
+        and '\n#include "base/kernel.h"' not in path.read_text()
+    ]
     assert not wrong
 
 
