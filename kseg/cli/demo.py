@@ -148,7 +148,7 @@ def _export_and_compare(folder: Path, console) -> bool:
     import numpy as np
 
     import kseg
-    from kseg.training.run import open_sources
+    from kseg.training.run import open_judged, open_sources
     from kseg.training.run_config import RunConfig
 
     from . import models
@@ -156,7 +156,8 @@ def _export_and_compare(folder: Path, console) -> bool:
     model = models.load_model(str(folder))
     shutil.rmtree(folder / "export", ignore_errors=True)
     kseg.export(model, folder / "export")
-    image, _ = open_sources(RunConfig.load(folder / "config.json")[0])[1].load(0)
+    config, _ = RunConfig.load(folder / "config.json")
+    image, _ = open_judged(config, open_sources(config)[1]).load(0)
     image = image[:1024, :1024]
     with tempfile.TemporaryDirectory() as scratch:
         sample = Path(scratch) / "sample.npz"

@@ -22,8 +22,8 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--data",
         metavar="DIR",
-        help="folder with images and masks (of one with train and val, val); default: the images that the run was "
-        "validated on",
+        help="folder with images and masks (of one with train and val, val); default: the images of the "
+        "run's own report",
     )
     parser.add_argument(
         "--ignore-index",
@@ -71,10 +71,11 @@ def run(arguments) -> int:
 
 
 def _own_source(path):
-    from kseg.training.run import open_sources
+    from kseg.training.run import open_judged, open_sources
     from kseg.training.run_config import RunConfig
 
-    return open_sources(RunConfig.load(path.parent / "config.json")[0])[1]
+    config, _ = RunConfig.load(path.parent / "config.json")
+    return open_judged(config, open_sources(config)[1])
 
 
 def _folder_source(arguments, model):

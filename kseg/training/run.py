@@ -48,11 +48,11 @@ def train_run(
         checkpoint_seconds: See `Trainer`. No influence on the result.
         checkpoint_batches: Likewise.
         progress: Shows progress.
-        extras: Called with the validation source before the report is written; returns a mapping that may hold
-            `comparison`, `notes` (see `kseg.viz.write_report`) and `metrics` (entries of metrics.json).
+        extras: Called with the source of the final figures before the report is written; returns a mapping that may
+            hold `comparison`, `notes` (see `kseg.viz.write_report`) and `metrics` (entries of metrics.json).
 
     Returns:
-        The `Evaluation` of the best model on the validation images.
+        The `Evaluation` of the best model on the images of `open_judged`.
 
     Raises:
         ConfigError: The settings do not fit the data, or the data differ from those that the run began with.
@@ -100,15 +100,16 @@ def train_run(
         progress=progress,
     )
     history = trainer.fit(resume=resume)
-    progress.message(f"Evaluating the best model (epoch {trainer.best_epoch}) on {len(validation)} images ...")
+    judged = open_judged(config, validation)
+    progress.message(f"Evaluating the best model (epoch {trainer.best_epoch}) on {len(judged)} images ...")
     best = keras.models.load_model(folder.best, compile=False)
-    more = extras(validation) if extras is not None else {}
+    more = extras(judged) if extras is not None else {}
     return write_run_report(
         folder,
         config,
         facts,
         best,
-        validation,
+        judged,
         history,
         trainer.best_epoch,
         comparison=more.get("comparison", ()),
@@ -126,13 +127,10 @@ def open_sources(config: RunConfig):
     Returns:
         `(training source, validation source)`.
     """
-    from kseg.data import CellsSource, open_folder
+    from kseg.data import open_folder
 
     if config.data is None:
-        # Two seeds: no image of one set is an image of the other.
-        size = config.cells_size
-        train = CellsSource(config.cells_train, size=size, seed=2 * config.seed)
-        return train, CellsSource(config.cells_val, size=size, seed=2 * config.seed + 1)
+        return _cells(config, config.cells_train, 0), _cells(config, config.cells_val, 1)
     train, validation = open_folder(
         config.data,
         val_fraction=config.val_fraction,
@@ -144,6 +142,27 @@ def open_sources(config: RunConfig):
         mask_values=parse_mask_values(config.mask_values),
     )
     return train, validation
+
+
+def open_judged(config: RunConfig, validation):
+    """Opens the images that the final figures of a run are about.
+
+    Args:
+        config: Settings.
+        validation: The validation source of `open_sources`.
+
+    Returns:
+        For generated cells a third set, which had no part in training nor in the choice of the best epoch; for a data
+        folder, which has no third part, the validation source.
+    """
+    return _cells(config, config.cells_val, 2) if config.data is None else validation
+
+
+def _cells(config, count, part):
+    from kseg.data import CellsSource
+
+    # A seed for each part: no image of one is an image of another.
+    return CellsSource(count, size=config.cells_size, seed=3 * config.seed + part)
 
 
 def check_data(config: RunConfig, tell: Callable[[str], None]) -> None:

@@ -70,7 +70,7 @@ def write_run_report(
         config: Settings of the run.
         facts: Facts of the run.
         model: The best model.
-        source: Validation source.
+        source: The images to evaluate on (see `open_judged`).
         history: One mapping per epoch.
         best_epoch: Epoch of the best model, from 1.
         comparison: Other methods for the report, `(name, figure)`.
@@ -89,7 +89,8 @@ def write_run_report(
     pictures = write_overlays(folder.overlays, model, source, evaluation)
     subtitle = (
         f"Trained for {len(history)} epochs on {facts['train_images']} images; the figures are those of the best epoch "
-        f"({best_epoch}) on {facts['val_images']} images that were not trained on."
+        f"({best_epoch}) on {len(source)} images "
+        + ("that neither trained the model nor chose the epoch." if config.data is None else _VALIDATED)
     )
     name = "generated cells" if config.data is None else Path(config.data).resolve().name
     settings = {key.replace("_", " "): value for key, value in dataclasses.asdict(config).items()}
@@ -104,7 +105,8 @@ def write_run_report(
         folder.report,
         title=f"{_MODEL_TITLES.get(config.model, config.model)} on {name}",
         subtitle=subtitle,
-        figures=headline(evaluation, facts["val_images"]) + [(duration(seconds), "training time")],
+        figures=headline(evaluation, len(source), "unseen images" if config.data is None else "validation images")
+        + [(duration(seconds), "training time")],
         comparison=[("this model, mean IoU", f"{evaluation.mean_iou:.4f}"), *comparison] if comparison else (),
         per_class=class_rows(evaluation),
         curves=folder.curves,
@@ -117,6 +119,7 @@ def write_run_report(
     return evaluation
 
 
+_VALIDATED = "that were not trained on, but chose the epoch: expect slightly less on others."
 _MODEL_TITLES = {"unet": "U-Net"}
 NOTES = (
     "Figures are counted over all pixels of all images together; void pixels are left out.",

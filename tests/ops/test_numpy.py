@@ -116,7 +116,7 @@ def test_the_pool_survives_a_fork_and_tensorflow_is_not_needed():
 def test_box_indices_beyond_int32_are_refused_instead_of_wrapping_round():
     features = np.zeros((1, 4, 4, 1), np.float32)
     boxes = np.array([[0, 0, 4, 4]], np.float32)
-    with pytest.raises(ValueError, match="box_indices must be in 0..B-1"):
+    with pytest.raises(ValueError, match=r"box_indices must be in 0\.\.B-1"):
         kseg_ops.numpy.roi_align(features, boxes, np.array([2**32]), (2, 2))
     with pytest.raises(TypeError, match="box_indices must be integers, got float64"):
         kseg_ops.numpy.roi_align(features, boxes, np.array([0.5]), (2, 2))

@@ -160,22 +160,24 @@ struct PrunedTile {
 class Scratch {
  public:
   Scratch(int64_t pixels, int32_t padded, bool pruning) {
-    const int64_t per_tile = pruning ? kBatch : 1;
-    const int64_t list = padded + kLanesF;  // list_candidates() writes up to a vector more
-    const int64_t floats = 2 * pixels * padded + std::max<int64_t>(3, per_tile) * padded + per_tile * list + 2 * pixels;
+    const int64_t row = pixels * padded;
+    const int64_t list = padded + 2 * kLanesF;  // as list_candidates() wants it
+    const int64_t floats = 2 * (row + pixels) + (pruning ? kBatch * (padded + list) : 0);
     memory_.reset(static_cast<float*>(::operator new(sizeof(float) * floats, std::align_val_t(64))));
     values[0] = memory_.get();
-    values[1] = values[0] + pixels * padded;
-    functions = values[1] + pixels * padded;
-    candidates = reinterpret_cast<int32_t*>(functions + std::max<int64_t>(3, per_tile) * padded);
-    winners[0] = candidates + per_tile * list;
+    values[1] = values[0] + row;
+    float* next = values[1] + row;
+    for (int tile = 0; pruning && tile < kBatch; ++tile, next += padded + list) {
+      highest[tile] = next;
+      batch[tile].candidates = reinterpret_cast<int32_t*>(next + padded);
+    }
+    winners[0] = reinterpret_cast<int32_t*>(next);
     winners[1] = winners[0] + pixels;
   }
 
   float* values[2];
   int32_t* winners[2];
-  float* functions;     // three padded rows; or, when pruning, one for each tile of a batch
-  int32_t* candidates;  // when pruning, a list for each tile of a batch
+  float* highest[kBatch];
   PrunedTile batch[kBatch];
 
  private:
@@ -223,7 +225,7 @@ void finish_batch(const Plan& plan, const ResizeTile& row, int tiles, Scratch& s
   const int32_t padded = plan.padded;
   for (int i = 0; i < tiles; ++i) {
     const PrunedTile& tile = scratch.batch[i];
-    highest_values(tile.corners, padded, row, *tile.column, scratch.functions + i * padded);
+    highest_values(tile.corners, padded, row, *tile.column, scratch.highest[i]);
   }
   for (int i = 0; i < tiles; ++i) {
     PrunedTile& tile = scratch.batch[i];
@@ -239,17 +241,15 @@ void finish_batch(const Plan& plan, const ResizeTile& row, int tiles, Scratch& s
     for (int chunk = 1; chunk < kChunks; ++chunk) lowest = smaller(envelope[chunk], lowest);
     // The two ways of computing a value differ by rounding, which must not prune the very classes that made the bound.
     // (Any other class that it prunes ties within rounding.)
-    float* const highest = scratch.functions + i * padded;
+    float* const highest = scratch.highest[i];
     for (int32_t winner : tile.good) highest[winner] = 2.0f * kLargest;
-    tile.candidates = scratch.candidates + i * (padded + kLanesF);
     tile.count = list_candidates(highest, padded, smallest_lane(lowest), tile.candidates);
   }
   for (int i = 0; i < tiles; ++i) {
     const PrunedTile& tile = scratch.batch[i];
     alignas(KSEG_VECTOR_BYTES) int32_t best[kOutputs];
-    best_of(
-        tile.count, [&](int32_t i) { return tile.candidates[i]; },
-        [&](int32_t k) { return bilinear_of(tile.corners, k); }, tile.places, best);
+    best_of(tile.corners, Listed{tile.candidates}, tile.count, tile.places, best);
+    for (int output = 0; output < kOutputs; ++output) best[output] = tile.candidates[best[output]];
     write_tile(best, row.count, tile.column->count, plan.out_width, tile.to);
   }
 }
@@ -304,7 +304,7 @@ void resize_row_of_tiles(const Plan& plan, const Strip& strip, int64_t row_tile,
       finish_batch(plan, row, waiting, scratch);
       waiting = 0;
     } else {
-      best_of_all(corners, plan.channels, padded, places, scratch.functions, best);
+      best_of(corners, InOrder(), plan.channels, places, best);
       write_tile(best, row.count, column.count, plan.out_width, to);
     }
   }

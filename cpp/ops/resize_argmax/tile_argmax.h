@@ -101,64 +101,104 @@ KSEG_INLINE Bilinear bilinear_of(const Corners& corners, int32_t channel) {
   return {upper_left, dx, lower_left - upper_left, (splat(corners.lower_right[channel]) - lower_left) - dx};
 }
 
+// Where best_of() finds the logits of four classes, side by side and repeated over the vector: classes in order,
+struct InOrder {
+  __attribute__((always_inline)) VecF four(const float* row, int32_t first) const {
+#if defined(KSEG_TARGET_AVX512)
+    return (VecF)_mm512_broadcast_f32x4(_mm_loadu_ps(row + first));
+#elif defined(KSEG_TARGET_AVX2)
+    return (VecF)_mm256_broadcast_ps(reinterpret_cast<const __m128*>(row + first));
+#else
+    return load(row + first);
+#endif
+  }
+};
+// or those of a list.
+struct Listed {
+  const int32_t* numbers;
+
+  __attribute__((always_inline)) VecF four(const float* row, int32_t first) const {
+    const float a = row[numbers[first]];
+    const float b = row[numbers[first + 1]];
+    const float c = row[numbers[first + 2]];
+    const float d = row[numbers[first + 3]];
+#if defined(KSEG_TARGET_AVX512)
+    return (VecF)_mm512_broadcast_f32x4(_mm_setr_ps(a, b, c, d));
+#elif defined(KSEG_TARGET_AVX2)
+    return (VecF)_mm256_set_m128(_mm_setr_ps(a, b, c, d), _mm_setr_ps(a, b, c, d));
+#else
+    return VecF{a, b, c, d};
+#endif
+  }
+};
+
+// Repeats one of each four numbers.
+template <int kWhich>
+KSEG_INLINE VecF spread(VecF value) {
+#if defined(KSEG_TARGET_AVX512)
+  return (VecF)_mm512_permute_ps((__m512)value, kWhich * 0x55);
+#elif defined(KSEG_TARGET_AVX2)
+  return (VecF)_mm256_permute_ps((__m256)value, kWhich * 0x55);
+#elif KSEG_X86
+  return (VecF)_mm_shuffle_ps((__m128)value, (__m128)value, kWhich * 0x55);
+#else
+  return splat(value[kWhich]);
+#endif
+}
+
 // A running maximum waits for the one before it. Narrow vectors need several per tile, which overlap in time; a wide
-// one has the whole tile, so its classes go in two halves side by side.
-constexpr int kParts = kChunks == 1 ? 2 : 1;
+// one has the whole tile, so each class of a group of four gets a maximum of its own.
+constexpr int kChains = kChunks == 1 ? kTileSide : 1;
 
-template <class ClassOf, class FunctionOf>
-KSEG_INLINE void best_of(int32_t count, ClassOf class_of, FunctionOf function_of, const Places& places, int32_t* best) {
-  RunningMax running[kParts][kChunks];
-  for (int part = 0; part < kParts; ++part) {
-    for (int chunk = 0; chunk < kChunks; ++chunk) running[part][chunk] = no_maximum();
-  }
-  const int32_t share = count / kParts;
-  for (int32_t i = 0; i < share; ++i) {
-    for (int part = 0; part < kParts; ++part) {
-      const int32_t channel = class_of(i + part * share);
-      const Bilinear function = function_of(channel);
-      for (int chunk = 0; chunk < kChunks; ++chunk) {
-        running[part][chunk].offer(value_at(function, places, chunk), splat(channel));
-      }
-    }
-  }
-  for (int32_t i = share * kParts; i < count; ++i) {
-    const int32_t channel = class_of(i);
-    const Bilinear function = function_of(channel);
-    for (int chunk = 0; chunk < kChunks; ++chunk) {
-      running[kParts - 1][chunk].offer(value_at(function, places, chunk), splat(channel));
-    }
-  }
-  // Parts are merged from the first on, so that of equal values the lowest class stays.
+template <int kWhich>
+KSEG_INLINE void offer_class(const VecF* left, const VecF* across, const Places& places, int32_t first_class,
+                             RunningMax (*running)[kChunks]) {
+  const VecI place = splat(kChains == 1 ? first_class + kWhich : first_class);
   for (int chunk = 0; chunk < kChunks; ++chunk) {
-    for (int part = 1; part < kParts; ++part) {
-      running[0][chunk].offer(running[part][chunk].value, running[part][chunk].where);
+    const VecF value = spread<kWhich>(left[chunk]) + spread<kWhich>(across[chunk]) * places.x[chunk];
+    running[kWhich % kChains][chunk].offer(value, place);
+  }
+}
+
+// The best of `count` classes at every output, by their places in `source`, which is read in whole groups of four. Four
+// classes at a time are interpolated downwards: a group of four lanes then has their values in one row of outputs.
+template <class Source>
+KSEG_INLINE void best_of(const Corners& corners, const Source& source, int32_t count, const Places& places,
+                         int32_t* best) {
+  RunningMax running[kChains][kChunks];
+  for (int chain = 0; chain < kChains; ++chain) {
+    for (int chunk = 0; chunk < kChunks; ++chunk) running[chain][chunk] = no_maximum();
+  }
+  for (int32_t first = 0; first < count; first += 4) {
+    const VecF upper_left = source.four(corners.upper_left, first);
+    const VecF upper_right = source.four(corners.upper_right, first);
+    const VecF down_left = source.four(corners.lower_left, first) - upper_left;
+    const VecF down_right = source.four(corners.lower_right, first) - upper_right;
+    VecF left[kChunks], across[kChunks];
+    for (int chunk = 0; chunk < kChunks; ++chunk) {
+      left[chunk] = upper_left + down_left * places.y[chunk];
+      across[chunk] = upper_right + down_right * places.y[chunk] - left[chunk];
     }
-    store(best + chunk * kLanesF, running[0][chunk].where);
+    offer_class<0>(left, across, places, first, running);
+    offer_class<1>(left, across, places, first, running);
+    offer_class<2>(left, across, places, first, running);
+    offer_class<3>(left, across, places, first, running);
+  }
+  for (int chunk = 0; chunk < kChunks; ++chunk) {
+    RunningMax& winner = running[0][chunk];
+    for (int chain = 1; chain < kChains; ++chain) {
+      const VecF value = running[chain][chunk].value;
+      const VecI where = running[chain][chunk].where + splat(chain);
+      const VecI wins = (value > winner.value) | ((value == winner.value) & (where < winner.where));
+      winner.where = (wins & where) | (~wins & winner.where);
+      winner.value = larger(value, winner.value);
+    }
+    store(best + chunk * kLanesF, winner.where);
   }
 }
 
-// Evaluates every class. `scratch` holds three padded rows.
-void best_of_all(const Corners& corners, int32_t channels, int32_t padded, const Places& places, float* scratch,
-                 int32_t* best) {
-  float* const dx = scratch;
-  float* const dy = scratch + padded;
-  float* const dxy = scratch + 2 * padded;
-  for (int32_t channel = 0; channel < padded; channel += kLanesF) {
-    const VecF upper_left = load(corners.upper_left + channel);
-    const VecF across = load(corners.upper_right + channel) - upper_left;
-    const VecF lower_left = load(corners.lower_left + channel);
-    store(dx + channel, across);
-    store(dy + channel, lower_left - upper_left);
-    store(dxy + channel, load(corners.lower_right + channel) - lower_left - across);
-  }
-  best_of(
-      channels, [](int32_t i) { return i; },
-      [&](int32_t k) { return Bilinear{splat(corners.upper_left[k]), splat(dx[k]), splat(dy[k]), splat(dxy[k])}; },
-      places, best);
-}
-
-// Writes the numbers of the classes whose `highest` reaches `bound`, in rising order; up to a vector more may be
-// written.
+// Lists the classes whose `highest` reaches `bound`, in rising order, and returns how many they are. The list is filled
+// up to groups of four with its last class; up to two vectors more than there are classes may be written.
 KSEG_INLINE int32_t list_candidates(const float* highest, int32_t padded, float bound, int32_t* candidates) {
   int32_t count = 0;
   const VecF bounds = splat(bound);
@@ -166,7 +206,7 @@ KSEG_INLINE int32_t list_candidates(const float* highest, int32_t padded, float 
   __m512i numbers = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   for (int32_t channel = 0; channel < padded; channel += kLanesF) {
     const uint32_t reach = lanes_at_least(load(highest + channel), bounds);
-    // Compressing straight to memory is microcoded on some machines.
+    // Through a register: compressing straight to memory is microcoded on some machines.
     _mm512_storeu_si512(candidates + count, _mm512_maskz_compress_epi32(static_cast<__mmask16>(reach), numbers));
     count += __builtin_popcount(reach);
     numbers = _mm512_add_epi32(numbers, _mm512_set1_epi32(kLanesF));
@@ -182,6 +222,7 @@ KSEG_INLINE int32_t list_candidates(const float* highest, int32_t padded, float 
     for (; reach != 0; reach &= reach - 1) candidates[count++] = first + __builtin_ctzll(reach);
   }
 #endif
+  store(candidates + count, splat(candidates[count - 1]));
   return count;
 }
 
