@@ -1,4 +1,4 @@
-"""Timing two or more ways of doing the same work in one process, in turn, so that a noisy machine disturbs all alike."""
+"""Times two or more ways of doing the same work in one process, in turn, so that noise disturbs all alike."""
 
 from __future__ import annotations
 

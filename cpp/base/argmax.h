@@ -100,6 +100,20 @@ struct RunningMax {
 #endif
     value = larger(candidate, value);
   }
+
+  // Takes over what another running maximum found; of equals the lower place stays.
+  __attribute__((always_inline)) void join(const RunningMax& other) {
+#if defined(KSEG_TARGET_AVX512)
+    const __mmask16 above = _mm512_cmp_ps_mask((__m512)other.value, (__m512)value, _CMP_GT_OQ);
+    const __mmask16 equal = _mm512_cmp_ps_mask((__m512)other.value, (__m512)value, _CMP_EQ_OQ);
+    const __mmask16 before = _mm512_mask_cmplt_epi32_mask(equal, (__m512i)other.where, (__m512i)where);
+    where = (VecI)_mm512_mask_mov_epi32((__m512i)where, static_cast<__mmask16>(above | before), (__m512i)other.where);
+#else
+    const VecI wins = (other.value > value) | ((other.value == value) & (other.where < where));
+    where = (wins & other.where) | (~wins & where);
+#endif
+    value = larger(other.value, value);
+  }
 };
 
 KSEG_INLINE RunningMax no_maximum() { return {splat(-__builtin_inff()), VecI{}}; }

@@ -151,9 +151,9 @@ KSEG_INLINE VecF spread(VecF value) {
 constexpr int kChains = kChunks == 1 ? kTileSide : 1;
 
 template <int kWhich>
-KSEG_INLINE void offer_class(const VecF* left, const VecF* across, const Places& places, int32_t first_class,
+KSEG_INLINE void offer_class(const VecF* left, const VecF* across, const Places& places, VecI first_class,
                              RunningMax (*running)[kChunks]) {
-  const VecI place = splat(kChains == 1 ? first_class + kWhich : first_class);
+  const VecI place = kChains == 1 ? first_class + splat(kWhich) : first_class;
   for (int chunk = 0; chunk < kChunks; ++chunk) {
     const VecF value = spread<kWhich>(left[chunk]) + spread<kWhich>(across[chunk]) * places.x[chunk];
     running[kWhich % kChains][chunk].offer(value, place);
@@ -169,7 +169,8 @@ KSEG_INLINE void best_of(const Corners& corners, const Source& source, int32_t c
   for (int chain = 0; chain < kChains; ++chain) {
     for (int chunk = 0; chunk < kChunks; ++chunk) running[chain][chunk] = no_maximum();
   }
-  for (int32_t first = 0; first < count; first += 4) {
+  VecI place{};  // counted in a vector: bringing numbers over from general registers is slow
+  for (int32_t first = 0; first < count; first += 4, place += splat(4)) {
     const VecF upper_left = source.four(corners.upper_left, first);
     const VecF upper_right = source.four(corners.upper_right, first);
     const VecF down_left = source.four(corners.lower_left, first) - upper_left;
@@ -179,21 +180,21 @@ KSEG_INLINE void best_of(const Corners& corners, const Source& source, int32_t c
       left[chunk] = upper_left + down_left * places.y[chunk];
       across[chunk] = upper_right + down_right * places.y[chunk] - left[chunk];
     }
-    offer_class<0>(left, across, places, first, running);
-    offer_class<1>(left, across, places, first, running);
-    offer_class<2>(left, across, places, first, running);
-    offer_class<3>(left, across, places, first, running);
+    offer_class<0>(left, across, places, place, running);
+    offer_class<1>(left, across, places, place, running);
+    offer_class<2>(left, across, places, place, running);
+    offer_class<3>(left, across, places, place, running);
   }
   for (int chunk = 0; chunk < kChunks; ++chunk) {
-    RunningMax& winner = running[0][chunk];
-    for (int chain = 1; chain < kChains; ++chain) {
-      const VecF value = running[chain][chunk].value;
-      const VecI where = running[chain][chunk].where + splat(chain);
-      const VecI wins = (value > winner.value) | ((value == winner.value) & (where < winner.where));
-      winner.where = (wins & where) | (~wins & winner.where);
-      winner.value = larger(value, winner.value);
+    if constexpr (kChains == 4) {
+      running[1][chunk].where += splat(1);
+      running[2][chunk].where += splat(2);
+      running[3][chunk].where += splat(3);
+      running[0][chunk].join(running[1][chunk]);
+      running[2][chunk].join(running[3][chunk]);
+      running[0][chunk].join(running[2][chunk]);
     }
-    store(best + chunk * kLanesF, winner.where);
+    store(best + chunk * kLanesF, running[0][chunk].where);
   }
 }
 
