@@ -1,4 +1,4 @@
-"""Times two or more ways of doing the same work in one process, in turn, so that noise disturbs all alike."""
+"""Times two or more ways of doing the same work in one process, in turn: noise then disturbs all alike."""
 
 from __future__ import annotations
 
