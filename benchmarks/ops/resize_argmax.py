@@ -30,7 +30,7 @@ def _case(timer: Timer, kind: str, classes: int, source: int, size: int, dtype: 
     logits = tf.cast(logits, dtype)
     ours = tf.function(lambda logits: kseg_ops.resize_argmax(logits, (size, size)))
     stock = tf.function(lambda logits: tf.argmax(tf.image.resize(logits, (size, size)), -1, output_type=tf.int32))
-    # On a CPU the call of a graph returns when its outputs are there; .numpy() would add a copy of a megabyte to both sides.
+    # On a CPU the call of a graph returns when its outputs are there; .numpy() would add a copy to both sides.
     return timer.compare(
         f"resize_argmax {source}x{source}x{classes} {dtype} -> {size}x{size}, {kind} logits",
         lambda: ours(logits),

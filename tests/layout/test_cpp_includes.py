@@ -77,9 +77,7 @@ def test_nothing_is_included_after_the_instruction_set_is_on():
 
 
 def test_included_late(tmp_path):
-    (tmp_path / "bad.cc").write_text(
-        '#include <cmath>\n#include "base/kernel.h"\n#include <cmath>\n#include <map>\n'
-    )
+    (tmp_path / "bad.cc").write_text('#include <cmath>\n#include "base/kernel.h"\n#include <cmath>\n#include <map>\n')
     assert included_late(tmp_path / "bad.cc", openers(), set()) == ["map"]
 
 

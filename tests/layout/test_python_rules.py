@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import fnmatch
 from functools import cache
 
 from tests.helpers.repository import ROOT, cpp_files, imported_names, python_files, tree_of, where
@@ -156,6 +157,18 @@ def test_files_stay_below_400_lines():
     files = [*python_files("kseg", "kseg_ops", "tests", "benchmarks"), *cpp_files(), ROOT / "setup.py"]
     long = [f"{path.relative_to(ROOT)}: {n}" for path in files if (n := len(path.read_text().splitlines())) > 400]
     assert not long
+
+
+def test_every_test_folder_is_collected(pytestconfig):
+    """By default pytest walks past folders of certain names, "build" and "dist" among them, and says nothing."""
+    skipped = pytestconfig.getini("norecursedirs")
+    wrong = [
+        str(path.relative_to(ROOT))
+        for path in python_files("tests")
+        for part in path.relative_to(ROOT).parent.parts
+        if any(fnmatch.fnmatch(part, pattern) for pattern in skipped)
+    ]
+    assert not wrong
 
 
 def test_every_test_file_is_collected():

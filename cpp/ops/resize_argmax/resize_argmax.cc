@@ -17,6 +17,7 @@ KSEG_KERNEL_BEGIN
 // Two prepared rows of source pixels should stay in the second-level cache.
 constexpr int64_t kRowPairBytes = 256 << 10;
 constexpr int64_t kLeastRowPixels = 8;
+constexpr int64_t kCacheLine = 64;
 // Up to this many classes it is cheaper to evaluate all of them than to find out which could win.
 constexpr int32_t kMostUnpruned = 64;
 
@@ -32,7 +33,8 @@ struct Plan {
   int64_t height, width, out_height, out_width;
   int32_t channels, padded;  // padded: rounded up to whole vectors
   bool need_winners, prune;
-  int64_t elements;  // of the logits
+  int64_t elements;       // of the logits
+  int64_t element_bytes;  // of one of them
   const ResizeTile* rows;
   const ResizeTile* columns;
   const float* row_weights;     // [tile][kOutputs]: y of each output of a tile
@@ -187,6 +189,12 @@ class Scratch {
   std::unique_ptr<float, Free> memory_;
 };
 
+// Memory that is asked for while tiles are computed, so that the next row of source pixels does not wait for it.
+struct Ahead {
+  const char* next;
+  const char* end;
+};
+
 // Keeps the two source rows at hand, so that each is prepared once while the work moves down.
 class RowPair {
  public:
@@ -200,6 +208,15 @@ class RowPair {
     if (lower == upper) return;
     lower_slot = 1 - upper_slot;
     hold(lower_slot, lower);
+  }
+
+  // The memory of a source row that will be wanted next, if it is not at hand.
+  Ahead ahead(int64_t row) const {
+    if (held_[0] == row || held_[1] == row) return {nullptr, nullptr};
+    const int64_t pixel_bytes = plan_.channels * plan_.element_bytes;
+    const char* const begin = static_cast<const char*>(plan_.logits) +
+                              ((batch_ * plan_.height + row) * plan_.width + strip_.first_pixel) * pixel_bytes;
+    return {begin, begin + (strip_.last_pixel - strip_.first_pixel) * pixel_bytes};
   }
 
   int upper_slot = 0;
@@ -255,7 +272,7 @@ void finish_batch(const Plan& plan, const ResizeTile& row, int tiles, Scratch& s
 }
 
 void resize_row_of_tiles(const Plan& plan, const Strip& strip, int64_t row_tile, const RowPair& rows, Scratch& scratch,
-                         int32_t* image) {
+                         int32_t* image, Ahead ahead) {
   const ResizeTile& row = plan.rows[row_tile];
   const int32_t padded = plan.padded;
   const float* const upper = scratch.values[rows.upper_slot] - strip.first_pixel * padded;
@@ -264,7 +281,11 @@ void resize_row_of_tiles(const Plan& plan, const Strip& strip, int64_t row_tile,
   const int32_t* const lower_winners = scratch.winners[rows.lower_slot] - strip.first_pixel;
   alignas(KSEG_VECTOR_BYTES) int32_t best[kOutputs];
   int waiting = 0;
+  const int64_t ahead_per_tile = (ahead.end - ahead.next) / (strip.last_tile - strip.first_tile);
   for (int64_t tile = strip.first_tile; tile < strip.last_tile; ++tile) {
+    for (const char* stop = ahead.next + ahead_per_tile; ahead.next < stop; ahead.next += kCacheLine) {
+      __builtin_prefetch(ahead.next);
+    }
     const ResizeTile& column = plan.columns[tile];
     int32_t* const to = image + row.begin * plan.out_width + column.begin;
     int32_t good[4] = {};
@@ -335,6 +356,7 @@ Status resize_argmax_kernel(const ResizeArgmaxArgs<T>& args, const ParallelFor& 
   plan.channels = static_cast<int32_t>(args.logits.shape[3]);
   plan.padded = (plan.channels + kLanesF - 1) / kLanesF * kLanesF;
   plan.elements = args.logits.size();
+  plan.element_bytes = sizeof(T);
   const std::vector<ResizeTile> rows = resize_tiles(plan.height, plan.out_height, args.align_corners);
   const std::vector<ResizeTile> columns = resize_tiles(plan.width, plan.out_width, args.align_corners);
   plan.rows = rows.data();
@@ -375,7 +397,9 @@ Status resize_argmax_kernel(const ResizeArgmaxArgs<T>& args, const ParallelFor& 
       RowPair pair(plan, strip, batch, prepare, scratch);
       for (int64_t tile = first; tile < last; ++tile) {
         pair.move_to(rows[tile].lower, rows[tile].upper);
-        resize_row_of_tiles(plan, strip, tile, pair, scratch, plan.classes + batch * plan.out_height * plan.out_width);
+        const Ahead ahead = tile + 1 < last ? pair.ahead(rows[tile + 1].upper) : Ahead{nullptr, nullptr};
+        resize_row_of_tiles(plan, strip, tile, pair, scratch, plan.classes + batch * plan.out_height * plan.out_width,
+                            ahead);
       }
       begin += last - first;
     }
