@@ -1,5 +1,5 @@
-// From NumPy arrays and Python errors to the views and statuses that kernels speak. Only this file, module.cc and *_py.cc
-// know pybind11.
+// From NumPy arrays and Python errors to the views and statuses that kernels speak. Only this file, module.cc and
+// *_py.cc know pybind11.
 #ifndef KSEG_ADAPTERS_NUMPY_ADAPTER_H_
 #define KSEG_ADAPTERS_NUMPY_ADAPTER_H_
 
@@ -31,10 +31,10 @@ inline std::string dtype_name(const py::array& array) { return py::str(array.dty
 
 template <class T>
 struct NumpyName;
-#define KSEG_NUMPY_NAME(T, text)                    \
-  template <>                                       \
-  struct NumpyName<T> {                             \
-    static constexpr const char* value = text;      \
+#define KSEG_NUMPY_NAME(T, text)               \
+  template <>                                  \
+  struct NumpyName<T> {                        \
+    static constexpr const char* value = text; \
   };
 KSEG_NUMPY_NAME(float, "float32")
 KSEG_NUMPY_NAME(double, "float64")
@@ -50,11 +50,9 @@ KSEG_NUMPY_NAME(int64_t, "int64")
 // The array in row-major order and native byte order, copied only if it is not so already. Keep the result alive for as
 // long as its view is used.
 inline py::array dense(const py::array& array) {
-  return py::reinterpret_steal<py::array>(
-      py::detail::npy_api::get().PyArray_FromAny_(array.ptr(), nullptr, 0, 0,
-                                                  py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ |
-                                                      py::detail::npy_api::NPY_ARRAY_ALIGNED_,
-                                                  nullptr));
+  return py::reinterpret_steal<py::array>(py::detail::npy_api::get().PyArray_FromAny_(
+      array.ptr(), nullptr, 0, 0,
+      py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_, nullptr));
 }
 
 // A view of `array`, which must come from dense(). TypeError for another dtype, ValueError for another rank.

@@ -1,4 +1,5 @@
-// From TensorFlow's tensors, threads and errors to the ones that kernels speak. Only this file and *_tf.cc know TensorFlow.
+// From TensorFlow's tensors, threads and errors to the ones that kernels speak. Only this file and *_tf.cc know
+// TensorFlow.
 #ifndef KSEG_ADAPTERS_TF_ADAPTER_H_
 #define KSEG_ADAPTERS_TF_ADAPTER_H_
 

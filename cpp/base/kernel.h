@@ -54,34 +54,47 @@
 #define KSEG_DISPATCH_HERE 0
 #endif
 
-#define KSEG_KERNEL_BEGIN namespace kseg { namespace KSEG_TARGET {
-#define KSEG_KERNEL_END }}
+#define KSEG_KERNEL_BEGIN \
+  namespace kseg {        \
+  namespace KSEG_TARGET {
+#define KSEG_KERNEL_END \
+  }                     \
+  }
 
 #if KSEG_X86
-#define KSEG_DECLARE_KERNEL(...)          \
-  namespace baseline { __VA_ARGS__; }     \
-  namespace avx2 { __VA_ARGS__; }         \
-  namespace avx512 { __VA_ARGS__; }
-#define KSEG_RETURN_DISPATCH(function, ...)                   \
-  do {                                                        \
-    const ::kseg::Target kseg_target = active_target();       \
-    count_call(kseg_target);                                  \
-    switch (kseg_target) {                                    \
-      case ::kseg::Target::kAvx512:                           \
-        return avx512::function(__VA_ARGS__);                 \
-      case ::kseg::Target::kAvx2:                             \
-        return avx2::function(__VA_ARGS__);                   \
-      case ::kseg::Target::kBaseline:                         \
-        break;                                                \
-    }                                                         \
-    return baseline::function(__VA_ARGS__);                   \
+#define KSEG_DECLARE_KERNEL(...) \
+  namespace baseline {           \
+  __VA_ARGS__;                   \
+  }                              \
+  namespace avx2 {               \
+  __VA_ARGS__;                   \
+  }                              \
+  namespace avx512 {             \
+  __VA_ARGS__;                   \
+  }
+#define KSEG_RETURN_DISPATCH(function, ...)             \
+  do {                                                  \
+    const ::kseg::Target kseg_target = active_target(); \
+    count_call(kseg_target);                            \
+    switch (kseg_target) {                              \
+      case ::kseg::Target::kAvx512:                     \
+        return avx512::function(__VA_ARGS__);           \
+      case ::kseg::Target::kAvx2:                       \
+        return avx2::function(__VA_ARGS__);             \
+      case ::kseg::Target::kBaseline:                   \
+        break;                                          \
+    }                                                   \
+    return baseline::function(__VA_ARGS__);             \
   } while (false)
 #else
-#define KSEG_DECLARE_KERNEL(...) namespace baseline { __VA_ARGS__; }
-#define KSEG_RETURN_DISPATCH(function, ...)      \
-  do {                                           \
-    count_call(::kseg::Target::kBaseline);       \
-    return baseline::function(__VA_ARGS__);      \
+#define KSEG_DECLARE_KERNEL(...) \
+  namespace baseline {           \
+  __VA_ARGS__;                   \
+  }
+#define KSEG_RETURN_DISPATCH(function, ...) \
+  do {                                      \
+    count_call(::kseg::Target::kBaseline);  \
+    return baseline::function(__VA_ARGS__); \
   } while (false)
 #endif
 
@@ -141,9 +154,23 @@ KSEG_INLINE VecF load_float(const Half* from) {
 #elif defined(KSEG_TARGET_AVX2)
   return (VecF)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
 #else
-  VecF value;
-  for (int lane = 0; lane < kLanesF; ++lane) value[lane] = to_float(from[lane]);
-  return value;
+  typedef Vec<uint32_t> Bits;  // the steps of the scalar to_float(Half), with each case computed and one chosen
+#if KSEG_X86
+  const Bits half =
+      (Bits)_mm_unpacklo_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from)), _mm_setzero_si128());
+#else
+  Bits half;
+  for (int lane = 0; lane < kLanesF; ++lane) half[lane] = from[lane].bits;
+#endif
+  const Bits sign = (half & 0x8000u) << 16;
+  const Bits magnitude = half & 0x7fffu;
+  const Bits normal = (magnitude << 13) + 0x38000000u;
+  const Bits special = (magnitude << 13) | 0x7f800000u;  // infinity and NaN
+  const Bits subnormal = (Bits)(__builtin_convertvector((VecI)magnitude, VecF) * bits_to_float(0x33800000u));
+  const Bits is_subnormal = (Bits)(magnitude < 0x400u);
+  const Bits is_special = (Bits)(magnitude >= 0x7c00u);
+  const Bits value = (is_subnormal & subnormal) | (is_special & special) | (~(is_subnormal | is_special) & normal);
+  return (VecF)(sign | value);
 #endif
 }
 

@@ -34,10 +34,10 @@ Status invalid_argument(const Parts&... parts) {
 
 }  // namespace kseg
 
-#define KSEG_RETURN_IF_ERROR(expression)                   \
-  do {                                                     \
-    ::kseg::Status kseg_status = (expression);             \
-    if (!kseg_status.ok()) return kseg_status;             \
+#define KSEG_RETURN_IF_ERROR(expression)       \
+  do {                                         \
+    ::kseg::Status kseg_status = (expression); \
+    if (!kseg_status.ok()) return kseg_status; \
   } while (false)
 
 #endif  // KSEG_BASE_STATUS_H_

@@ -43,8 +43,8 @@ T narrow(Compute<T> value) {
 // A weighted sum of channel vectors: to[c] = sum over taps of weight * from[offset + c]. Meanwhile asks for what `next`
 // will read: the taps of a bin lie in several rows of the map, where no hardware sees a pattern.
 template <int vectors, class T, class Real = Compute<T>>
-KSEG_INLINE void pool_block(const T* from, const std::vector<RoiTap<Real>>& taps,
-                            const std::vector<RoiTap<Real>>& next, T* to) {
+KSEG_INLINE void pool_block(const T* from, const std::vector<RoiTap<Real>>& taps, const std::vector<RoiTap<Real>>& next,
+                            T* to) {
   constexpr int kElements = vectors * kLanes<Real>;
   constexpr int kLine = 64 / sizeof(T);
   Vec<Real> sum[vectors] = {};
@@ -254,10 +254,10 @@ Status roi_align_grad_kernel(const View<const T, 4>& output_gradient, const Rois
   return Status();
 }
 
-#define KSEG_INSTANTIATE(T)                                                                                       \
-  template Status roi_align_kernel<T>(const View<const T, 4>&, const Rois&, const RoiAlignOptions&,               \
-                                      const View<T, 4>&, const ParallelFor&);                                     \
-  template Status roi_align_grad_kernel<T>(const View<const T, 4>&, const Rois&, const RoiAlignOptions&,          \
+#define KSEG_INSTANTIATE(T)                                                                                            \
+  template Status roi_align_kernel<T>(const View<const T, 4>&, const Rois&, const RoiAlignOptions&, const View<T, 4>&, \
+                                      const ParallelFor&);                                                             \
+  template Status roi_align_grad_kernel<T>(const View<const T, 4>&, const Rois&, const RoiAlignOptions&,               \
                                            const View<T, 4>&, const ParallelFor&);
 KSEG_INSTANTIATE(float)
 KSEG_INSTANTIATE(double)
@@ -348,10 +348,10 @@ Status roi_align_grad(const View<const T, 4>& output_gradient, const Rois& rois,
   KSEG_RETURN_DISPATCH(roi_align_grad_kernel<T>, output_gradient, rois, options, features_gradient, parallel_for);
 }
 
-#define KSEG_INSTANTIATE(T)                                                                                         \
-  template KSEG_API Status roi_align<T>(const View<const T, 4>&, const Rois&, const RoiAlignOptions&,               \
-                                        const View<T, 4>&, const ParallelFor&);                                     \
-  template KSEG_API Status roi_align_grad<T>(const View<const T, 4>&, const Rois&, const RoiAlignOptions&,          \
+#define KSEG_INSTANTIATE(T)                                                                                \
+  template KSEG_API Status roi_align<T>(const View<const T, 4>&, const Rois&, const RoiAlignOptions&,      \
+                                        const View<T, 4>&, const ParallelFor&);                            \
+  template KSEG_API Status roi_align_grad<T>(const View<const T, 4>&, const Rois&, const RoiAlignOptions&, \
                                              const View<T, 4>&, const ParallelFor&);
 KSEG_INSTANTIATE(float)
 KSEG_INSTANTIATE(double)

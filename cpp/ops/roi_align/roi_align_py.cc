@@ -23,8 +23,7 @@ struct Arguments {
     rois.image_indices = view_of<int32_t, 1>(indices, "box_indices");
     options.spatial_scale = static_cast<float>(spatial_scale);
     options.aligned = aligned;
-    raise_if_error(
-        check_roi_align(height, width, options.spatial_scale, sampling_ratio, &options.sampling_ratio));
+    raise_if_error(check_roi_align(height, width, options.spatial_scale, sampling_ratio, &options.sampling_ratio));
   }
 };
 

@@ -135,15 +135,14 @@ std::vector<int64_t> roi_order(const Rois& rois) {
   std::vector<int64_t> order(boxes);
   std::iota(order.begin(), order.end(), int64_t{0});
   const int32_t* const image = rois.image_indices.data;
-  std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
-    return image[a] != image[b] ? image[a] < image[b] : middle[a] < middle[b];
-  });
+  std::sort(order.begin(), order.end(),
+            [&](int64_t a, int64_t b) { return image[a] != image[b] ? image[a] < image[b] : middle[a] < middle[b]; });
   return order;
 }
 
-#define KSEG_INSTANTIATE(Real)                                                                                      \
-  template void roi_taps<Real>(float, float, const RoiAxis&, const RoiAlignOptions&, RoiTapLists<Real>*);           \
-  template void roi_pixel_taps<Real>(float, float, const RoiAxis&, const RoiAlignOptions&, RoiTapLists<Real>*,      \
+#define KSEG_INSTANTIATE(Real)                                                                                 \
+  template void roi_taps<Real>(float, float, const RoiAxis&, const RoiAlignOptions&, RoiTapLists<Real>*);      \
+  template void roi_pixel_taps<Real>(float, float, const RoiAxis&, const RoiAlignOptions&, RoiTapLists<Real>*, \
                                      RoiPixelTaps<Real>*);
 KSEG_INSTANTIATE(float)
 KSEG_INSTANTIATE(double)

@@ -31,8 +31,8 @@ absl::Status get_attributes(Context* context, Attributes* attributes) {
   TF_RETURN_IF_ERROR(context->GetAttr("sampling_ratio", &sampling_ratio));
   TF_RETURN_IF_ERROR(context->GetAttr("aligned", &attributes->options.aligned));
   if (attributes->output_size.size() != 2) {
-    return to_absl(invalid_argument("output_size must have two entries, height and width, got ",
-                                    attributes->output_size.size()));
+    return to_absl(
+        invalid_argument("output_size must have two entries, height and width, got ", attributes->output_size.size()));
   }
   return to_absl(check_roi_align(attributes->output_size[0], attributes->output_size[1],
                                  attributes->options.spatial_scale, sampling_ratio,
@@ -79,11 +79,11 @@ absl::Status infer_gradient_shape(InferenceContext* context) {
   return absl::OkStatus();
 }
 
-#define KSEG_ATTRIBUTES                    \
-      Attr("T: {float, half, bfloat16, double}") \
-      .Attr("output_size: list(int)")      \
-      .Attr("spatial_scale: float = 1.0")  \
-      .Attr("sampling_ratio: int = 2")     \
+#define KSEG_ATTRIBUTES                      \
+  Attr("T: {float, half, bfloat16, double}") \
+      .Attr("output_size: list(int)")        \
+      .Attr("spatial_scale: float = 1.0")    \
+      .Attr("sampling_ratio: int = 2")       \
       .Attr("aligned: bool = true")
 
 REGISTER_OP("Kseg>RoiAlign")
@@ -91,8 +91,7 @@ REGISTER_OP("Kseg>RoiAlign")
     .Input("boxes: float")
     .Input("box_indices: int32")
     .Output("output: T")
-    .KSEG_ATTRIBUTES
-    .SetShapeFn(infer_shape)
+    .KSEG_ATTRIBUTES.SetShapeFn(infer_shape)
     .Doc(R"doc(
 Resamples boxes (x1 y1 x2 y2) of a feature map [B, H, W, C] to grids: [K, output_size[0], output_size[1], C].
 )doc");
@@ -104,8 +103,7 @@ REGISTER_OP("Kseg>RoiAlignGrad")
     .Input("features_shape: Tshape")
     .Output("features_gradient: T")
     .Attr("Tshape: {int32, int64} = DT_INT32")
-    .KSEG_ATTRIBUTES
-    .SetShapeFn(infer_gradient_shape)
+    .KSEG_ATTRIBUTES.SetShapeFn(infer_gradient_shape)
     .Doc(R"doc(
 The gradient of RoiAlign with respect to its features; deterministic.
 )doc");
@@ -183,10 +181,9 @@ class RoiAlignGradOp final : public OpKernel {
   Attributes attributes_;
 };
 
-#define KSEG_REGISTER(T)                                                                                        \
-  REGISTER_KERNEL_BUILDER(Name("Kseg>RoiAlign").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"),          \
-                          RoiAlignOp<T>);                                                                       \
-  REGISTER_KERNEL_BUILDER(Name("Kseg>RoiAlignGrad").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"),      \
+#define KSEG_REGISTER(T)                                                                                               \
+  REGISTER_KERNEL_BUILDER(Name("Kseg>RoiAlign").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), RoiAlignOp<T>); \
+  REGISTER_KERNEL_BUILDER(Name("Kseg>RoiAlignGrad").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"),             \
                           RoiAlignGradOp<T>);
 KSEG_REGISTER(float)
 KSEG_REGISTER(double)
