@@ -17,6 +17,7 @@ MAX_OUTPUT_SIZE = 1 << 20
 _FLOATS = (tf.float32, tf.float16, tf.bfloat16, tf.float64)
 
 
+@tf.autograph.experimental.do_not_convert
 def roi_align(
     features,
     boxes,
