@@ -17,16 +17,6 @@ DTYPES = ("float32", "float16", "bfloat16", "float64")
 EPSILON = float(np.finfo(np.float32).eps)
 
 
-@pytest.fixture(params=TARGETS)
-def target(request):
-    """Runs the test on one SIMD target and checks that the kernel was called on it."""
-    before = CORE.simd_calls(request.param)
-    CORE.set_simd_target(request.param)
-    yield request.param
-    CORE.set_simd_target("")
-    assert CORE.simd_calls(request.param) > before
-
-
 def axis_positions(in_size, out_size, align_corners):
     """Lower and upper source pixel and the way between them, written down from the definition in float64."""
     place = np.arange(out_size, dtype=np.float64)

@@ -12,20 +12,11 @@ import pytest
 from tests.helpers.roi_align_cases import (
     EPS,
     gradient_of,
-    native,
     random_case,
-    reference,
     scalar_roi_align,
     terms,
 )
 from tests.ops import make_roi_align_golden as golden
-
-
-@pytest.fixture(params=[native, reference], ids=["native", "reference"])
-def pool(request):
-    """`kseg_ops.roi_align` in either form."""
-    return request.param
-
 
 # -- by hand -----------------------------------------------------------------------------------------------------------
 

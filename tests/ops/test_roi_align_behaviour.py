@@ -10,19 +10,11 @@ import kseg_ops
 from tests.helpers.roi_align_cases import (
     EPS,
     gradient_of,
-    native,
     random_case,
     reference,
     scalar_roi_align,
     terms,
 )
-
-
-@pytest.fixture(params=[native, reference], ids=["native", "reference"])
-def pool(request):
-    """`kseg_ops.roi_align` in either form."""
-    return request.param
-
 
 # -- extreme input -----------------------------------------------------------------------------------------------------
 

@@ -28,18 +28,6 @@ ONES = np.ones((2, 4, 5, 3), np.float32)
 TWO_BOXES = np.array([[0, 0, 2, 2], [1, 1, 3, 3]], np.float32)
 
 
-@pytest.fixture(params=TARGETS or [None])
-def target(request):
-    """Forces each instruction set of this machine in turn, and fails if it was not the one that ran."""
-    if request.param is None:
-        pytest.skip("the compiled library is off")
-    before = CORE.simd_calls(request.param)
-    CORE.set_simd_target(request.param)
-    yield request.param
-    CORE.set_simd_target("")
-    assert CORE.simd_calls(request.param) > before
-
-
 @functools.cache
 def reference_answers(channels, sampling_ratio, aligned):
     """Output, gradient of an upstream gradient, and that of its absolute values."""
