@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from .arguments import mask_values, whole, whole_or_none
-from .errors import CliError
+from .errors import CliError, no_folder
 
 HELP = "look for problems in a data folder"
 DESCRIPTION = (
@@ -20,7 +20,7 @@ def add_arguments(parser) -> None:
         "data", metavar="DIR", help="folder with images and masks, or with train and val that hold them"
     )
     parser.add_argument(
-        "--num-classes", type=whole(1), metavar="C", help="number of classes; default as the masks hold"
+        "--num-classes", type=whole(1, 65536), metavar="C", help="number of classes; default as the masks hold"
     )
     parser.add_argument("--ignore-index", type=whole_or_none, default=255, metavar="I",
                         help='mask value that is not counted, or "none" (default 255)')  # fmt: skip
@@ -34,7 +34,7 @@ def run(arguments) -> int:
     """Checks."""
     root = Path(arguments.data)
     if not root.is_dir():
-        raise CliError(f"DIR: expected a data folder, got {root}, which does not exist.")
+        raise CliError(f"DIR: expected a data folder, got {root}, {no_folder(root)}.")
 
     from .quiet import import_tensorflow
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from .arguments import whole
-from .errors import CliError
+from .errors import CliError, no_folder
 
 HELP = "train, evaluate, export and reload a small U-Net in a few minutes"
 DESCRIPTION = (
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the demo."""
     if arguments.data is not None and not Path(arguments.data).is_dir():
-        raise CliError(f"--data: expected a folder, got {arguments.data}, which does not exist.")
+        raise CliError(f"--data: expected a folder, got {arguments.data}, {no_folder(arguments.data)}.")
     started = time.monotonic()
     folder = Path(arguments.out or Path("runs") / "demo")
 

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 
 class CliError(ValueError):
     """Something the user gave cannot be used; the text says what was expected, what came and the fix."""
+
+
+def no_folder(path: str | Path) -> str:
+    """Why `path` is not the folder that was expected, to follow its name."""
+    return "which is a file, not a folder" if Path(path).exists() else "which does not exist"
 
 
 def exit_code(error: BaseException) -> int:
@@ -31,6 +39,7 @@ def one_line(error: BaseException) -> str:
         text = text.split("DataError: ", 1)[1]
         text = text.split("\nTraceback", 1)[0].split("\n\n", 1)[0]
     if type(error).__name__.endswith("Error") and type(error).__module__.startswith("tensorflow"):
+        text = re.sub(r"\{\{function_node [^}]*\}\} ?", "", text)
         text = text.split("\n", 1)[0].removeprefix("Exception encountered when calling ")
     if not text:
         return f"{type(error).__name__}."

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from . import models
 from .arguments import mask_values, whole_or_none
-from .errors import CliError
+from .errors import CliError, no_folder
 
 HELP = "figures of a model on labelled images"
 DESCRIPTION = (
@@ -43,7 +43,7 @@ def run(arguments) -> int:
     """Evaluates."""
     path = models.find_model(arguments.model)
     if arguments.data is not None and not Path(arguments.data).is_dir():
-        raise CliError(f"--data: expected a folder, got {arguments.data}, which does not exist.")
+        raise CliError(f"--data: expected a folder, got {arguments.data}, {no_folder(arguments.data)}.")
     if arguments.data is None and not (path.parent / "config.json").is_file():
         raise CliError(f"--data: expected a folder with images and masks, got nothing ({path} belongs to no run).")
 

@@ -49,7 +49,10 @@ def load_model(text: str):
     import keras
 
     import kseg  # noqa: F401  (registers the classes)
+    from kseg.training.model_file import damage
 
+    if wrong := damage(path):
+        raise CliError(f"RUN_OR_MODEL: {path} {wrong}. Restore it from a copy, or train again.")
     try:
         return keras.models.load_model(path, compile=False)
     except (OSError, ValueError, KeyError, TypeError) as error:

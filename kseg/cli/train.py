@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from .arguments import mask_values, number, whole, whole_or_none
-from .errors import CliError
+from .errors import CliError, no_folder
 
 HELP = "train a model on a folder of images and masks"
 DESCRIPTION = (
@@ -56,7 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add(
         data, "--val-fraction", type=number(0, 1, open_low=True), metavar="F", help="part of the images to validate on"
     )
-    _add(data, "--num-classes", type=whole(1), metavar="C", help="number of classes; default as many as the masks hold")
+    _add(
+        data,
+        "--num-classes",
+        type=whole(1, 65536),
+        metavar="C",
+        help="number of classes; default as many as the masks hold",
+    )
     _add(data, "--ignore-index", type=whole_or_none, metavar="I", help='mask value that is not counted, or "none"')
     _add(data, "--mask-suffix", metavar="TEXT", help="what mask names have after the image's name, such as _mask")
     _add(data, "--mask-values", type=mask_values, metavar="V=C,...", help="classes of the masks' values: 0=0,255=1")
@@ -113,7 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.resume is not None:
         _check_resume(arguments)
     elif not Path(given["data"]).is_dir():
-        raise CliError(f"--data: expected a folder, got {given['data']}, which does not exist.")
+        raise CliError(f"--data: expected a folder, got {given['data']}, {no_folder(given['data'])}.")
 
     from .quiet import import_tensorflow
 
@@ -188,7 +194,7 @@ def _add(group, flag, **options):
 def _check_resume(arguments):
     folder = Path(arguments.resume)
     if not folder.is_dir():
-        raise CliError(f"--resume: expected a run folder, got {folder}, which does not exist.")
+        raise CliError(f"--resume: expected a run folder, got {folder}, {no_folder(folder)}.")
     if arguments.overwrite:
         raise CliError("--overwrite: expected not to be given with --resume, which continues the run; leave one out.")
     if arguments.out is not None and Path(arguments.out).resolve() != folder.resolve():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kseg.data.argument_checks import check_arguments
 from kseg.data.errors import DataError, listed
 from kseg.data.folder_source import (
     channels_differ,
@@ -131,7 +132,9 @@ def check_folder(
 
     Raises:
         DataError: with `strict`, one text with every problem and its file.
+        TypeError, ValueError: an argument of another type or out of its range, named.
     """
+    check_arguments(channels, num_classes, ignore_index, mask_suffix, mask_values, input_range, class_names)
     report = FolderReport()
     pairs, report.problems = pair_files(images_dir, masks_dir, mask_suffix)
     if class_names is not None and num_classes is None:

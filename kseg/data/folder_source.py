@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kseg.data.argument_checks import check_arguments
 from kseg.data.errors import DataError, listed
 from kseg.data.reading import EXTENSIONS, ImageInfo, probe, read_image, read_mask
 from kseg.data.source import Source
@@ -27,8 +28,8 @@ class FolderSource(Source):
         masks_dir: folder of the masks; see `kseg.data.read_mask`. The same folder is allowed with a `mask_suffix`.
         channels: None takes the channels of the first image, and every other must have as many; 1 and 3 convert grey
             and RGB into each other.
-        num_classes: None reads every mask once and takes the highest class number + 1, at least 2.
-        ignore_index: label that is not counted, None for none.
+        num_classes: None reads every mask once and takes the highest class number + 1, at least 2; at most 65536.
+        ignore_index: label that is not counted, and no class; None for none.
         mask_suffix: what the stem of a mask has more than that of its image, such as "_mask".
         mask_values: from stored value (or colour) to class, such as `{0: 0, 255: 1}`.
         input_range: None takes the range of the dtype: (0, 255), (0, 65535), and (0, 1) for float.
@@ -40,6 +41,7 @@ class FolderSource(Source):
     Raises:
         DataError: names the file and the problem: missing or empty folder, missing partner, duplicate stem, unreadable
             file, channels that differ, label out of range.
+        TypeError, ValueError: an argument of another type or out of its range, named.
 
     Example:
         >>> source = kseg.data.FolderSource("data/images", "data/masks", num_classes=2)
@@ -59,6 +61,7 @@ class FolderSource(Source):
         input_range: tuple[float, float] | None = None,
         class_names: Sequence[str] | None = None,
     ):
+        check_arguments(channels, num_classes, ignore_index, mask_suffix, mask_values, input_range, class_names)
         pairs, problems = pair_files(images_dir, masks_dir, mask_suffix)
         if problems:
             raise DataError("\n".join(problems))
@@ -254,7 +257,13 @@ def infer_num_classes(paths: Sequence[Path], values: Sequence[np.ndarray], ignor
                 f"mask {path} holds the value {listed(strange)}: num_classes is not inferred from values outside "
                 f"0..255. Pass num_classes, or translate the stored values with mask_values"
             )
-    return max(2, int(classes.max()) + 1) if classes.size else 2
+    number = max(2, int(classes.max()) + 1) if classes.size else 2
+    if ignore_index is not None and 0 <= ignore_index < number:
+        raise DataError(
+            f"ignore_index={ignore_index} is one of the classes 0..{number - 1} that the masks in {paths[0].parent} "
+            "hold: expected a value outside, such as 255, or None. To leave a class out, translate it with mask_values"
+        )
+    return number
 
 
 def only_0_and_255(folder: Path) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from kseg.data import hashing
+from kseg.data.argument_checks import check_class_names
 from kseg.data.check_folder import check_folder
 from kseg.data.errors import DataError
 from kseg.data.folder_source import FolderSource
@@ -51,6 +52,7 @@ def from_folder(
 
     Raises:
         DataError: names each file with its problem.
+        TypeError, ValueError: an argument of another type or out of its range, named.
 
     Example:
         >>> train = kseg.data.from_folder("data/images", "data/masks", 8, crop_size=256, shuffle=True)
@@ -100,7 +102,7 @@ def open_folder(
         raise DataError(f"no such data folder: {folder}")
     names = folder / CLASS_NAMES_FILE
     if names.is_file() and "class_names" not in arguments:
-        arguments["class_names"] = [line.strip() for line in names.read_text("utf-8").splitlines() if line.strip()]
+        arguments["class_names"] = _read_class_names(names)
     if (folder / "train").is_dir() and (folder / "val").is_dir():
         return _open_halves(folder, arguments)
     root = folder / "train" if (folder / "train").is_dir() else folder
@@ -122,6 +124,19 @@ def open_folder(
         )
     order = hashing.permutation(count, seed, 0, hashing.SPLIT_STREAM)
     return Subset(source, sorted(order[val_count:])), Subset(source, sorted(order[:val_count]))
+
+
+def _read_class_names(path: Path) -> list[str] | None:
+    try:
+        text = path.read_text("utf-8-sig")  # editors on Windows put a mark first
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): save it as UTF-8") from error
+    names = [line.strip() for line in text.splitlines() if line.strip()]
+    try:
+        check_class_names(names, where=str(path))
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    return names
 
 
 def _open_halves(folder: Path, arguments: dict) -> tuple[Source, Source]:

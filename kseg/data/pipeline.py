@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from numbers import Real
 
 import numpy as np
 import tensorflow as tf
 
 from kseg.data import hashing
+from kseg.data.argument_checks import check_flag
 from kseg.data.augment import Augment, crop_pair, pair_of_sizes
 from kseg.data.errors import DataError
 from kseg.data.source import Source
@@ -62,13 +64,17 @@ def pipeline(
 
     Raises:
         DataError: an empty source; images of several sizes in one batch.
-        ValueError: an argument out of its range.
+        TypeError, ValueError: an argument of another type or out of its range, named.
         tf.errors.InvalidArgumentError: while iterating, with the text of the `DataError` that `source.load` raised.
     """
+    for name, value in (("shuffle", shuffle), ("cache", cache), ("drop_remainder", drop_remainder)):
+        check_flag(name, value)
+    if augment is not None and not callable(augment):
+        raise TypeError(f"augment must be a kseg.data.Augment, another callable or None, got {augment!r}")
     count = len(source)
     if count == 0:
         raise DataError("source is empty: it must hold at least one image and mask")
-    if int(batch_size) != batch_size or batch_size < 1:
+    if not isinstance(batch_size, Real) or int(batch_size) != batch_size or batch_size < 1:
         raise ValueError(f"batch_size must be an integer of at least 1, got {batch_size}")
     batches = count // batch_size if drop_remainder else -(-count // batch_size)
     if batches == 0:

@@ -6,15 +6,17 @@ bits per channel to 8 unless they are grey, so those go through `tf.io.decode_pn
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import tifffile
-from PIL import Image, ImageOps
+from PIL import BmpImagePlugin, Image, ImageOps, JpegImagePlugin, PngImagePlugin
 
 from kseg.data.errors import DataError, listed
+from kseg.data.tiff_reading import tiff_layout, tiff_picture, tiff_stored
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
@@ -24,7 +26,8 @@ _JPEG_MAGIC = b"\xff\xd8\xff"
 _PNG_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
 _PNG_PALETTE = 3
 _EXIF_ORIENTATION = 0x0112
-_IMAGE_DTYPES = ("uint8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64")
+# Deflate, the densest of the compressions here, makes at most about so many bytes of one.
+_MOST_EXPANSION = 1032
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,9 @@ def read_image(path: str | Path, channels: int | None = None) -> np.ndarray:
     """Reads a PNG, JPEG, BMP or TIFF image.
 
     The format is told by the content, not by the name. JPEG files are turned upright by their EXIF orientation. Palette
-    images become RGB, CMYK becomes RGB, 1-bit images become 0 and 255. TIFF stacks with one extra axis (pages, planes
-    or interleaved samples) give that axis as channels.
+    images become RGB, CMYK JPEG becomes RGB, 1-bit images become 0 and 255, and TIFF files in which 0 is white are
+    turned around. TIFF stacks with one extra axis (pages, planes or interleaved samples) give that axis as channels.
+    There is no limit on the number of pixels, but a header that promises more than the file can hold is an error.
 
     An alpha channel is kept, as the last channel, when `channels` is None; asking for 1 or 3 channels drops it without
     compositing. Only a channel that the file declares as alpha is dropped.
@@ -60,11 +64,12 @@ def read_image(path: str | Path, channels: int | None = None) -> np.ndarray:
         channels: None takes the file's; 1 turns RGB into luminance (ITU-R BT.601), 3 repeats a grey channel.
 
     Returns:
-        `(H, W, C)` of the file's dtype: uint8, uint16, int16, uint32, int32, float32 or float64; values unscaled.
+        `(H, W, C)` of the file's dtype: uint8, uint16, int16, uint32, int32, float16, float32 or float64; values
+        unscaled.
 
     Raises:
-        DataError: missing or unreadable file, more than one extra axis, or a number of channels that cannot be
-        converted.
+        DataError: missing or unreadable file, int8, more than one extra axis, or a number of channels that cannot be
+            converted.
     """
     image, alpha = _guarded(path, _decode_image)
     return _to_channels(path, image, alpha, channels)
@@ -73,7 +78,8 @@ def read_image(path: str | Path, channels: int | None = None) -> np.ndarray:
 def read_mask(path: str | Path, mask_values: dict | None = None, ignore_index: int | None = 255) -> np.ndarray:
     """Reads a label mask; the numbers stored in the file are the labels.
 
-    Palette files give their indices, not their colours. Grey PNG files of 1, 2 or 4 bits give the stored value.
+    Palette files give their indices, not their colours. Grey files of 1, 2 or 4 bits give the stored value, also where
+    0 is white.
 
     Args:
         path: PNG, BMP or TIFF of one channel, or of three with colours in `mask_values`. JPEG is refused: lossy.
@@ -90,7 +96,8 @@ def read_mask(path: str | Path, mask_values: dict | None = None, ignore_index: i
     """
     raw = _guarded(path, _decode_mask)
     if raw.dtype.kind == "f":
-        whole = raw.astype(np.int64)
+        with np.errstate(invalid="ignore"):  # NaN, infinity and 1e30 come out unequal, which is reported below
+            whole = raw.astype(np.int64)
         if not np.array_equal(whole, raw):
             raise DataError(
                 f"mask {path} holds values that are not integers: save the class numbers as uint8 or uint16"
@@ -125,7 +132,9 @@ def _guarded(path, function):
     except (DataError, MemoryError):
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, zlib.error, ... for a broken file
-        detail = str(error).strip().split("\n")[0] or type(error).__name__
+        # TensorFlow wraps the sentence that counts in {{function_node ...}} and [Op:...].
+        text = re.sub(r"\{\{function_node [^}]*\}\}|\[Op:\w+\].*", "", str(error)).strip()
+        detail = text.split("\n")[0].strip() or type(error).__name__
         raise DataError(f"{path} cannot be read: {detail}. Is it truncated, or not an image?") from error
 
 
@@ -145,12 +154,13 @@ def _probe(path: Path) -> ImageInfo:
     magic = _magic(path)
     if magic.startswith(_TIFF_MAGIC):
         with tifffile.TiffFile(path) as tiff:
-            shape, _ = _tiff_layout(path, tiff.series[0])
-            return ImageInfo(*shape, str(tiff.series[0].dtype), _tiff_alpha(tiff))
+            layout = tiff_layout(path, tiff)
+            return ImageInfo(*layout.shape[:2], layout.picture_channels, layout.picture_dtype, layout.alpha)
     png = _png_header(magic)
     if png and png[2] == 16 and png[3] != 0:
+        _check_size(path, png[1], png[0], magic)
         return ImageInfo(png[1], png[0], _PNG_CHANNELS[png[3]], "uint16", png[3] in (4, 6))
-    with Image.open(path) as image:
+    with _open(path, magic) as image:
         width, height = image.size
         if magic.startswith(_JPEG_MAGIC) and image.getexif().get(_EXIF_ORIENTATION, 1) >= 5:  # 5..8 swap the axes
             width, height = height, width
@@ -175,11 +185,11 @@ def _decode_image(path: Path) -> tuple[np.ndarray, bool]:
     """(array H x W x C, whether the last channel is alpha)."""
     magic = _magic(path)
     if magic.startswith(_TIFF_MAGIC):
-        return _decode_tiff(path)
+        return tiff_picture(path)
     png = _png_header(magic)
     if png and png[2] == 16 and png[3] != 0:
-        return _decode_png16(path), png[3] in (4, 6)
-    with Image.open(path) as image:
+        return _decode_png16(path, magic), png[3] in (4, 6)
+    with _open(path, magic) as image:
         image.load()
         mode = _target_mode(image)
         if magic.startswith(_JPEG_MAGIC):
@@ -190,68 +200,48 @@ def _decode_image(path: Path) -> tuple[np.ndarray, bool]:
     return (array if array.ndim == 3 else array[..., None]), mode in ("LA", "RGBA")
 
 
-def _decode_png16(path: Path) -> np.ndarray:
+def _open(path: Path, magic: bytes) -> Image.Image:
+    """Opens a file with Pillow, whatever its size.
+
+    `Image.open` refuses large images by a limit that is one global of the whole process. The classes that it would
+    choose by the file's first bytes know no such limit, so they are taken directly, and nobody's setting is touched.
+    Formats that kseg does not promise to read go through `Image.open`.
+    """
+    if magic.startswith(_PNG_MAGIC):
+        image = PngImagePlugin.PngImageFile(path)
+    elif magic.startswith(_JPEG_MAGIC):
+        image = JpegImagePlugin.JpegImageFile(path)
+    elif magic.startswith(b"BM"):
+        image = BmpImagePlugin.BmpImageFile(path)
+    else:
+        return Image.open(path)
+    try:
+        _check_size(path, image.height, image.width, magic)
+    except DataError:
+        image.close()
+        raise
+    return image
+
+
+def _check_size(path: Path, height: int, width: int, magic: bytes) -> None:
+    """Raises `DataError` where the header promises more pixels than a file of this length can hold."""
+    png = _png_header(magic)
+    bits = png[2] if png else 8
+    size = path.stat().st_size
+    if height * width * bits > 8 * _MOST_EXPANSION * size:
+        raise DataError(
+            f"{path} cannot be read: its header promises {height}x{width} pixels (height x width), which a file of "
+            f"{size} bytes cannot hold. Is it truncated, or not an image?"
+        )
+
+
+def _decode_png16(path: Path, magic: bytes) -> np.ndarray:
     import tensorflow as tf  # only here: the rest of this module needs no TensorFlow
 
+    width, height = _png_header(magic)[:2]
+    _check_size(path, height, width, magic)
     with tf.device("CPU:0"):
         return tf.io.decode_png(path.read_bytes(), channels=0, dtype=tf.uint16).numpy()
-
-
-def _decode_tiff(path: Path) -> tuple[np.ndarray, bool]:
-    with tifffile.TiffFile(path) as tiff:
-        series = tiff.series[0]
-        shape, order = _tiff_layout(path, series)
-        alpha = _tiff_alpha(tiff)
-        try:
-            array = series.asarray()
-        except ValueError as error:
-            if "imagecodecs" not in str(error):
-                raise
-            array = _decode_tiff_with_pillow(path, series, error)
-            return array.reshape(shape), alpha
-    array = np.transpose(array, order).reshape(shape)
-    return np.ascontiguousarray(array, array.dtype.newbyteorder("=")), alpha
-
-
-def _tiff_layout(path: Path, series) -> tuple[tuple[int, int, int], tuple[int, ...]]:
-    """((height, width, channels), the axis order that leads there) of a TIFF series."""
-    axes, shape = series.axes, series.shape
-    if (
-        "Y" not in axes
-        or "X" not in axes
-        or series.dtype is None
-        or str(series.dtype) not in (*_IMAGE_DTYPES, "bool", "int8")
-    ):
-        raise DataError(f"{path}: TIFF with axes {axes}, shape {shape} and dtype {series.dtype} is not an image")
-    y, x = axes.index("Y"), axes.index("X")
-    rest = [axis for axis in range(len(axes)) if axis not in (y, x)]
-    extra = [axis for axis in rest if shape[axis] > 1]
-    if len(extra) > 1:
-        raise DataError(
-            f"{path}: TIFF with axes {axes} and shape {shape} has more than one axis beside height and width: save one "
-            f"image per file, with one axis of channels"
-        )
-    channels = shape[extra[0]] if extra else 1
-    return (shape[y], shape[x], channels), (y, x, *rest)
-
-
-def _tiff_alpha(tiff: tifffile.TiffFile) -> bool:
-    # 1 and 2 are associated and unassociated alpha; 0 is an unspecified extra channel, which is data.
-    samples = tiff.pages[0].extrasamples
-    return bool(samples) and int(samples[-1]) in (1, 2)
-
-
-def _decode_tiff_with_pillow(path: Path, series, error: ValueError) -> np.ndarray:
-    """A compression that tifffile leaves to the imagecodecs package, where Pillow keeps every bit of the pixels."""
-    page = series.pages[0]
-    grey16 = str(series.dtype) == "uint16" and page.samplesperpixel == 1
-    if len(series.pages) == 1 and (str(series.dtype) == "uint8" or grey16):
-        with Image.open(path) as image:
-            if image.mode in ("L", "LA", "RGB", "RGBA", "P") or image.mode.startswith("I;16"):
-                return np.asarray(image)
-    raise DataError(
-        f"{path}: TIFF compression {page.compression.name} needs the imagecodecs package: pip install imagecodecs"
-    ) from error
 
 
 def _decode_mask(path: Path) -> np.ndarray:
@@ -260,14 +250,14 @@ def _decode_mask(path: Path) -> np.ndarray:
     if magic.startswith(_JPEG_MAGIC):
         raise DataError(f"mask {path} is a JPEG, whose compression changes the labels: save masks as PNG or TIFF")
     if magic.startswith(_TIFF_MAGIC):
-        array, alpha = _decode_tiff(path)
-        array = array[..., :-1] if alpha else array
+        array, layout = tiff_stored(path)
+        array = array[..., :-1] if layout.alpha else array
         return array[..., 0] if array.shape[-1] == 1 else array
     png = _png_header(magic)
     if png and png[2] == 16 and png[3] != 0:
-        array = _decode_png16(path)
+        array = _decode_png16(path, magic)
         return array[..., 0] if array.shape[-1] == 2 else array[..., :3]
-    with Image.open(path) as image:
+    with _open(path, magic) as image:
         image.load()
         if image.mode in ("P", "L", "1") or image.mode.startswith("I;16"):
             array = np.asarray(image)

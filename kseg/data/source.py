@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kseg.data.argument_checks import check_num_classes
+
 
 class Source:
     """Random access to image and mask pairs; `kseg.data.pipeline` turns one into a `tf.data.Dataset`.
@@ -16,7 +18,7 @@ class Source:
 
     Args:
         channels: channels of every image.
-        num_classes: number of classes; 1 is the sigmoid case, with labels 0 and 1.
+        num_classes: number of classes, at most 65536; 1 is the sigmoid case, with labels 0 and 1.
         ignore_index: label of pixels that no loss and no metric counts; None if there is none.
         input_range: (lowest, highest) value that the sensor can give.
         class_names: one name per class, or None.
@@ -46,6 +48,7 @@ class Source:
         input_range: tuple[float, float] = (0, 255),
         class_names: Sequence[str] | None = None,
     ):
+        check_num_classes(num_classes)
         self.channels = channels
         self.num_classes = num_classes
         self.ignore_index = ignore_index

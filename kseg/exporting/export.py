@@ -79,6 +79,7 @@ def export(model, path, ops="reference", size=None, overwrite=False) -> Export:
     Raises:
         TypeError: not a Keras model.
         ValueError: a model that is not built, or has other inputs or outputs; an unknown `ops`; a bad `size`.
+        OSError: `path` cannot be written to.
         FileExistsError: `path` is a file, or a folder that is not empty while `overwrite` is False.
         RuntimeError: `ops="native"` where the compiled ops are not to be had, or a model that calls ops which stock
             TensorFlow does not have while `ops="reference"`.
@@ -213,13 +214,17 @@ def _write(path, functions, facts):
     # The variables that the graphs read and nothing else: the model itself would bring its optimizer along.
     holder.weights = list({id(v): v for function in functions.values() for v in function.variables}.values())
     try:
-        tf.saved_model.save(
-            holder,
-            str(beside),
-            signatures=functions,
-            # Backward functions of custom gradients are of no use to a server, and may hold ops that it does not have.
-            options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
-        )
+        try:
+            tf.saved_model.save(
+                holder,
+                str(beside),
+                signatures=functions,
+                # Backward functions of custom gradients are of no use to a server, and may hold ops that it lacks.
+                options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
+            )
+        except tf.errors.OpError as error:  # TensorFlow's own errors of the file system are no OSError
+            reason = str(error.message).split("; ")[-1].split("\n")[0]
+            raise OSError(f"cannot write to {path}: {reason}. Choose a folder that can be written to.") from error
         extra = beside / "assets.extra"
         extra.mkdir()
         (extra / "kseg_export.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

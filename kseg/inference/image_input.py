@@ -9,6 +9,9 @@ import numpy as np
 
 from kseg.inference.model_spec import ModelSpec
 
+# Rows of an image file that are checked at a time.
+_ROWS = 256
+
 
 def open_image(image, spec: ModelSpec) -> np.ndarray:
     """Returns `image` as an array `(H, W, C)` of its own dtype that fits the model; nothing is copied.
@@ -19,12 +22,15 @@ def open_image(image, spec: ModelSpec) -> np.ndarray:
 
     Raises:
         TypeError: not numbers.
-        ValueError: a shape that does not fit the model.
+        ValueError: a shape that does not fit the model; a file that holds values that are not finite. Arrays are
+            looked at block by block, in `read_block`.
     """
     if isinstance(image, (str, os.PathLike)):
         from kseg.data import read_image
 
-        image = read_image(image, channels=spec.channels)
+        path, image = image, read_image(image, channels=spec.channels)
+        for row in range(0, len(image), _ROWS):
+            _check_finite(image[row : row + _ROWS], row, 0, name=str(path))
     if not isinstance(image, np.ndarray):
         image = np.asarray(image)
     if image.dtype.kind not in "uif" and image.dtype.name != "bfloat16":
@@ -61,16 +67,20 @@ def warn_about_range(image: np.ndarray, input_range: tuple[float, float] | None,
     if input_range is None:
         return
     low, high = input_range
+    # Resampling may swing a little below the range; values far from it, or of another sign, are of another scale.
+    slack = 0.01 if low >= 0 else 1.0
     steps = tuple(max(1, n // 64) for n in image.shape[:2])
-    sample = np.asarray(image[:: steps[0], :: steps[1]], np.float32)
+    sample = _as_float32(image[:: steps[0], :: steps[1]])
     least, most = float(np.min(sample)), float(np.max(sample))
+    if not np.isfinite([least, most]).all():
+        return  # an error, as soon as these pixels are read
     if image.dtype.kind not in "ui" and high - low > 2 and 0 < most <= 1 and least >= 0:
         warnings.warn(
             f"image holds floats within 0..1, and the model's input_range is ({low:g}, {high:g}): "
             f"multiply the image by {high:g}, or build the model with input_range=(0, 1).",
             stacklevel=stacklevel,
         )
-    elif most > high + (high - low) or least < low - (high - low):
+    elif most > high + (high - low) or least < low - slack * (high - low):
         warnings.warn(
             f"image holds values {least:g}..{most:g}, and the model's input_range is ({low:g}, {high:g}): "
             "scale the image to that range, or build the model with the range of the sensor.",
@@ -85,13 +95,37 @@ def read_block(image: np.ndarray, rows: tuple[int, int], columns: tuple[int, int
         image: `(H, W, C)`.
         rows: first and last row (exclusive); may reach outside `[0, H)`.
         columns: likewise.
+
+    Raises:
+        ValueError: a value that is not finite in float32; the text says where.
     """
     row_slice, row_index = _mirrored(*rows, image.shape[0])
     column_slice, column_index = _mirrored(*columns, image.shape[1])
-    block = np.asarray(image[row_slice, column_slice], np.float32)
+    stored = image[row_slice, column_slice]
+    block = _as_float32(stored)
+    if stored.dtype.kind not in "ui":
+        _check_finite(block, row_slice.start, column_slice.start)
     if row_index is not None:
         block = block[row_index]
     return block if column_index is None else block[:, column_index]
+
+
+def _as_float32(image: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # what becomes infinite is reported by `_check_finite`
+        return np.asarray(image, np.float32)
+
+
+def _check_finite(block: np.ndarray, first_row: int, first_column: int, name: str = "image") -> None:
+    if block.dtype.kind in "ui":
+        return
+    block = _as_float32(block)
+    finite = np.isfinite(block)
+    if not finite.all():
+        row, column, channel = (int(part[0]) for part in np.nonzero(~finite))
+        raise ValueError(
+            f"{name} holds values that are not finite, such as {block[row, column, channel]} at row "
+            f"{first_row + row}, column {first_column + column}: replace them, for example with np.nan_to_num."
+        )
 
 
 def _mirrored(first, last, length):

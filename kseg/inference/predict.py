@@ -51,7 +51,8 @@ def predict(model, image, tile=None, overlap=None, tta=False, output="classes", 
 
     Raises:
         TypeError: `model` is no Keras model, or `image` holds no numbers.
-        ValueError: a shape, tile, overlap, tta, output or out that cannot be; the message says what would do.
+        ValueError: a shape, tile, overlap, tta, output or out that cannot be; the message says what would do. Also an
+            image that holds NaN or infinity: of an array, when the tile is reached that holds it.
         kseg.data.DataError: an image file that cannot be read.
 
     Example:

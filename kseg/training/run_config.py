@@ -21,6 +21,10 @@ CHOICES = {
 }
 
 
+# As `kseg.data` allows: a mistyped number would fill the memory with lists as long.
+MAX_CLASSES = 65536
+
+
 class ConfigError(ValueError):
     """A setting cannot be, or contradicts the settings of the run that is resumed."""
 
@@ -33,7 +37,7 @@ class RunConfig:
         data: Data folder, as `kseg.data.open_folder` takes it; `None`: generated cells (`kseg.data.CellsSource`).
         val_count: Number of images to validate on; `None`: by `val_fraction`.
         val_fraction: Part of the images to validate on, where the folder has no validation part of its own.
-        num_classes: Number of classes; `None`: inferred from the masks. 1 is the sigmoid case.
+        num_classes: Number of classes, at most 65536; `None`: inferred from the masks. 1 is the sigmoid case.
         ignore_index: Label of void pixels; `None` if there are none.
         mask_suffix: What mask names have after the image's name.
         mask_values: Classes of the masks' values as text, "0=0,255=1"; `None`: the values are the classes.
@@ -102,6 +106,7 @@ class RunConfig:
         for name in ("num_classes", "val_count", "crop_size"):
             value = getattr(self, name)
             _require(name, value is None or value >= 1, "at least 1", value)
+        _require("num_classes", (self.num_classes or 1) <= MAX_CLASSES, f"from 1 to {MAX_CLASSES}", self.num_classes)
         # A level more doubles the channels: beyond this a model has billions of parameters.
         _require("depth", self.depth <= 8, "from 1 to 8", self.depth)
         _require("lr", self.lr > 0, "above 0", self.lr)

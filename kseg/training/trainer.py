@@ -16,6 +16,7 @@ from .callback_state import capture_callbacks, restore_callbacks
 from .checkpoint_store import Checkpoint, CheckpointError, CheckpointStore, sync_folder
 from .history_file import write_history
 from .interruption import Interruption, TrainingInterrupted
+from .model_file import damage
 from .model_state import capture_model, prepare_model, restore_model
 from .progress import TrainingProgress
 
@@ -115,10 +116,11 @@ class Trainer:
         Raises:
             TrainingInterrupted: SIGINT or SIGTERM came; a checkpoint was saved.
             TrainingError: The loss became NaN or infinite, or an epoch had another number of batches than promised.
-            CheckpointError: The checkpoints are damaged or belong to another model.
+            CheckpointError: The checkpoints are damaged or belong to another model; or `best.keras`, which they speak
+                of, is lost or damaged.
         """
         self.run_dir.mkdir(parents=True, exist_ok=True)
-        checkpoint = self._store.load_newest(self._progress.message) if resume else None
+        checkpoint = self._load_checkpoint() if resume else None
         training = self._train_batches(0, 0)
         prepare_model(self.model, _first_batch(training))
         self._train_step = self._compile_step(self.model.train_step, training)
@@ -153,6 +155,22 @@ class Trainer:
             self._progress.stop()
         save_model(self.model, self.run_dir / "last.keras")
         return self.history
+
+    def _load_checkpoint(self) -> Checkpoint | None:
+        checkpoint = self._store.load_newest(self._progress.message)
+        if checkpoint is None:
+            self._progress.message(
+                f"No checkpoint in {self._store.folder}: nothing to continue from, so training starts over at epoch 1."
+            )
+            return None
+        # The checkpoint holds the newest weights, not those of the best epoch, which may never be beaten again.
+        best, epoch = self.run_dir / "best.keras", checkpoint.meta["best_epoch"]
+        if epoch is not None and (wrong := damage(best)):
+            raise CheckpointError(
+                f"{best} {wrong}. It held the best model so far, of epoch {epoch}, which the checkpoints do not. "
+                "Restore it from a copy, or start again with --overwrite."
+            )
+        return checkpoint
 
     def _run_epoch(self, epoch: int, start: int) -> None:
         self._progress.epoch_start()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -96,8 +98,6 @@ def test_a_run_is_not_replaced_unasked(data, trained, capsys):
 
 
 def test_resume_refuses_other_data(trained, tmp_path, capsys):
-    import shutil
-
     copy = tmp_path / "run"
     shutil.copytree(trained, copy)
     content = json.loads((copy / "config.json").read_text())
@@ -188,10 +188,51 @@ def test_images_of_several_sizes_need_a_crop(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_broken_model_file(tmp_path, capsys):
-    (tmp_path / "m.keras").write_bytes(b"nothing")
+@pytest.mark.parametrize("command", ["predict", "evaluate", "export"])
+def test_a_damaged_model_file(trained, data, tmp_path, capsys, command):
+    path = tmp_path / "m.keras"
+    rest = {
+        "predict": [str(data / "images"), "--out", str(tmp_path / "out")],
+        "evaluate": ["--data", str(data)],
+        "export": [str(tmp_path / "out")],
+    }[command]
+    whole = (trained / "best.keras").read_bytes()
+    middle = len(whole) // 2
+    for content in (b"nothing", whole[:-200], whole[:middle] + bytes([whole[middle] ^ 255]) + whole[middle + 1 :]):
+        path.write_bytes(content)
+        assert main([command, str(path), *rest]) == 2
+        text = capsys.readouterr().err
+        assert f"RUN_OR_MODEL: {path} is damaged (not a whole .keras archive" in text
+        assert len(text.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_archive_that_is_no_model(tmp_path, capsys):
+    with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
+        archive.writestr("config.json", "{}")
+    assert main(["export", str(tmp_path / "m.keras"), str(tmp_path / "out")]) == 2
+    assert "is no model (an archive without model.weights.h5)" in capsys.readouterr().err
+    with zipfile.ZipFile(tmp_path / "m.keras", "a") as archive:
+        archive.writestr("model.weights.h5", "")
     assert main(["export", str(tmp_path / "m.keras"), str(tmp_path / "out")]) == 2
     assert "cannot be loaded as a Keras model" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="a folder in which nothing can be made, whoever asks")
+def test_an_export_to_where_nothing_can_be_written(trained, capsys):
+    assert main(["export", str(trained), "/proc/x"]) == 2
+    text = capsys.readouterr().err
+    assert text.startswith("kseg export: cannot write to /proc/x: ")
+    assert len(text.splitlines()) == 1
+
+
+def test_resume_without_the_best_model(trained, tmp_path, capsys):
+    shutil.copytree(trained, tmp_path / "run")
+    (tmp_path / "run" / "best.keras").unlink()
+    assert main(["train", "--resume", str(tmp_path / "run")]) == 2
+    text = capsys.readouterr().err
+    assert "best.keras does not exist" in text
+    assert "Restore it from a copy, or start again with --overwrite." in text
 
 
 def test_show_config(capsys):

@@ -53,6 +53,13 @@ def test_help_imports_neither_tensorflow_nor_kseg():
             "kseg train: --data: expected a folder, got /no/where, which does not exist.",
         ),
         (["train", "--resume", "/no/where"], "kseg train: --resume: expected a run folder, got /no/where"),
+        (
+            ["train", "--num-classes", "2000000000"],
+            "kseg train: --num-classes: expected a whole number from 1 to 65536, got '2000000000'",
+        ),
+        (["check-data", "d", "--num-classes", "0"], "--num-classes: expected a whole number from 1 to 65536, got '0'"),
+        (["check-data", __file__], f"DIR: expected a data folder, got {__file__}, which is a file, not a folder."),
+        (["train", "--data", __file__], f"--data: expected a folder, got {__file__}, which is a file, not a folder."),
         (["demo", "--data", "/no/where"], "kseg demo: --data: expected a folder, got /no/where"),
         (["check-data", "/no/where"], "kseg check-data: DIR: expected a data folder, got /no/where"),
         (["evaluate", "/no/where"], "kseg evaluate: RUN_OR_MODEL: /no/where does not exist"),

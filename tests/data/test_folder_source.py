@@ -288,6 +288,18 @@ def test_train_and_val_folders_and_class_names(tmp_path):
     assert val.class_names == ["sky", "tree", "car", "road", "sign"]
 
 
+def test_class_names_that_cannot_be(tmp_path):
+    write_folder(tmp_path, count=3)
+    (tmp_path / "classes.txt").write_bytes("sky\nB\u00e4ume\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"classes\.txt is not UTF-8 text \(.* at byte 5\): save it as UTF-8"):
+        open_folder(tmp_path)
+    (tmp_path / "classes.txt").write_text("sky\ntree\nsky\n")
+    with pytest.raises(DataError, match=r"classes\.txt must hold different names, got 'sky' more than once"):
+        open_folder(tmp_path)
+    (tmp_path / "classes.txt").write_bytes("\ufeffsky\ntree\ncar\n".encode())
+    assert open_folder(tmp_path)[0].class_names == ["sky", "tree", "car"]
+
+
 def test_open_folder_errors(tmp_path):
     with pytest.raises(DataError, match=r"no such data folder: .*nowhere"):
         open_folder(tmp_path / "nowhere")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 import pytest
 import tifffile
@@ -127,7 +129,6 @@ def test_palette_image_becomes_rgb_and_palette_mask_its_indices(tmp_path):
 @pytest.mark.parametrize("bits", [1, 2, 4])
 def test_mask_of_few_bits_gives_the_stored_value(tmp_path, bits):
     import struct
-    import zlib
 
     indices = random_array((H, 16), "uint8") % 2**bits
     # Written by hand, because Pillow writes no grey PNG of 2 or 4 bits.
@@ -281,3 +282,68 @@ def test_compression_that_needs_another_package(tmp_path, monkeypatch):
         DataError, match=r"a\.tif: TIFF compression \w+ needs the imagecodecs package: pip install imagecodecs"
     ):
         read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.bmp", "lzw.tif", "rgb16.png"])
+def test_pillows_limit_on_pixels_does_not_hold_here(tmp_path, monkeypatch, name):
+    path = tmp_path / name
+    array = random_array((64, 64, 3), "uint16" if name == "rgb16.png" else "uint8")
+    if name == "rgb16.png":
+        write_png16(path, array)
+    else:
+        Image.fromarray(array).save(path, **({"compression": "tiff_lzw"} if name == "lzw.tif" else {}))
+    # 1000 pixels: Pillow would warn from there (and warnings are errors here), and refuse from twice as many.
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    if name.endswith("a.png"):
+        with pytest.raises(Image.DecompressionBombError):
+            Image.open(path)
+    got = read_image(path)
+    assert got.shape == (64, 64, 3)
+    if name != "a.jpg":
+        np.testing.assert_array_equal(got, array)
+    assert probe(path).height == 64
+    assert Image.MAX_IMAGE_PIXELS == 1000
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_large_masks(tmp_path, monkeypatch, bits):
+    Image.fromarray(np.ones((64, 64), f"uint{bits}")).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    assert read_mask(tmp_path / "a.png").sum() == 64 * 64
+
+
+@pytest.mark.parametrize("function", [read_image, read_mask, probe])
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "rgb16.png"])
+def test_a_header_that_promises_too_much(tmp_path, name, function):
+    path = tmp_path / name
+    array = random_array((8, 8, 3), "uint8")
+    if name == "rgb16.png":
+        write_png16(path, array.astype(np.uint16))
+    else:
+        Image.fromarray(array).save(path)
+    content = bytearray(path.read_bytes())
+    place = 18 if name == "a.bmp" else 16
+    number = (1_000_000).to_bytes(4, "little" if name == "a.bmp" else "big")
+    content[place : place + 8] = number * 2
+    if name.endswith("png"):
+        content[29:33] = zlib.crc32(bytes(content[12:29])).to_bytes(4, "big")
+    path.write_bytes(content)
+    with pytest.raises(
+        DataError, match=rf"{name} cannot be read: its header promises 1000000x1000000 pixels .* bytes cannot hold"
+    ):
+        function(path)
+
+
+def test_a_long_run_of_one_colour_is_no_broken_header(tmp_path):
+    # The densest file there is: nearly 1032 to 1.
+    Image.fromarray(np.zeros((4096, 4096), np.uint8)).save(tmp_path / "a.png", compress_level=9)
+    assert probe(tmp_path / "a.png").height == 4096
+    assert read_image(tmp_path / "a.png").shape == (4096, 4096, 1)
+
+
+def test_messages_hold_nothing_of_tensorflows_wrapping(tmp_path):
+    path = _truncate(write_png16(tmp_path / "a.png", random_array((64, 64, 3), "uint16")))
+    with pytest.raises(DataError, match=r"a\.png cannot be read: .*truncated") as caught:
+        read_image(path)
+    assert "{{" not in str(caught.value)
+    assert "[Op:" not in str(caught.value)

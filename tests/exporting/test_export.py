@@ -126,6 +126,16 @@ def test_a_foreign_model_gets_float_signatures(tmp_path):
 # Refusals
 
 
+def test_a_path_that_cannot_be_written_to(model, tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise tf.errors.NotFoundError(None, None, "/there/variables; No such file or directory")
+
+    monkeypatch.setattr(tf.saved_model, "save", refuse)
+    with pytest.raises(OSError, match=r"cannot write to .*there: No such file or directory\. Choose a folder"):
+        kseg.export(model, tmp_path / "there")
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_path_in_use_is_left_alone(model, tmp_path):
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "precious").write_text("x")

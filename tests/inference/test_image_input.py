@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+import tifffile
 
 from kseg.inference.image_input import open_image, read_block, warn_about_range
 from kseg.inference.model_spec import ModelSpec
@@ -68,6 +69,8 @@ def test_images_that_do_not_fit_are_refused(image, channels, error, message):
         (np.full((200, 300, 1), 4000, np.uint16), (0, 255), r"holds values 4000\.\.4000.*input_range is \(0, 255\)"),
         (np.full((20, 30, 1), 200, np.uint8), (0, 1), r"holds values 200\.\.200"),
         (np.full((20, 30, 1), -900.0), (0, 255), r"holds values -900"),
+        (np.full((20, 30, 1), -9.0), (0, 255), r"holds values -9"),
+        (np.full((20, 30, 1), -9, np.int16), (0, 255), r"holds values -9"),
     ],
 )
 def test_values_out_of_the_models_range_draw_a_warning(image, value_range, message):
@@ -82,6 +85,8 @@ def test_values_out_of_the_models_range_draw_a_warning(image, value_range, messa
         (np.full((200, 300, 1), 1, np.uint8), (0, 255)),
         (np.full((20, 30, 1), 0.5), (0, 1)),
         (np.zeros((20, 30, 1)), (0, 255)),
+        (np.full((20, 30, 1), -0.5), (0, 255)),
+        (np.full((20, 30, 1), -40000.0), (-32768, 32767)),
         (np.full((20, 30, 1), 4000.0), None),
     ],
 )
@@ -89,3 +94,23 @@ def test_values_in_range_draw_none(image, value_range):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warn_about_range(image, value_range)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_values_that_are_not_finite_are_refused(value):
+    image = np.zeros((20, 30, 2))
+    image[7, 11, 1] = value
+    assert np.isfinite(read_block(image, (8, 20), (0, 30))).all()
+    with pytest.raises(
+        ValueError, match=r"image holds values that are not finite, such as -?(nan|inf) at row 7, col.* 11"
+    ):
+        read_block(image, (-3, 20), (4, 33))
+    warn_about_range(image, (0, 255))
+
+
+def test_a_file_with_values_that_are_not_finite_is_named(tmp_path):
+    image = np.zeros((600, 30), np.float32)
+    image[500, 3] = np.nan
+    tifffile.imwrite(tmp_path / "a.tif", image)
+    with pytest.raises(ValueError, match=r"a\.tif holds values that are not finite, such as nan at row 500, column 3"):
+        open_image(tmp_path / "a.tif", spec(1))

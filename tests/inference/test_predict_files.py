@@ -89,6 +89,17 @@ def test_unreadable_files_are_named_and_the_others_continue(model, folder, tmp_p
     assert not (tmp_path / "out" / "bad.png").exists()
 
 
+def test_files_with_values_that_are_not_finite_are_named(model, folder, tmp_path):
+    bad = picture(dtype=np.float32)
+    bad[30, 2] = np.nan
+    tifffile.imwrite(folder / "bad.tif", bad, photometric="rgb")
+    results = {r.source.name: r for r in predict_files(model, folder, tmp_path / "out", probabilities=True)}
+    assert "holds values that are not finite, such as nan at row 30, column 2" in results["bad.tif"].error
+    assert str(folder / "bad.tif") in results["bad.tif"].error
+    assert [name for name, r in sorted(results.items()) if r.error is None] == ["a.bmp", "b.png", "c.tif"]
+    assert [path.name for path in (tmp_path / "out").iterdir() if "bad" in path.name] == []
+
+
 def test_an_impossible_tile_is_an_error_of_each_file(model, folder, tmp_path):
     results = predict_files(model, folder, tmp_path / "out", tile=8, overlap=8)
     assert all("tile height 8 is too small" in r.error and str(r.source) in r.error for r in results)

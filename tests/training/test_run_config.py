@@ -4,6 +4,8 @@ import dataclasses
 
 import pytest
 
+from kseg.data import argument_checks
+from kseg.training import run_config
 from kseg.training.run_config import ConfigError, RunConfig
 
 
@@ -22,6 +24,7 @@ def test_settings_return_from_the_file(tmp_path):
         ("dropout", 1.0, r"dropout: expected a value from 0 to below 1, got 1\.0"),
         ("loss", "mse", "loss: expected one of ce, dice, focal, ce\\+dice, got 'mse'"),
         ("crop_size", 0, "crop_size: expected a value at least 1, got 0"),
+        ("num_classes", 2_000_000_000, "num_classes: expected a value from 1 to 65536, got 2000000000"),
         ("batch_size", "4", "batch_size: expected int, got '4'"),
         ("jit", 1, "jit: expected bool, got 1"),
         ("seed", -1, "seed: expected a value from 0 to 2147483647, got -1"),
@@ -56,3 +59,7 @@ def test_conflicts_name_the_argument_and_both_values(tmp_path):
 def test_every_setting_is_documented():
     for field in dataclasses.fields(RunConfig):
         assert field.name in RunConfig.__doc__.split("Raises:")[0]
+
+
+def test_the_limit_on_classes_is_that_of_the_data():
+    assert run_config.MAX_CLASSES == argument_checks.MAX_CLASSES

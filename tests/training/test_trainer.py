@@ -220,3 +220,42 @@ def test_arguments_are_checked(tmp_path):
         make_trainer(tmp_path, epochs=0)
     with pytest.raises(ValueError, match="model must be compiled"):
         make_trainer(tmp_path, keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Conv2D(2, 1)]))
+
+
+def interrupted_after_one_epoch(folder):
+    with pytest.raises(RuntimeError, match="stop"):
+        make_trainer(folder, callbacks=[StopInSecondEpoch()]).fit()
+
+
+class StopInSecondEpoch(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 1:
+            raise RuntimeError("stop")
+
+
+@pytest.mark.parametrize("harm", ["lost", "cut", "altered"])
+def test_a_resume_looks_for_the_best_model_before_it_trains(tmp_path, harm):
+    interrupted_after_one_epoch(tmp_path)
+    path = tmp_path / "best.keras"
+    content = bytearray(path.read_bytes())
+    if harm == "lost":
+        path.unlink()
+    elif harm == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    else:
+        content[len(content) // 2] ^= 0xFF
+        path.write_bytes(content)
+    text = {"lost": "does not exist", "cut": "is damaged", "altered": "is damaged"}[harm]
+    newest = sorted((tmp_path / "checkpoints").iterdir())
+    with pytest.raises(CheckpointError, match=rf"best\.keras {text}.* of epoch 1, .* start again with --overwrite"):
+        make_trainer(tmp_path).fit(resume=True)
+    assert sorted((tmp_path / "checkpoints").iterdir()) == newest, "no batch was trained"
+
+
+def test_a_resume_without_checkpoints_says_that_it_starts_over(tmp_path):
+    output = io.StringIO()
+    progress = TrainingProgress(Console(file=output, width=200))
+    make_trainer(tmp_path, epochs=1, progress=progress).fit(resume=True)
+    text = " ".join(output.getvalue().split())
+    assert "No checkpoint in" in text
+    assert "training starts over at epoch 1" in text
