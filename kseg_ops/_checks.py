@@ -1,9 +1,20 @@
-"""Argument checks that every op shares."""
+"""Argument checks that the ops share with their NumPy forms. Works without TensorFlow."""
 
 from __future__ import annotations
 
+import math
 import operator
 import sys
+
+import numpy as np
+
+MAX_SAMPLING_RATIO = 128
+MAX_OUTPUT_SIZE = 1 << 20
+# The matrix of int64 counts takes num_classes**2 * 8 bytes: 2 GiB here.
+MAX_CLASSES = 16384
+MAX_MAP_SIZE = 2**31 - 1
+
+_BOX_DTYPES = {"float32", "float64", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))}
 
 
 def reject_keras_tensors(op: str, instead: str, **tensors) -> None:
@@ -36,3 +47,81 @@ def as_int(name: str, value, least: int | None = None, most: int | None = None) 
         bounds = f"in {least}..{most}" if most is not None else f"at least {least}"
         raise ValueError(f"{name} must be {bounds}, got {number}")
     return number
+
+
+def as_output_size(value) -> tuple[int, int]:
+    """RoIAlign's `output_size`: an int or a pair of them."""
+    try:
+        pair = tuple(value)
+    except TypeError:
+        pair = (value, value)
+    if len(pair) != 2:
+        raise ValueError(f"output_size must be an int or (height, width), got {value!r}")
+    height, width = (as_int("output_size", number, 1, MAX_OUTPUT_SIZE) for number in pair)
+    return height, width
+
+
+def as_map_size(value) -> tuple[int, int]:
+    """resize_argmax's `size`: a pair of ints."""
+    try:
+        pair = tuple(value)
+    except TypeError:
+        pair = ()
+    if len(pair) != 2:
+        raise ValueError(f"size must be two integers, (height, width), got {value!r}")
+    height, width = (as_int(f"size[{axis}]", number, 1, MAX_MAP_SIZE) for axis, number in enumerate(pair))
+    return height, width
+
+
+def as_ignore_index(value) -> int | None:
+    """`ignore_index`: an int64 or None."""
+    return None if value is None else as_int("ignore_index", value, -(2**63), 2**63 - 1)
+
+
+def as_scale(value) -> float:
+    """RoIAlign's `spatial_scale`, rounded to float32."""
+    try:
+        if isinstance(value, (bool, np.bool_, str, bytes, np.complexfloating)):
+            raise TypeError
+        with np.errstate(over="ignore", under="ignore"):
+            scale = float(np.float32(float(value)))
+    except OverflowError:  # an int that no float holds
+        scale = math.inf
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"spatial_scale must be a Python number, got {value!r} of type {type(value).__name__}"
+        ) from None
+    # Subnormal numbers count as 0 in TensorFlow's kernels.
+    least = float(np.finfo(np.float32).tiny)
+    if not (math.isfinite(scale) and scale >= least):
+        raise ValueError(
+            f"spatial_scale must be positive and finite in float32, got {value!r}; the least is {least:.8g}"
+        )
+    return scale
+
+
+def check_box_dtype(name: str) -> None:
+    """TypeError unless boxes of this dtype hold pixel coordinates exactly enough."""
+    if name in ("float16", "bfloat16"):
+        raise TypeError(
+            f"boxes must be float32, got {name}, which cannot hold pixel coordinates (bfloat16 rounds 1003.3 to "
+            "1004). Keep boxes out of mixed precision: a layer that takes them sets autocast=False"
+        )
+    if name not in _BOX_DTYPES:
+        raise TypeError(f"boxes must be float32, got {name}")
+
+
+def as_index_array(value) -> np.ndarray:
+    """RoIAlign's `box_indices` as int32.
+
+    Saturated, so that an index beyond int32 is refused as out of range instead of wrapping round into it.
+    """
+    indices = np.asarray(value)
+    if indices.size == 0:
+        return indices.astype(np.int32)
+    if indices.dtype.kind == "O" and all(isinstance(index, int) for index in indices.flat):
+        raise ValueError(f"box_indices must be in 0..B-1, got {max(indices.flat, key=abs)}, which int64 cannot hold")
+    if indices.dtype.kind not in "iu":
+        raise TypeError(f"box_indices must be integers, got {indices.dtype}")
+    limits = np.iinfo(np.int32)
+    return np.clip(indices, limits.min, limits.max).astype(np.int32)

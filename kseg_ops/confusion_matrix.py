@@ -5,14 +5,12 @@ from __future__ import annotations
 import tensorflow as tf
 
 from kseg_ops import _library
-from kseg_ops._checks import as_int, reject_keras_tensors
+from kseg_ops._checks import MAX_CLASSES, as_ignore_index, as_int, reject_keras_tensors
+from kseg_ops._tensors import to_int64
 from kseg_ops.reference.confusion_matrix import confusion_matrix as _reference
 
-# The matrix of int64 counts takes num_classes**2 * 8 bytes: 2 GiB here.
-MAX_CLASSES = 16384
-
 _NATIVE_INTEGERS = (tf.uint8, tf.int8, tf.uint16, tf.int32, tf.int64)
-_OTHER_INTEGERS = {tf.bool: tf.uint8, tf.int16: tf.int32, tf.uint32: tf.int64, tf.uint64: tf.int64}
+_OTHER_INTEGERS = {tf.bool: tf.uint8, tf.int16: tf.int32, tf.uint32: tf.int64}
 _FLOATS = (tf.float32, tf.float16, tf.bfloat16, tf.float64)
 
 
@@ -46,6 +44,9 @@ def confusion_matrix(labels, logits_or_labels, num_classes: int, ignore_index: i
 
     The op has no gradient.
 
+    XLA cannot compile the native op yet: inside `tf.function(jit_compile=True)`, call it within
+    `with kseg_ops.use_reference():`.
+
     Example:
         >>> labels = tf.constant([[0, 1, 255, 1]])
         >>> logits = tf.constant([[[2.0, 1.0], [0.0, 3.0], [9.0, 0.0], [1.0, 0.5]]])
@@ -60,8 +61,7 @@ def confusion_matrix(labels, logits_or_labels, num_classes: int, ignore_index: i
         logits_or_labels=logits_or_labels,
     )
     num_classes = as_int("num_classes", num_classes, 1, MAX_CLASSES)
-    if ignore_index is not None:
-        ignore_index = as_int("ignore_index", ignore_index, tf.int64.min, tf.int64.max)
+    ignore_index = as_ignore_index(ignore_index)
     labels = _integers("labels", tf.convert_to_tensor(labels), "an integer tensor")
     predictions = tf.convert_to_tensor(logits_or_labels)
     if predictions.dtype not in _FLOATS:
@@ -83,6 +83,8 @@ def confusion_matrix(labels, logits_or_labels, num_classes: int, ignore_index: i
 def _integers(name: str, tensor: tf.Tensor, expected: str) -> tf.Tensor:
     if tensor.dtype in _NATIVE_INTEGERS:
         return tensor
+    if tensor.dtype == tf.uint64:
+        return to_int64(tensor)
     if tensor.dtype in _OTHER_INTEGERS:
         return tf.cast(tensor, _OTHER_INTEGERS[tensor.dtype])
     raise TypeError(f"{name} must be {expected}, got dtype {tensor.dtype.name}")

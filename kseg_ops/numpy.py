@@ -11,6 +11,17 @@ import types
 import numpy as np
 
 from kseg_ops import _library
+from kseg_ops._checks import (
+    MAX_CLASSES,
+    MAX_SAMPLING_RATIO,
+    as_ignore_index,
+    as_index_array,
+    as_int,
+    as_map_size,
+    as_output_size,
+    as_scale,
+    check_box_dtype,
+)
 
 __all__ = ["confusion_matrix", "resize_argmax", "roi_align"]
 
@@ -19,7 +30,7 @@ def roi_align(
     features,
     boxes,
     box_indices,
-    output_size: tuple[int, int],
+    output_size: int | tuple[int, int],
     spatial_scale: float = 1.0,
     sampling_ratio: int = 2,
     aligned: bool = True,
@@ -28,9 +39,9 @@ def roi_align(
 
     Args:
         features: `[B, H, W, C]`, float32, float16, float64 or ml_dtypes' bfloat16.
-        boxes: `[K, 4]`, x1 y1 x2 y2 in pixels before `spatial_scale`; converted to float32.
+        boxes: `[K, 4]`, x1 y1 x2 y2 in pixels before `spatial_scale`; converted to float32. 16-bit floats are refused.
         box_indices: `[K]`, which of the B images each box lies in; any integer type.
-        output_size: Height and width `(h, w)` of what is cut out.
+        output_size: Height and width `(h, w)` of what is cut out, or one int for both.
         spatial_scale: What box coordinates are multiplied by.
         sampling_ratio: Samples per bin and axis; 0 adapts it to the box.
         aligned: Whether pixel centres lie at half-integers.
@@ -40,7 +51,8 @@ def roi_align(
 
     Raises:
         RuntimeError: The compiled library cannot be used.
-        TypeError: The dtype of `features` is none of the above, or `box_indices` are no integers.
+        TypeError: The dtype of `features` is none of the above, `boxes` or `box_indices` cannot be converted, or an
+            argument is not a number of its kind.
         ValueError: A shape, size or index does not fit.
 
     Example:
@@ -49,14 +61,13 @@ def roi_align(
         array([[ 2.5,  4.5],
                [10.5, 12.5]], dtype=float32)
     """
-    height, width = output_size
     return _core().roi_align(
         _as_native_order(features),
-        np.asarray(boxes, dtype=np.float32),
-        _as_indices(box_indices),
-        (int(height), int(width)),
-        float(spatial_scale),
-        int(sampling_ratio),
+        _as_boxes(boxes),
+        as_index_array(box_indices),
+        as_output_size(output_size),
+        as_scale(spatial_scale),
+        as_int("sampling_ratio", sampling_ratio, 0, MAX_SAMPLING_RATIO),
         bool(aligned),
     )
 
@@ -76,7 +87,7 @@ def confusion_matrix(labels, logits_or_labels, num_classes: int, ignore_index: i
 
     Raises:
         RuntimeError: The compiled library cannot be used.
-        TypeError: A dtype is not supported.
+        TypeError: A dtype is not supported, or `num_classes` or `ignore_index` is not an integer.
         ValueError: Shapes do not fit, or a label or a counted predicted class is out of range.
 
     Example:
@@ -87,8 +98,8 @@ def confusion_matrix(labels, logits_or_labels, num_classes: int, ignore_index: i
     return _core().confusion_matrix(
         _as_supported_integers(labels),
         _as_supported_integers(logits_or_labels),
-        int(num_classes),
-        ignore_index,
+        as_int("num_classes", num_classes, 1, MAX_CLASSES),
+        as_ignore_index(ignore_index),
     )
 
 
@@ -105,35 +116,31 @@ def resize_argmax(logits, size: tuple[int, int], align_corners: bool = False) ->
 
     Raises:
         RuntimeError: The compiled library cannot be used.
-        TypeError: The dtype of `logits` is none of the above.
+        TypeError: The dtype of `logits` is none of the above, or `size` is not of integers.
         ValueError: A shape or size does not fit.
 
     Example:
         >>> resize_argmax(np.array([[[[1.0, 0.0], [0.0, 1.0]]]], np.float32), (1, 4))
         array([[[0, 0, 1, 1]]], dtype=int32)
     """
-    height, width = size
-    return _core().resize_argmax(_as_native_order(logits), (int(height), int(width)), bool(align_corners))
+    return _core().resize_argmax(_as_native_order(logits), as_map_size(size), bool(align_corners))
 
 
-def _as_indices(box_indices) -> np.ndarray:
-    indices = np.asarray(box_indices)
-    if indices.size == 0:
-        return indices.astype(np.int32)
-    if indices.dtype.kind not in "iu":
-        raise TypeError(f"box_indices must be integers, got {indices.dtype}")
-    # Saturated, so that an index beyond int32 is refused as out of range instead of wrapping round into it.
-    limits = np.iinfo(np.int32)
-    return np.clip(indices, limits.min, limits.max).astype(np.int32)
+def _as_boxes(boxes) -> np.ndarray:
+    boxes = np.asarray(boxes)
+    check_box_dtype(boxes.dtype.name)
+    return boxes.astype(np.float32, copy=False)
 
 
-# NumPy has integers that the kernels have no code for. Each goes to one that holds all its values, uint64 excepted:
-# there, a class that int64 cannot hold turns negative and is refused as out of range.
+# NumPy has integers that the kernels have no code for. Each goes to one that holds all its values, uint64 excepted.
 _WIDER = {"bool": "uint8", "int16": "int32", "uint32": "int64", "uint64": "int64"}
 
 
 def _as_supported_integers(array) -> np.ndarray:
     array = _as_native_order(array)
+    if array.dtype == np.uint64:
+        # Saturated: wrapped round, 2**64 - 1 would be -1, which may be the ignore_index.
+        array = np.minimum(array, np.uint64(2**63 - 1))
     wider = _WIDER.get(array.dtype.name)
     return array.astype(wider) if wider else array
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from kseg_ops import _library
-from kseg_ops._checks import as_int, reject_keras_tensors
+from kseg_ops._checks import MAX_MAP_SIZE, as_map_size, reject_keras_tensors
+from kseg_ops._tensors import to_int32, to_int64
 from kseg_ops.reference.resize_argmax import resize_argmax as _reference
 
 _FLOATS = (tf.float32, tf.float16, tf.bfloat16, tf.float64)
@@ -41,6 +42,9 @@ def resize_argmax(logits, size, align_corners: bool = False) -> tf.Tensor:
 
     The op has no gradient.
 
+    XLA cannot compile the native op yet: inside `tf.function(jit_compile=True)`, call it within
+    `with kseg_ops.use_reference():`.
+
     Example:
         >>> logits = tf.constant([[[[1.0, 0.0], [0.0, 1.0]]]])
         >>> kseg_ops.resize_argmax(logits, (1, 4)).numpy()
@@ -72,18 +76,24 @@ def resize_argmax(logits, size, align_corners: bool = False) -> tf.Tensor:
 
 
 def _size_tensor(size) -> tf.Tensor:
-    if not tf.is_tensor(size):
-        if not hasattr(size, "__len__") or len(size) != 2:
-            raise ValueError(f"size must be two integers, (height, width), got {size!r}")
-        # An element may itself be a scalar tensor, as in (tf.shape(image)[1], 512).
-        if not any(tf.is_tensor(number) for number in size):
-            size = [as_int(f"size[{axis}]", number, 1, tf.int32.max) for axis, number in enumerate(size)]
+    # An element may itself be a scalar tensor, as in (tf.shape(image)[1], 512).
+    if not tf.is_tensor(size) and not (
+        isinstance(size, (list, tuple)) and len(size) == 2 and any(tf.is_tensor(number) for number in size)
+    ):
+        return tf.constant(as_map_size(size), tf.int32)
     size = tf.convert_to_tensor(size)
     if not size.dtype.is_integer:
         raise TypeError(f"size must be of an integer type, got dtype {size.dtype.name}")
     if not size.shape.is_compatible_with([2]):
         raise ValueError(f"size must have shape [2], (height, width), got shape {size.shape}")
-    return tf.cast(size, tf.int32)
+    if size.dtype.size < 4 or size.dtype == tf.int32:
+        return tf.cast(size, tf.int32)
+    size = to_int64(size)
+    fits = tf.debugging.Assert(
+        tf.reduce_all(size <= MAX_MAP_SIZE), [f"size must be at most {MAX_MAP_SIZE} per axis, got", size]
+    )
+    with tf.control_dependencies([] if fits is None else [fits]):
+        return to_int32(size)
 
 
 tf.no_gradient("Kseg>ResizeArgmax")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import tensorflow as tf
 
 from kseg_ops import _library
-from kseg_ops._checks import as_int, reject_keras_tensors
+from kseg_ops._checks import (
+    MAX_SAMPLING_RATIO,
+    as_index_array,
+    as_int,
+    as_output_size,
+    as_scale,
+    check_box_dtype,
+    reject_keras_tensors,
+)
+from kseg_ops._tensors import to_int32
 from kseg_ops.reference.roi_align import roi_align as _reference
-
-MAX_SAMPLING_RATIO = 128
-MAX_OUTPUT_SIZE = 1 << 20
 
 _FLOATS = (tf.float32, tf.float16, tf.bfloat16, tf.float64)
 
@@ -49,7 +53,8 @@ def roi_align(
             refused: bfloat16 would round 1003.3 to 1004. A box with a coordinate that is not finite gives zeros.
         box_indices: int32 `[K]`: which image each box is in, `0..B-1`. Other integers are converted.
         output_size: bins `(h, w)`, or one int for both.
-        spatial_scale: feature pixels per image pixel: 0.25 for features of stride 4. Rounded to float32.
+        spatial_scale: feature pixels per image pixel: 0.25 for features of stride 4. Rounded to float32,
+            where it must be positive and not subnormal.
         sampling_ratio: samples per bin and axis, 1 to 128. 0 adapts to the box: `ceil(box size / bins)` in feature
             pixels, per axis. (torchvision and detectron2 take any negative number for that, too; here it is an error.)
         aligned: True: pixel centres lie at half-integer coordinates, as boxes are commonly meant; an empty or
@@ -61,6 +66,9 @@ def roi_align(
 
     The gradient with respect to `features` is deterministic in the compiled form: bitwise equal from run to run and for
     any number of threads. `boxes` has none (None, not zeros).
+
+    XLA cannot compile the native op yet: inside `tf.function(jit_compile=True)`, call it within
+    `with kseg_ops.use_reference():`.
 
     Raises:
         TypeError: a dtype is not supported, an argument is not a number of its kind, or a tensor is a KerasTensor.
@@ -81,9 +89,9 @@ def roi_align(
         boxes=boxes,
         box_indices=box_indices,
     )
-    output_size = _as_size(output_size)
+    output_size = as_output_size(output_size)
     sampling_ratio = as_int("sampling_ratio", sampling_ratio, 0, MAX_SAMPLING_RATIO)
-    spatial_scale = _as_scale(spatial_scale)
+    spatial_scale = as_scale(spatial_scale)
     aligned = bool(aligned)
     features = tf.convert_to_tensor(features)
     if features.dtype not in _FLOATS:
@@ -106,50 +114,23 @@ def roi_align(
     )
 
 
-def _as_size(value) -> tuple[int, int]:
-    if isinstance(value, (list, tuple, np.ndarray, tf.TensorShape)):
-        if len(value) != 2:
-            raise ValueError(f"output_size must be an int or (height, width), got {value!r}")
-        height, width = value
-    else:
-        height = width = value
-    return (
-        as_int("output_size", height, 1, MAX_OUTPUT_SIZE),
-        as_int("output_size", width, 1, MAX_OUTPUT_SIZE),
-    )
-
-
-def _as_scale(value) -> float:
-    try:
-        with np.errstate(over="ignore"):
-            scale = float(np.float32(value))
-    except (TypeError, ValueError):
-        raise TypeError(
-            f"spatial_scale must be a Python number, got {value!r} of type {type(value).__name__}"
-        ) from None
-    if not (math.isfinite(scale) and scale > 0):
-        raise ValueError(f"spatial_scale must be positive and finite in float32, got {value!r}")
-    return scale
-
-
 def _as_boxes(value) -> tf.Tensor:
     dtype = tf.as_dtype(value.dtype) if hasattr(value, "dtype") else tf.float32
-    if dtype in (tf.float16, tf.bfloat16):
-        raise TypeError(
-            f"boxes must be float32, got {dtype.name}, which cannot hold pixel coordinates (bfloat16 rounds 1003.3 to "
-            "1004). Keep boxes out of mixed precision: a layer that takes them sets autocast=False"
-        )
+    check_box_dtype(dtype.name)
     if dtype == tf.float32 or not tf.is_tensor(value):
         return tf.convert_to_tensor(value, tf.float32)
     return tf.cast(value, tf.float32)
 
 
 def _as_indices(value) -> tf.Tensor:
-    indices = tf.convert_to_tensor(value, tf.int32 if isinstance(value, (list, tuple)) else None)
+    of_tensors = isinstance(value, (list, tuple)) and any(tf.is_tensor(index) for index in value)
+    if isinstance(value, (list, tuple, np.ndarray)) and not of_tensors:
+        return tf.convert_to_tensor(as_index_array(value))
+    indices = tf.convert_to_tensor(value)
     if not indices.dtype.is_integer:
-        raise TypeError(f"box_indices must be int32, got {indices.dtype.name}")
+        raise TypeError(f"box_indices must be integers, got {indices.dtype.name}")
     # Saturating: a large int64 must not wrap around into a valid index.
-    return indices if indices.dtype == tf.int32 else tf.saturate_cast(indices, tf.int32)
+    return to_int32(indices)
 
 
 def _check_static_shapes(features: tf.TensorShape, boxes: tf.TensorShape, box_indices: tf.TensorShape) -> None:

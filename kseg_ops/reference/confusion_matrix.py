@@ -50,11 +50,17 @@ def confusion_matrix(
             tf.debugging.Assert(fits, [f"the last axis of logits must be num_classes={num_classes}, got", extent])
         )
         checks.append(_assert_shape(tf.shape(predictions)[:-1], tf.shape(labels), "logits without their last axis"))
-        classes = predicted_classes(predictions, num_classes)
     else:
         checks.append(_assert_shape(tf.shape(predictions), tf.shape(labels), "integer predictions"))
+    # Before anything else runs: an operation on shapes that do not fit would fail in words of its own.
+    with tf.control_dependencies([check for check in checks if check is not None]):
+        labels, predictions = tf.identity(labels), tf.identity(predictions)
+    if predictions.dtype.is_floating:
+        classes = predicted_classes(predictions, num_classes)
+    else:
         classes = tf.cast(predictions, tf.int64)
 
+    checks = []
     known = _is_class(labels, num_classes)
     ignored = tf.zeros_like(known) if ignore_index is None else tf.equal(labels, ignore_index)
     counted = known & ~ignored

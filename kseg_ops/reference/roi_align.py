@@ -47,6 +47,10 @@ def roi_align(
     Raises:
         tf.errors.InvalidArgumentError: `box_indices` out of range, or a feature map without pixels.
     """
+    # Ranks may be unknown until here.
+    features = tf.ensure_shape(features, [None] * 4)
+    boxes = tf.ensure_shape(boxes, [None, 4])
+    box_indices = tf.ensure_shape(box_indices, [None])
     compute = tf.float64 if features.dtype == tf.float64 else tf.float32
     batch, height, width = (_size(features, axis) for axis in range(3))
     known = (box_indices >= 0) & (box_indices < batch)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -90,6 +92,16 @@ def test_prediction_out_of_range_under_an_ignored_label():
 def test_other_integer_types(dtype):
     labels = tf.cast([0, 1, 1], dtype)
     np.testing.assert_array_equal(kseg_ops.confusion_matrix(labels, labels, 2), [[1, 0], [0, 2]])
+
+
+@pytest.mark.parametrize("use_reference", [False, True])
+def test_labels_beyond_int64_are_not_the_ignored_one(use_reference):
+    labels = tf.constant([0, 2**64 - 1], tf.uint64)  # the bits of -1
+    with contextlib.ExitStack() as stack:
+        if use_reference:
+            stack.enter_context(kseg_ops.use_reference())
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"(?s)labels must be in .*9223372036854775807"):
+            kseg_ops.confusion_matrix(labels, [0, 0], 2, ignore_index=-1)
 
 
 def test_counts_are_exact_past_float32():

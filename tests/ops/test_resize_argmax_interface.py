@@ -95,6 +95,24 @@ def test_bad_arguments(logits, size, error, message):
         kseg_ops.resize_argmax(logits, size)
 
 
+@pytest.mark.parametrize("use_reference", [False, True])
+@pytest.mark.parametrize("dtype", ["uint32", "int64", "uint64"])
+def test_a_size_beyond_int32_does_not_wrap_round(use_reference, dtype):
+    def classes(size):
+        logits = tf.zeros([1, 2, 2, 3])
+        if use_reference:
+            with kseg_ops.use_reference():
+                return kseg_ops.resize_argmax(logits, size)
+        return kseg_ops.resize_argmax(logits, size)
+
+    number = 2**32 - 1 if dtype == "uint32" else 2**32 + 2
+    graph = tf.function(classes, input_signature=[tf.TensorSpec([2], dtype)])
+    for call in (classes, graph):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=rf"(?s)size must be at most 2147483647.*{number}"):
+            call(tf.constant([number, 2], dtype))
+        assert call(tf.constant([3, 5], dtype)).shape == (1, 3, 5)
+
+
 def test_keras_tensors_are_refused_with_the_alternative():
     with pytest.raises(TypeError, match=r"logits is a KerasTensor.*keras.layers.Resizing.*argmax"):
         kseg_ops.resize_argmax(keras.Input((4, 4, 3)), (8, 8))

@@ -10,6 +10,7 @@ import kseg_ops
 from tests.helpers.roi_align_cases import (
     EPS,
     gradient_of,
+    native,
     random_case,
     reference,
     scalar_roi_align,
@@ -59,6 +60,32 @@ def test_an_adaptive_grid_far_larger_than_the_map_keeps_its_samples(pool):
     pooled = pool(features, boxes, [0, 0], 2, sampling_ratio=0)
     # Sums of at most 30 pixels; each weight is a sum of at most 4 terms.
     np.testing.assert_allclose(pooled, expected, rtol=100 * EPS, atol=0)
+
+
+@pytest.mark.parametrize("bins", [1, 7])
+@pytest.mark.parametrize("channels", [1, 40])
+def test_large_adaptive_bins_do_not_gather_rounding_errors(bins, channels):
+    # The mean of ones over ones. Every weight is rounded a few times (4 units of EPS / 2 for each axis, as a pixel has
+    # at most two neighbouring samples), and per axis the longest chain of additions is one block of 64 and one of
+    # n / 64 sums of blocks. One long sum of n**2 terms would be off by 1e-2 here.
+    n = 1500
+    pooled = native(tf.ones([1, n, n, channels]), [[0.0, 0, n, n]], [0], bins, sampling_ratio=0).numpy()
+    assert pooled.shape == (1, bins, bins, channels)
+    np.testing.assert_allclose(pooled, np.ones_like(pooled), rtol=(2 * (64 + n / 64) + 8) * EPS / 2, atol=0)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 8, 40])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64])
+def test_large_bins_equal_the_definition(target, channels, dtype):
+    # 75 rows and 140 columns in one bin: more than a block of either, and no multiple.
+    features = np.random.default_rng(1).uniform(0, 1, (1, 75, 140, channels)).astype(dtype)
+    boxes = np.array([[0, 0, 140, 75], [-20.3, 2.2, 150.9, 60.1]], np.float32)
+    expected = scalar_roi_align(features, boxes, [0, 0], (1, 2), ratio=0)
+    # Sums by block: at most 64 + 3 terms per axis. Positions of up to 160 pixels are rounded: that moves a weight by
+    # as much, and the mean of values within 0..1 by less. Float16 rounds the result once more.
+    real = np.float64 if dtype == np.float64 else np.float32
+    bound = (2 * 67 + 8 + 2 * 256) * np.finfo(real).eps + (2.0**-11 if dtype == np.float16 else 0)
+    np.testing.assert_allclose(native(features, boxes, [0, 0], (1, 2), sampling_ratio=0), expected, rtol=0, atol=bound)
 
 
 def test_extreme_features(pool):
@@ -135,7 +162,8 @@ def test_second_order(pool):
 
 
 @pytest.mark.parametrize("sampling_ratio", [0, 2])
-def test_unknown_shapes(pool, sampling_ratio):
+@pytest.mark.parametrize("ranks", ["known", "unknown"])
+def test_unknown_shapes(pool, sampling_ratio, ranks):
     @tf.function(
         input_signature=[
             tf.TensorSpec(None, tf.float32),
@@ -144,8 +172,9 @@ def test_unknown_shapes(pool, sampling_ratio):
         ]
     )
     def unknown(features, boxes, indices):
-        features = tf.ensure_shape(features, [None] * 4)
-        boxes, indices = tf.ensure_shape(boxes, [None, 4]), tf.ensure_shape(indices, [None])
+        if ranks == "known":
+            features = tf.ensure_shape(features, [None] * 4)
+            boxes, indices = tf.ensure_shape(boxes, [None, 4]), tf.ensure_shape(indices, [None])
         with tf.GradientTape() as tape:
             tape.watch(features)
             pooled = pool(features, boxes, indices, (2, 3), 0.5, sampling_ratio)
@@ -228,7 +257,7 @@ BOXES = np.array([[0, 0, 2, 2], [1, 1, 3, 3]], np.float32)
         ({"boxes": np.ones((2, 5), np.float32)}, ValueError, r"boxes must have shape \[K, 4\], got \(2, 5\)"),
         ({"boxes": BOXES.astype(np.float16)}, TypeError, "boxes must be float32, got float16.*autocast=False"),
         ({"box_indices": [0.0, 1.0]}, TypeError, "."),
-        ({"box_indices": np.zeros(2, np.float32)}, TypeError, "box_indices must be int32, got float32"),
+        ({"box_indices": np.zeros(2, np.float32)}, TypeError, "box_indices must be integers, got float32"),
         ({"box_indices": [[0], [1]]}, ValueError, r"box_indices must have shape \[K\], got \(2, 1\)"),
         ({"box_indices": [0, 1, 1]}, ValueError, "box_indices must have one entry per box"),
         ({"output_size": 0}, ValueError, "output_size must be in 1..1048576, got 0"),
@@ -240,7 +269,12 @@ BOXES = np.array([[0, 0, 2, 2], [1, 1, 3, 3]], np.float32)
         ({"spatial_scale": 0}, ValueError, "spatial_scale must be positive and finite in float32, got 0"),
         ({"spatial_scale": float("nan")}, ValueError, "spatial_scale must be positive and finite"),
         ({"spatial_scale": 1e-60}, ValueError, "spatial_scale must be positive and finite in float32, got 1e-60"),
-        ({"spatial_scale": "1/4"}, TypeError, "spatial_scale must be a Python number, got '1/4'"),
+        ({"spatial_scale": 1e-38}, ValueError, "finite in float32, got 1e-38; the least is 1.1754944e-38"),
+        ({"spatial_scale": "1"}, TypeError, "spatial_scale must be a Python number, got '1'"),
+        ({"spatial_scale": True}, TypeError, "spatial_scale must be a Python number, got True"),
+        ({"boxes": BOXES.astype(np.complex64)}, TypeError, "boxes must be float32, got complex64"),
+        ({"boxes": BOXES.astype(bool)}, TypeError, "boxes must be float32, got bool"),
+        ({"box_indices": [0, 2**70]}, ValueError, f"box_indices must be in 0..B-1, got {2**70}"),
     ],
 )
 def test_invalid_arguments(pool, change, error, message):
@@ -254,6 +288,24 @@ def test_an_index_out_of_range_is_named(pool, index):
     named = min(index, 2**31 - 1)
     with pytest.raises(tf.errors.InvalidArgumentError, match=rf"(?s)box_indices must be in 0..B-1.*{named}"):
         pool(FEATURES, BOXES, np.array([0, index], np.int64), 2)
+
+
+@pytest.mark.parametrize("index", [2**32 + 1, -(2**32)])
+def test_indices_of_a_list_do_not_wrap_round(pool, index):
+    named = max(min(index, 2**31 - 1), -(2**31))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=rf"(?s)box_indices must be in 0..B-1.*{named}"):
+        pool(FEATURES, BOXES, [0, index], 2)
+
+
+@pytest.mark.parametrize("dtype", [tf.uint8, tf.int16, tf.uint16, tf.uint32, tf.int64, tf.uint64])
+def test_indices_of_other_integer_types(pool, dtype):
+    features = np.stack([FEATURES[0], 2 * FEATURES[0]])
+    expected = pool(features, BOXES, [0, 1], 2)
+    np.testing.assert_array_equal(pool(features, BOXES, tf.constant([0, 1], dtype), 2), expected)
+    np.testing.assert_array_equal(pool(features, BOXES, [tf.constant(0, dtype), tf.constant(1, dtype)], 2), expected)
+    if dtype in (tf.uint32, tf.uint64):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"(?s)box_indices must be in 0..B-1.*2147483647"):
+            pool(features, BOXES, tf.constant([0, dtype.max], dtype), 2)
 
 
 def test_a_map_without_pixels_is_refused(pool):

@@ -103,6 +103,26 @@ def test_a_native_forward_can_have_a_reference_backward():
     np.testing.assert_array_equal(gradient, gradient_of(reference, features, boxes, indices, upstream, 2))
 
 
+@pytest.mark.parametrize("bins", [1, 7])
+def test_backward_of_large_adaptive_bins(bins):
+    # The mean of n**2 ones hands each pixel 1 / n**2 per bin, times what the bins share; a pixel sums at most two bins
+    # per axis, so that only the rounding of weights counts.
+    n = 1500
+    features = np.ones((1, n, n, 1), np.float32)
+    upstream = np.ones((1, bins, bins, 1), np.float32)
+    gradient = gradient_of(kseg_ops.roi_align, features, [[0.0, 0, n, n]], [0], upstream, bins, 1.0, 0)
+    # In float64, the whole gradient adds up to the whole of the upstream gradient.
+    np.testing.assert_allclose(gradient.sum(dtype=np.float64), bins**2, rtol=16 * EPS)
+
+
+def test_a_map_of_more_pixels_than_float32_counts():
+    # A sample's number cannot be a float32 that is incremented: that stays at 2**24, and the loop would not end.
+    length = 2**24 + 64
+    pooled = kseg_ops.roi_align(tf.ones([1, 1, length, 1]), [[0.0, 0, length, 1]], [0], 1, sampling_ratio=0)
+    # One row in blocks: 64 terms each and length / 64 blocks.
+    np.testing.assert_allclose(pooled, [[[[1.0]]]], rtol=(64 + length / 64) * EPS / 2)
+
+
 def test_backward_is_bitwise_equal_for_any_number_of_threads(target):
     generator = np.random.default_rng(3)
     height, width, channels, count = 60, 70, 40, 200

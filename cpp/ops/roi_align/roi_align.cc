@@ -7,85 +7,12 @@
 
 #include "base/huge_pages.h"
 #include "ops/roi_align/roi_align_taps.h"
-// Last: it switches the instruction set.
+// Last: these switch the instruction set.
 #include "base/kernel.h"
+#include "ops/roi_align/roi_align_pool.h"  // target code only
 
 KSEG_KERNEL_BEGIN
 namespace {
-
-template <class T>
-KSEG_INLINE Vec<Compute<T>> load_compute(const T* from) {
-  if constexpr (sizeof(T) == 8) {
-    return load(from);
-  } else {
-    return load_float(from);
-  }
-}
-
-template <class T>
-KSEG_INLINE void store_compute(T* to, Vec<Compute<T>> value) {
-  if constexpr (sizeof(T) == 8) {
-    store(to, value);
-  } else {
-    store_float(to, value);
-  }
-}
-
-template <class T>
-T narrow(Compute<T> value) {
-  if constexpr (sizeof(T) == 8) {
-    return value;
-  } else {
-    return from_float<T>(value);
-  }
-}
-
-// A weighted sum of channel vectors: to[c] = sum over taps of weight * from[offset + c]. Meanwhile asks for what `next`
-// will read: the taps of a bin lie in several rows of the map, where no hardware sees a pattern.
-template <int vectors, class T, class Real = Compute<T>>
-KSEG_INLINE void pool_block(const T* from, const std::vector<RoiTap<Real>>& taps, const std::vector<RoiTap<Real>>& next,
-                            T* to) {
-  constexpr int kElements = vectors * kLanes<Real>;
-  constexpr int kLine = 64 / sizeof(T);
-  Vec<Real> sum[vectors] = {};
-  for (size_t i = 0; i < taps.size(); ++i) {
-    if (i < next.size()) {
-      for (int c = 0; c < kElements; c += kLine) __builtin_prefetch(from + next[i].offset + c);
-    }
-    const Vec<Real> weight = splat(taps[i].weight);
-    for (int v = 0; v < vectors; ++v) sum[v] += weight * load_compute(from + taps[i].offset + v * kLanes<Real>);
-  }
-  for (int v = 0; v < vectors; ++v) store_compute(to + v * kLanes<Real>, sum[v]);
-}
-
-template <class T, class Real = Compute<T>>
-void pool_bin(const T* from, const std::vector<RoiTap<Real>>& taps, const std::vector<RoiTap<Real>>& next,
-              int64_t channels, T* to) {
-  constexpr int kBlock = 4;
-  constexpr int64_t kLane = kLanes<Real>;
-  int64_t c = 0;
-  for (; c + kBlock * kLane <= channels; c += kBlock * kLane) pool_block<kBlock>(from + c, taps, next, to + c);
-  for (; c + kLane <= channels; c += kLane) pool_block<1>(from + c, taps, next, to + c);
-  for (; c < channels; ++c) {
-    Real sum = 0;
-    for (const RoiTap<Real>& tap : taps) sum += tap.weight * to_float(from[tap.offset + c]);
-    to[c] = narrow<T>(sum);
-  }
-}
-
-// The taps of a bin: every row of it with every column.
-template <class Real>
-void cross(const RoiTapLists<Real>& rows, int64_t row_bin, const RoiTapLists<Real>& columns, int64_t column_bin,
-           std::vector<RoiTap<Real>>* taps) {
-  taps->clear();
-  for (int row = 0; row < rows.size(row_bin); ++row) {
-    const RoiTap<Real>& of_row = rows.begin(row_bin)[row];
-    for (int column = 0; column < columns.size(column_bin); ++column) {
-      const RoiTap<Real>& of_column = columns.begin(column_bin)[column];
-      taps->push_back({of_row.offset + of_column.offset, of_row.weight * of_column.weight});
-    }
-  }
-}
 
 // to[c] (+)= sum over taps of scale * weight * from[offset + c].
 template <bool add, int vectors, class T, class Real>
@@ -161,7 +88,11 @@ Status roi_align_kernel(const View<const T, 4>& features, const Rois& rois, cons
         } else if (bin_row + 1 < bin_rows) {
           cross(row_taps, bin_row + 1, column_taps, 0, &next);
         }
-        pool_bin(image, taps, next, channels, to + bin_column * channels);
+        if (is_large(row_taps, bin_row, column_taps, bin_column)) {
+          pool_large_bin(image, row_taps, bin_row, column_taps, bin_column, channels, to + bin_column * channels);
+        } else {
+          pool_bin(image, taps, next, channels, to + bin_column * channels);
+        }
         taps.swap(next);
       }
     }

@@ -22,10 +22,10 @@ namespace {
 // The sampling grid along an axis. The operations and their order are torchvision's: positions agree to the bit.
 template <class Real>
 struct Grid {
-  Real start;   // where the box begins, in pixels; NaN, and with it every position, if the box is not finite
-  Real bin;     // size of a bin; zero or negative for an empty or inverted box
-  Real count;   // samples per bin: a whole number, which may be too large for an integer
-  Real window;  // no more samples than this of any bin fall on the map
+  Real start;      // where the box begins, in pixels; NaN, and with it every position, if the box is not finite
+  Real bin;        // size of a bin; zero or negative for an empty or inverted box
+  Real count;      // samples per bin: a whole number, which may be too large for an integer
+  int64_t window;  // no more samples than this of any bin fall on the map
 
   Grid(float begin, float end, const RoiAxis& axis, const RoiAlignOptions& options) {
     const Real scale = options.spatial_scale;
@@ -36,7 +36,7 @@ struct Grid {
     if (!options.aligned && size < 1) size = 1;
     bin = size / static_cast<Real>(axis.bins);
     count = options.sampling_ratio > 0 ? static_cast<Real>(options.sampling_ratio) : std::ceil(bin);
-    window = options.sampling_ratio > 0 ? count : static_cast<Real>(axis.extent) + 16;
+    window = options.sampling_ratio > 0 ? options.sampling_ratio : axis.extent + 16;
   }
 
   Real position(Real bin_start, Real sample) const { return bin_start + (sample + Real(0.5)) * bin / count; }
@@ -44,7 +44,7 @@ struct Grid {
   // An adaptive grid has samples at most a pixel apart, but a huge box has any number of them: where there are more
   // than can fall on the map, this is the first that may, with some to spare for rounding.
   Real first_sample(Real bin_start) const {
-    if (!(count > window)) return 0;
+    if (!(count > static_cast<Real>(window))) return 0;
     return std::max(Real(0), std::floor((Real(-1) - bin_start) * count / bin) - 4);
   }
 };
@@ -77,8 +77,10 @@ void roi_taps(float begin, float end, const RoiAxis& axis, const RoiAlignOptions
     const Real bin_start = grid.start + static_cast<Real>(bin) * grid.bin;
     const Real first_sample = grid.first_sample(bin_start);
     // Also false for a NaN, and for the negative count of an inverted box under adaptive sampling.
-    for (Real step = 0; step < grid.window && first_sample + step < grid.count; ++step) {
-      const Real sample = first_sample + step;
+    // Counted in integers: a float stays at 2**24 however often it is incremented.
+    for (int64_t step = 0; step < grid.window; ++step) {
+      const Real sample = first_sample + static_cast<Real>(step);
+      if (!(sample < grid.count)) break;
       // From the low end of the map up, also in an inverted box.
       Real position = grid.position(bin_start, grid.bin < 0 ? grid.count - 1 - sample : sample);
       if (position > extent) break;

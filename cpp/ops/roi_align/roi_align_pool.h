@@ -1,0 +1,163 @@
+// The forward pass of one bin: a weighted sum of channel vectors. Opens the target as base/kernel.h does, so it is
+// included last.
+#ifndef KSEG_OPS_ROI_ALIGN_ROI_ALIGN_POOL_H_
+#define KSEG_OPS_ROI_ALIGN_ROI_ALIGN_POOL_H_
+
+#include <algorithm>
+#include <type_traits>
+#include <vector>
+
+#include "ops/roi_align/roi_align_taps.h"
+
+#include "base/kernel.h"
+
+KSEG_KERNEL_BEGIN
+
+template <class T>
+KSEG_INLINE Vec<Compute<T>> load_compute(const T* from) {
+  if constexpr (sizeof(T) == 8) {
+    return load(from);
+  } else {
+    return load_float(from);
+  }
+}
+
+template <class T>
+KSEG_INLINE void store_compute(T* to, Vec<Compute<T>> value) {
+  if constexpr (sizeof(T) == 8) {
+    store(to, value);
+  } else {
+    store_float(to, value);
+  }
+}
+
+template <class T>
+T narrow(Compute<T> value) {
+  if constexpr (sizeof(T) == 8) {
+    return value;
+  } else {
+    return from_float<T>(value);
+  }
+}
+
+// A weighted sum of channel vectors: to[c] = sum over taps of weight * from[offset + c]. Meanwhile asks for what `next`
+// will read: the taps of a bin lie in several rows of the map, where no hardware sees a pattern.
+template <int vectors, class T, class Real = Compute<T>>
+KSEG_INLINE void pool_block(const T* from, const std::vector<RoiTap<Real>>& taps, const std::vector<RoiTap<Real>>& next,
+                            T* to) {
+  constexpr int kElements = vectors * kLanes<Real>;
+  constexpr int kLine = 64 / sizeof(T);
+  Vec<Real> sum[vectors] = {};
+  for (size_t i = 0; i < taps.size(); ++i) {
+    if (i < next.size()) {
+      for (int c = 0; c < kElements; c += kLine) __builtin_prefetch(from + next[i].offset + c);
+    }
+    const Vec<Real> weight = splat(taps[i].weight);
+    for (int v = 0; v < vectors; ++v) sum[v] += weight * load_compute(from + taps[i].offset + v * kLanes<Real>);
+  }
+  for (int v = 0; v < vectors; ++v) store_compute(to + v * kLanes<Real>, sum[v]);
+}
+
+template <class T, class Real = Compute<T>>
+void pool_bin(const T* from, const std::vector<RoiTap<Real>>& taps, const std::vector<RoiTap<Real>>& next,
+              int64_t channels, T* to) {
+  constexpr int kBlock = 4;
+  constexpr int64_t kLane = kLanes<Real>;
+  int64_t c = 0;
+  for (; c + kBlock * kLane <= channels; c += kBlock * kLane) pool_block<kBlock>(from + c, taps, next, to + c);
+  for (; c + kLane <= channels; c += kLane) pool_block<1>(from + c, taps, next, to + c);
+  for (; c < channels; ++c) {
+    Real sum = 0;
+    for (const RoiTap<Real>& tap : taps) sum += tap.weight * to_float(from[tap.offset + c]);
+    to[c] = narrow<T>(sum);
+  }
+}
+
+// More taps than this are not multiplied out into a list: adaptive sampling of a large box reads its whole area.
+constexpr int64_t kMostCrossed = 64;
+// Long sums are sums of sums of this many terms, so that rounding errors do not grow with the area of the box.
+constexpr int kSumBlock = 64;
+
+// One value, or one vector of them, of each of several channels.
+template <class Value, class T>
+KSEG_INLINE Value read(const T* from) {
+  if constexpr (std::is_same<Value, Compute<T>>::value) {
+    return to_float(*from);
+  } else {
+    return load_compute(from);
+  }
+}
+
+// Like pool_block for any number of taps, given by axis: sums along each row, and then over the rows.
+template <class Value, int values, class T, class Real = Compute<T>>
+KSEG_INLINE void pool_large_block(const T* from, const RoiTap<Real>* rows, int row_count, const RoiTap<Real>* columns,
+                                  int column_count, T* to) {
+  constexpr int kStep = sizeof(Value) / sizeof(Real);
+  Value sum[values] = {};
+  for (int first_row = 0; first_row < row_count; first_row += kSumBlock) {
+    Value sum_of_rows[values] = {};
+    for (int row = first_row; row < std::min(row_count, first_row + kSumBlock); ++row) {
+      const T* const line = from + rows[row].offset;
+      Value sum_of_row[values] = {};
+      for (int first = 0; first < column_count; first += kSumBlock) {
+        Value part[values] = {};
+        for (int column = first; column < std::min(column_count, first + kSumBlock); ++column) {
+          const T* const pixel = line + columns[column].offset;
+          for (int v = 0; v < values; ++v) part[v] += columns[column].weight * read<Value>(pixel + v * kStep);
+        }
+        for (int v = 0; v < values; ++v) sum_of_row[v] += part[v];
+      }
+      for (int v = 0; v < values; ++v) sum_of_rows[v] += rows[row].weight * sum_of_row[v];
+    }
+    for (int v = 0; v < values; ++v) sum[v] += sum_of_rows[v];
+  }
+  for (int v = 0; v < values; ++v) {
+    if constexpr (kStep == 1) {
+      to[v] = narrow<T>(sum[v]);
+    } else {
+      store_compute(to + v * kStep, sum[v]);
+    }
+  }
+}
+
+template <class T, class Real = Compute<T>>
+void pool_large_bin(const T* from, const RoiTapLists<Real>& row_taps, int64_t row_bin,
+                    const RoiTapLists<Real>& column_taps, int64_t column_bin, int64_t channels, T* to) {
+  constexpr int kBlock = 4;
+  constexpr int64_t kLane = kLanes<Real>;
+  const RoiTap<Real>* const rows = row_taps.begin(row_bin);
+  const RoiTap<Real>* const columns = column_taps.begin(column_bin);
+  const int row_count = row_taps.size(row_bin), column_count = column_taps.size(column_bin);
+  int64_t c = 0;
+  for (; c + kBlock * kLane <= channels; c += kBlock * kLane) {
+    pool_large_block<Vec<Real>, kBlock>(from + c, rows, row_count, columns, column_count, to + c);
+  }
+  for (; c + kLane <= channels; c += kLane) {
+    pool_large_block<Vec<Real>, 1>(from + c, rows, row_count, columns, column_count, to + c);
+  }
+  for (; c < channels; ++c) pool_large_block<Real, 1>(from + c, rows, row_count, columns, column_count, to + c);
+}
+
+template <class Real>
+bool is_large(const RoiTapLists<Real>& rows, int64_t row_bin, const RoiTapLists<Real>& columns, int64_t column_bin) {
+  return int64_t{rows.size(row_bin)} * columns.size(column_bin) > kMostCrossed;
+}
+
+// The taps of a bin: every row of it with every column. None for a large bin, which does without.
+template <class Real>
+void cross(const RoiTapLists<Real>& rows, int64_t row_bin, const RoiTapLists<Real>& columns, int64_t column_bin,
+           std::vector<RoiTap<Real>>* taps) {
+  taps->clear();
+  if (is_large(rows, row_bin, columns, column_bin)) return;
+  for (int row = 0; row < rows.size(row_bin); ++row) {
+    const RoiTap<Real>& of_row = rows.begin(row_bin)[row];
+    for (int column = 0; column < columns.size(column_bin); ++column) {
+      const RoiTap<Real>& of_column = columns.begin(column_bin)[column];
+      taps->push_back({of_row.offset + of_column.offset, of_row.weight * of_column.weight});
+    }
+  }
+}
+
+KSEG_KERNEL_END
+
+#endif  // KSEG_OPS_ROI_ALIGN_ROI_ALIGN_POOL_H_

@@ -1,0 +1,21 @@
+"""Integer tensors to narrower types without wrapping round."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+
+def to_int64(tensor: tf.Tensor) -> tf.Tensor:
+    """An integer or bool tensor as int64; what uint64 holds beyond that becomes the largest int64."""
+    wide = tf.cast(tensor, tf.int64)
+    # Not by clipping before the cast: not every release has that for unsigned types.
+    return tf.where(wide < 0, tf.int64.max, wide) if tensor.dtype == tf.uint64 else wide
+
+
+def to_int32(tensor: tf.Tensor) -> tf.Tensor:
+    """An integer tensor as int32, saturated."""
+    if tensor.dtype == tf.int32:
+        return tensor
+    if tensor.dtype.size < 4:
+        return tf.cast(tensor, tf.int32)
+    return tf.cast(tf.clip_by_value(to_int64(tensor), tf.int32.min, tf.int32.max), tf.int32)
