@@ -6,6 +6,8 @@ import math
 
 import keras
 
+from kseg._class_arguments import is_finite_number
+
 NORMS = ("batch", "group", None)
 BATCH_NORM_MOMENTUM = 0.9
 MAX_GROUPS = 32  # of group normalisation: the default of its paper
@@ -136,7 +138,7 @@ def check_block_arguments(*, filters, norm, dropout, padding):
         raise ValueError(f"filters must be a positive int; got {filters!r}")
     if norm not in NORMS:
         raise ValueError(f'norm must be "batch", "group" or None; got {norm!r}')
-    if not 0 <= dropout < 1:
+    if not is_finite_number(dropout) or not 0 <= dropout < 1:
         raise ValueError(f"dropout must be a rate in [0, 1); got {dropout!r}")
     if padding not in ("same", "valid"):
         raise ValueError(f'padding must be "same" or "valid"; got {padding!r}')

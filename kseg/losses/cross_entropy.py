@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from kseg._class_arguments import is_finite_number
 from kseg.losses.segmentation_loss import SegmentationLoss
 
 
@@ -17,7 +18,8 @@ class CrossEntropy(SegmentationLoss):
 
     Args:
         ignore_index: the label of void pixels, any int, or None if there are none.
-        class_weights: one weight per class (two for single-channel logits), or None.
+        class_weights: one weight per class (two for single-channel logits), as a sequence or a dict by class number,
+            or None.
         label_smoothing: in [0, 1): this part of the target is spread evenly over all classes (Szegedy et al. 2016,
             https://arxiv.org/abs/1512.00567).
         reduction: see `SegmentationLoss`.
@@ -43,7 +45,7 @@ class CrossEntropy(SegmentationLoss):
         name="cross_entropy",
     ):
         super().__init__(ignore_index, class_weights, reduction, name)
-        if not 0 <= label_smoothing < 1:
+        if not is_finite_number(label_smoothing) or not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1); got {label_smoothing!r}")
         self.label_smoothing = label_smoothing
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from kseg._class_arguments import check_ignore_index, is_finite_number
 from kseg.losses.segmentation_loss import REDUCTIONS, mean_over_replicas
 from kseg.losses.targets import check_class_weights, class_weight_vector, pixel_weights, prepare_targets
 
@@ -64,11 +65,11 @@ class Dice(keras.losses.Loss):
             raise ValueError(f"reduction must be one of {REDUCTIONS}; got {reduction!r}")
         if absent not in ABSENT:
             raise ValueError(f"absent must be one of {ABSENT}; got {absent!r}")
-        if smooth < 0:
-            raise ValueError(f"smooth must be at least 0; got {smooth!r}")
+        if not is_finite_number(smooth) or smooth < 0:
+            raise ValueError(f"smooth must be at least 0; got {smooth!r}. Pass a finite number")
         super().__init__(name=name, dtype="float32")
         self.reduction = reduction
-        self.ignore_index = ignore_index
+        self.ignore_index = check_ignore_index(ignore_index)
         self.absent = absent
         self.smooth = smooth
         self.class_weights = check_class_weights(class_weights)

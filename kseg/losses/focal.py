@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from kseg._class_arguments import is_finite_number
 from kseg.losses.segmentation_loss import SegmentationLoss
 
 # Below this, 1 - p counts as this: its power with an exponent below 1 has an infinite slope at 0, and infinity times
@@ -31,13 +32,13 @@ class Focal(SegmentationLoss):
     Call arguments, range checks and errors: see `SegmentationLoss`.
 
     Raises:
-        ValueError: a negative gamma.
+        ValueError: a gamma that is negative or no finite number.
     """
 
     def __init__(self, gamma=2.0, ignore_index=255, class_weights=None, reduction="sum_over_batch_size", name="focal"):
         super().__init__(ignore_index, class_weights, reduction, name)
-        if gamma < 0:
-            raise ValueError(f"gamma must be at least 0; got {gamma!r}")
+        if not is_finite_number(gamma) or gamma < 0:
+            raise ValueError(f"gamma must be at least 0; got {gamma!r}. Pass a finite number")
         self.gamma = gamma
 
     def pixel_loss(self, targets):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from kseg._class_arguments import check_ignore_index
 from kseg.losses.targets import check_class_weights, class_weight_vector, pixel_weights, prepare_targets
 
 REDUCTIONS = ("sum_over_batch_size", "mean_with_sample_weight", "sum", "none", None)
@@ -18,7 +19,8 @@ class SegmentationLoss(keras.losses.Loss):
 
     Args:
         ignore_index: the label of void pixels, any int, or None if there are none.
-        class_weights: one weight per class (two for single-channel logits: background, foreground), or None.
+        class_weights: one weight per class (two for single-channel logits: background, foreground), as a sequence or a
+            dict by class number, or None.
         reduction: `"sum_over_batch_size"`: weighted sum over valid pixels divided by their number (Keras's name for
             the mean); `"mean_with_sample_weight"`: divided by the sum of the sample weights of valid pixels;
             `"sum"`; `"none"` or None: the map `(B, H, W)` with 0 at void pixels.
@@ -30,7 +32,7 @@ class SegmentationLoss(keras.losses.Loss):
         sample_weight: one weight per image `(B,)` or per pixel `(B, H, W)`.
 
     Raises:
-        ValueError: sizes that do not fit, a wrong number of class weights.
+        ValueError: an argument outside its range, sizes that do not fit, a wrong number of class weights.
         tf.errors.InvalidArgumentError: a label outside `0..C-1` that is not `ignore_index`, or no whole number. XLA
             drops this check: in a `jit_compile=True` step a label out of range counts as void. (kseg's models check
             labels before the step.)
@@ -42,7 +44,7 @@ class SegmentationLoss(keras.losses.Loss):
         super().__init__(name=name, dtype="float32")
         # Not passed to the base class: the oldest supported Keras does not know every one of these names.
         self.reduction = reduction
-        self.ignore_index = ignore_index
+        self.ignore_index = check_ignore_index(ignore_index)
         self.class_weights = check_class_weights(class_weights)
 
     def pixel_loss(self, targets):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import tensorflow as tf
 
+from kseg._class_arguments import is_finite_number
 from kseg._whole_labels import whole_labels
 
 
@@ -50,7 +52,10 @@ def prepare_targets(y_true, y_pred, ignore_index) -> Targets:
     # 64-bit and unsigned 32-bit labels are compared before they are narrowed, so that none wraps into the range.
     wide = labels if labels.dtype in (tf.int64, tf.int32) else tf.cast(labels, _comparison_dtype(labels.dtype))
     in_range = (wide >= 0) & (wide < num_classes)
-    void = tf.zeros_like(in_range) if ignore_index is None else tf.equal(wide, tf.cast(ignore_index, wide.dtype))
+    if ignore_index is None or not wide.dtype.min <= ignore_index <= wide.dtype.max:  # then no label can be void
+        void = tf.zeros_like(in_range)
+    else:
+        void = tf.equal(wide, tf.constant(ignore_index, wide.dtype))
     valid = in_range & ~void
     check = _assert_labels(wide, in_range | void, num_classes, ignore_index)
     with tf.control_dependencies([check] if check is not None else []):
@@ -72,6 +77,8 @@ def pixel_weights(sample_weight, labels):
     """
     weight = tf.cast(tf.convert_to_tensor(sample_weight), tf.float32)
     rank, pixels_rank = weight.shape.rank, labels.shape.rank
+    if rank is None:
+        return _weights_of_unknown_rank(weight, pixels_rank)
     if rank == 0 or rank == pixels_rank:
         return weight
     if rank == pixels_rank + 1 and weight.shape[-1] == 1:
@@ -84,16 +91,49 @@ def pixel_weights(sample_weight, labels):
     )
 
 
+def _weights_of_unknown_rank(weight, pixels_rank):
+    """Weights in a step that was traced for one per image and one per pixel."""
+    shape = tf.shape(weight)
+    padded = tf.concat([shape, tf.ones([pixels_rank], tf.int32)], 0)
+    message = "sample_weight must be one weight per image (B,) or per pixel (B, H, W) or (B, H, W, 1); got shape"
+    rank = tf.size(shape)
+    fits = tf.equal(tf.reduce_prod(padded[:pixels_rank]), tf.size(weight)) & (
+        (rank <= 1) | (rank >= pixels_rank) | tf.equal(tf.size(weight), padded[0])
+    )
+    check = tf.debugging.Assert(fits, [message, shape])
+    with tf.control_dependencies([check] if check is not None else []):
+        return tf.reshape(weight, tf.reshape(padded[:pixels_rank], [pixels_rank]))
+
+
 def check_class_weights(class_weights):
     """Class weights as a tuple of floats, or None.
 
+    Args:
+        class_weights: one weight per class, as a sequence or as a dict from the class numbers 0, 1, ... to weights.
+
     Raises:
-        ValueError: nothing in it, a negative or non-finite weight, or only zeros.
+        ValueError: nothing in it, a negative or non-finite weight, or only zeros; a dict without one of the classes.
     """
     if class_weights is None:
         return None
-    weights = tuple(float(weight) for weight in class_weights)
-    if not weights or any(not 0 <= weight < float("inf") for weight in weights) or not any(weights):
+    given = class_weights
+    if isinstance(given, Mapping):
+        if set(given) != set(range(len(given))):
+            raise ValueError(
+                "class_weights as a dict must have a weight for every class number 0, 1, ... and no other keys; got "
+                f"the keys {list(given)!r}"
+            )
+        given = [given[index] for index in range(len(given))]
+    try:
+        weights = tuple(float(weight) for weight in given if not isinstance(weight, str))
+    except (TypeError, ValueError):
+        weights = ()
+    if (
+        not weights
+        or len(weights) != len(given)
+        or any(not is_finite_number(w) or w < 0 for w in weights)
+        or not any(weights)
+    ):
         raise ValueError(
             f"class_weights must be finite numbers of at least 0, one per class, not all 0; got {class_weights!r}"
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import keras
 
+from kseg._class_arguments import is_finite_number
+
 
 @keras.saving.register_keras_serializable(package="kseg")
 class WeightedSum(keras.losses.Loss):
@@ -24,7 +26,7 @@ class WeightedSum(keras.losses.Loss):
         The sum: float32, a scalar unless a loss has `reduction=None`.
 
     Raises:
-        ValueError: no loss; another number of weights than of losses.
+        ValueError: no loss; another number of weights than of losses; a weight that is no finite number.
 
     Example:
         >>> loss = WeightedSum([CrossEntropy(), Dice()], weights=[1.0, 0.5])
@@ -35,7 +37,10 @@ class WeightedSum(keras.losses.Loss):
         self.losses = [keras.losses.get(loss) for loss in losses]
         if not self.losses:
             raise ValueError("losses must hold at least one loss; got none")
-        self.weights = [1.0] * len(self.losses) if weights is None else [float(weight) for weight in weights]
+        weights = [1.0] * len(self.losses) if weights is None else list(weights)
+        if not all(is_finite_number(weight) for weight in weights):
+            raise ValueError(f"weights must be finite numbers, one per loss; got {weights!r}")
+        self.weights = [float(weight) for weight in weights]
         if len(self.weights) != len(self.losses):
             raise ValueError(f"weights must have one number per loss, {len(self.losses)}; got {len(self.weights)}")
 

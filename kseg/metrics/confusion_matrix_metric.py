@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 import kseg_ops
+from kseg._class_arguments import check_ignore_index, check_num_classes
 from kseg._whole_labels import whole_labels
 from kseg.metrics.native_steps import metric_ops
 
@@ -30,17 +31,16 @@ class ConfusionMatrixMetric(keras.metrics.Metric):
             `weighted_metrics`, and mark what should not count with `ignore_index`.
 
     Raises:
-        ValueError: a number of classes below 1, sample weights, shapes that do not fit.
+        ValueError: a number of classes below 1 or above 65536, an ignore index that is no int, sample weights, shapes
+            that do not fit.
         tf.errors.InvalidArgumentError: a label outside `0..C-1` that is not `ignore_index`, or no whole number (not
             under XLA, which drops assertions).
     """
 
     def __init__(self, num_classes, ignore_index=255, name=None, dtype=None):
         super().__init__(name=name, dtype=dtype)
-        if not isinstance(num_classes, int) or isinstance(num_classes, bool) or num_classes < 1:
-            raise ValueError(f"num_classes must be a positive int; got {num_classes!r}")
-        self.num_classes = num_classes
-        self.ignore_index = ignore_index
+        self.num_classes = check_num_classes(num_classes)
+        self.ignore_index = check_ignore_index(ignore_index)
         self.matrix_size = max(num_classes, 2)
         self.matrix = self.add_variable(
             shape=(self.matrix_size, self.matrix_size),

@@ -13,7 +13,8 @@ def checked_data(x, y, model, *, name="y"):
     """Check arrays now, and wrap anything lazy so that each batch is checked before the model sees it.
 
     Args:
-        x: images, or a `tf.data.Dataset`, `keras.utils.PyDataset` or generator of `(x, y)` or `(x, y, sample_weight)`.
+        x: images, also in a list or dict, or a `tf.data.Dataset`, `keras.utils.PyDataset` or generator of `(x, y)` or
+            `(x, y, sample_weight)`.
         y: labels if `x` holds images, else None.
         model: the `SegmentationModel` that the data is for.
         name: what errors call the labels.
@@ -22,8 +23,8 @@ def checked_data(x, y, model, *, name="y"):
         What to pass on in place of `x`: `x` itself for arrays.
 
     Raises:
-        ValueError: labels in memory that are out of range or do not fit the images; a dataset whose element
-            specification already shows that it cannot fit.
+        ValueError: labels in memory that are out of range or do not fit the images, images that do not fit the model;
+            a dataset whose element specification already shows that it cannot fit.
     """
     if isinstance(x, tf.data.Dataset):
         return _checked_dataset(x, model, name)
@@ -48,18 +49,21 @@ def range_checked_images(x, model):
     Returns:
         What to pass on in place of `x`.
     """
-    if _is_array(x):
-        model.range_check.check_array(x)
+    images = _only_array(x)
+    if images is not None:
+        model.size_check().check_images(images.shape)
+        model.range_check.check_array(images)
     if not isinstance(x, tf.data.Dataset) or not model.range_check.pending:
         return x
-    spec = x.element_spec[0] if isinstance(x.element_spec, tuple) else x.element_spec
+    spec = _only_leaf(x.element_spec[0] if isinstance(x.element_spec, tuple) else x.element_spec)
     if not isinstance(spec, tf.TensorSpec) or not spec.dtype.is_floating:
         return x
 
     def check(index, element):
-        if isinstance(element, tuple):
-            return (model.range_check.check_first(index, element[0]), *element[1:])
-        return model.range_check.check_first(index, element)
+        def look(images):
+            return tf.nest.map_structure(lambda tensor: model.range_check.check_first(index, tensor), images)
+
+        return (look(element[0]), *element[1:]) if isinstance(element, tuple) else look(element)
 
     return x.enumerate().map(check)
 
@@ -70,41 +74,63 @@ def check_batch(x, y, model, *, name="y"):
     Raises:
         ValueError: labels out of range, of floating dtype, or of another size than the images.
     """
-    if not (_is_array(x) and _is_array(y)):
-        return
-    model.check_label_size(tuple(x.shape), tuple(y.shape), name=name)
-    model.label_check.check_array(y, name)
-    model.range_check.check_array(x)
+    model.batch_check()((x, y), name=name)
 
 
 def _is_array(value):
-    return isinstance(value, np.ndarray) or (tf.is_tensor(value) and hasattr(value, "numpy"))
+    return isinstance(value, np.ndarray) or (hasattr(value, "__array__") and hasattr(value, "shape"))
+
+
+def _only_leaf(value):
+    """The only element of lists, tuples and dicts, however deep: `{"images": x}` and `[x]` hold what `x` holds."""
+    leaves = tf.nest.flatten(value)
+    return leaves[0] if len(leaves) == 1 else None
+
+
+def _only_array(value):
+    leaf = _only_leaf(value)
+    return leaf if _is_array(leaf) else None
 
 
 def _checked_dataset(dataset, model, name):
     spec = dataset.element_spec
-    if not (isinstance(spec, tuple) and len(spec) >= 2 and all(isinstance(s, tf.TensorSpec) for s in spec[:2])):
+    if not (isinstance(spec, tuple) and len(spec) >= 2):
         if isinstance(spec, tf.TensorSpec) or (isinstance(spec, tuple) and len(spec) == 1):
             raise ValueError(
                 "the dataset must yield (image, label) or (image, label, sample_weight); its elements are images "
                 f"only: {spec}"
             )
         return dataset
-    image, label = spec[:2]
+    image, label = _only_leaf(spec[0]), _only_leaf(spec[1])
+    if not isinstance(label, tf.TensorSpec):
+        return dataset
+    if not isinstance(image, tf.TensorSpec):
+        image = None  # a model of several inputs: their sizes say nothing about the labels
+    sizes = model.size_check()
     model.label_check.check_dtype(np.dtype(label.dtype.as_numpy_dtype), f"{name} (the labels of the dataset)")
-    if image.shape.rank is not None and label.shape.rank is not None:
-        model.check_label_size(tuple(image.shape), tuple(label.shape), name=name)
+    image_shape = None
+    if image is not None and image.shape.rank is not None:
+        image_shape = tuple(image.shape)
+        sizes.check_images(image_shape, "x (the images of the dataset)")
+    if label.shape.rank is not None:
+        sizes.check_labels(image_shape, tuple(label.shape), name=name)
 
     def check_labels(images, labels, *rest):
-        labels = model.label_check.check_tensor(labels, name)
-        return (images, model.check_label_size_tensor(images, labels), *rest)
+        tensor = None
+        if image is not None:
+            tensor = sizes.images_tensor(_only_leaf(images), "x (the images of the dataset)")
+            images = tf.nest.pack_sequence_as(images, [tensor])
+        checked = model.label_check.check_tensor(_only_leaf(labels), name)
+        checked = sizes.labels_tensor(tensor, checked, name=name)
+        return (images, tf.nest.pack_sequence_as(labels, [checked]), *rest)
 
-    if not (model.range_check.pending and image.dtype.is_floating):
+    if image is None or not (model.range_check.pending and image.dtype.is_floating):
         return dataset.map(check_labels)
 
     def check_both(index, elements):
         images, labels, *rest = elements
-        return check_labels(model.range_check.check_first(index, images), labels, *rest)
+        images = tf.nest.map_structure(lambda tensor: model.range_check.check_first(index, tensor), images)
+        return check_labels(images, labels, *rest)
 
     return dataset.enumerate().map(check_both)
 
@@ -121,16 +147,25 @@ class BatchCheck:
     Args:
         label_check: `LabelCheck`.
         range_check: `RangeCheck`.
+        size_check: `SizeCheck`.
     """
 
-    def __init__(self, label_check, range_check):
+    def __init__(self, label_check, range_check, size_check):
         self.label_check = label_check
         self.range_check = range_check
+        self.size_check = size_check
 
-    def __call__(self, batch):
-        if isinstance(batch, (tuple, list)) and len(batch) >= 2 and _is_array(batch[0]) and _is_array(batch[1]):
-            self.label_check.check_array(batch[1])
-            self.range_check.check_array(batch[0])
+    def __call__(self, batch, name="y"):
+        if not isinstance(batch, (tuple, list)) or len(batch) < 2:
+            return
+        images, labels = _only_array(batch[0]), _only_array(batch[1])
+        if images is not None:
+            self.size_check.check_images(images.shape)
+        if labels is not None:  # whatever the images are: XLA drops the check in the loss
+            self.size_check.check_labels(None if images is None else tuple(images.shape), labels.shape, name=name)
+            self.label_check.check_array(labels, name)
+        if images is not None:
+            self.range_check.check_array(images)
 
 
 class _CheckedPyDataset(keras.utils.PyDataset):

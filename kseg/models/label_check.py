@@ -38,7 +38,7 @@ class LabelCheck:
         Raises:
             ValueError: floating labels; values outside the range, each of which (up to 8) is named.
         """
-        labels = np.asarray(labels)
+        labels = np.atleast_1d(np.asarray(labels))
         self.check_dtype(labels.dtype, name)
         found = set()
         for start in range(0, len(labels), 64):  # in parts, so that the masks below stay small beside the labels
@@ -63,7 +63,7 @@ class LabelCheck:
             The same labels; computing them raises InvalidArgumentError with the message that `reraise` looks for.
         """
         self.check_dtype(np.dtype(labels.dtype.as_numpy_dtype), name)
-        wide = tf.cast(labels, tf.int64)
+        wide = tf.reshape(tf.cast(labels, tf.int64), [-1])  # flat: a mask of unknown rank cannot select
         good = (wide >= 0) & (wide < self.classes)
         if self.ignore_index is not None:
             good |= tf.equal(wide, self.ignore_index)

@@ -7,9 +7,11 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
+_SAMPLE = (16, 64, 64)  # images, rows and columns looked at; up to twice as many
+
 
 class RangeCheck:
-    """Warns, once, when floating-point images within 0..1 reach a model that rescales 0..255 itself.
+    """Warns, once per model, when floating-point images within 0..1 reach a model that rescales 0..255 itself.
 
     Args:
         input_range: the `(low, high)` that the model expects. A model whose range ends at 2 or below never warns.
@@ -20,15 +22,14 @@ class RangeCheck:
         self.pending = input_range is not None and input_range[1] > 2
 
     def check_array(self, images):
-        """Look at the first images of an array (or eager tensor)."""
-        if not self.pending or np.ndim(images) == 0:
+        """Look at a sample of the pixels of an array (or eager tensor), spread over all of it."""
+        if not self.pending or len(images.shape) < 3 or not _is_floating(images.dtype):
             return
-        first = np.asarray(images[:8])
-        if first.size == 0:
-            return
-        self.pending = False  # one look is enough: a later dark image must not draw the warning
-        if np.issubdtype(first.dtype, np.floating) and first.min() >= 0 and 0 < first.max() <= 1:
-            self._warn()
+        strides = [max(1, size // most) for size, most in zip(images.shape[:3], _SAMPLE, strict=True)]
+        sample = np.asarray(images[:: strides[0], :: strides[1], :: strides[2]], "float32")
+        # Whole numbers within 0..1 say nothing: a dark raw image has them too, a rescaled one has fractions.
+        if sample.size and sample.min() >= 0 and sample.max() <= 1 and (sample != np.floor(sample)).any():
+            self._warn_once()
 
     def check_first(self, index, images):
         """Let an input pipeline look at its first batch.
@@ -48,7 +49,8 @@ class RangeCheck:
 
         # `index` guards the reductions too: later batches cost nothing.
         def look():
-            within = (tf.reduce_min(images) >= 0) & (tf.reduce_max(images) <= 1) & (tf.reduce_max(images) > 0)
+            within = (tf.reduce_min(images) >= 0) & (tf.reduce_max(images) <= 1)
+            within &= tf.reduce_any(tf.not_equal(images, tf.floor(images)))
             return tf.cond(within, warn, lambda: tf.constant(0, tf.int64))
 
         with tf.control_dependencies([tf.cond(tf.equal(index, 0), look, lambda: tf.constant(0, tf.int64))]):
@@ -68,3 +70,7 @@ class RangeCheck:
             UserWarning,
             stacklevel=2,
         )
+
+
+def _is_floating(dtype):
+    return tf.as_dtype(dtype).is_floating

@@ -9,11 +9,13 @@ import keras
 import tensorflow as tf
 
 import kseg_ops
+from kseg._class_arguments import check_ignore_index, check_num_classes
 from kseg.losses import CrossEntropy
 from kseg.metrics import MeanIoU, PixelAccuracy, native_steps
 from kseg.models.checked_data import BatchCheck, check_batch, checked_data, range_checked_images
 from kseg.models.label_check import LabelCheck
 from kseg.models.range_check import RangeCheck
+from kseg.models.size_check import SizeCheck
 
 _build_compiled = contextvars.ContextVar("kseg_build_compiled", default=True)
 
@@ -156,45 +158,33 @@ class SegmentationModel(keras.Model):
         Raises:
             ValueError: the labels are neither as large as the images nor as large as the logits.
         """
-        if len(label_shape) not in (3, 4) or (len(label_shape) == 4 and label_shape[3] not in (1, None)):
-            raise ValueError(
-                f"{name} must hold one label per pixel, (batch, height, width) or (batch, height, width, 1); got shape "
-                f"{tuple(label_shape)}"
-            )
-        image, label = tuple(image_shape[1:3]), tuple(label_shape[1:3])
-        if None in image or None in label:
-            return
-        logits = self.logits_size(*image)
-        if label not in (image, logits):
-            also = "" if logits == image else f", or that of the logits, {logits[0]} x {logits[1]}"
-            raise ValueError(
-                f"{name} has labels of {label[0]} x {label[1]} pixels (height x width) for images of {image[0]} x "
-                f"{image[1]}: labels must have the size of the images{also}"
-            )
+        self.size_check().check_labels(image_shape, label_shape, name=name)
 
-    def check_label_size_tensor(self, images, labels):
-        """The labels, failing when computed if their size does not fit; for sizes unknown until run time."""
-        if images.shape.is_fully_defined() and labels.shape.is_fully_defined():
-            return labels
-        message = "labels must have the height and width of the images"
-        if self.margin:  # then labels may have the size of the logits, which the loss checks
-            return labels
-        check = tf.debugging.assert_equal(tf.shape(labels)[1:3], tf.shape(images)[1:3], message=message)
-        with tf.control_dependencies([check] if check is not None else []):
-            return tf.identity(labels)
+    def size_check(self):
+        """A check of the sizes of images and labels."""
+        shapes = [tuple(tensor.shape) for tensor in self.inputs]
+        return SizeCheck(shapes[0] if len(shapes) == 1 else None, self._size_rule())
+
+    def _size_rule(self):
+        # What `logits_size` does, for checks that worker processes receive; None if the size stays. A subclass with
+        # logits of another size returns a function that can be pickled without the model.
+        return self.logits_size if self.margin else None
 
     def _crop_to_logits(self, labels, logits):
         """Labels (or pixel weights) of the images' size, cut to the pixels that have logits."""
         if labels is None or not self.margin:
             return labels
-        if labels.shape.rank is None:  # a step traced for both (B, H, W) and (B, H, W, 1)
-            labels = tf.reshape(labels, tf.shape(labels)[:3])
+        known = labels.shape.rank is not None
+        if not known:  # a step traced for (B, H, W) and (B, H, W, 1), or for weights per pixel and per image, (B,)
+            shape = tf.concat([tf.shape(labels), [1, 1, 1]], 0)[:3]
+            labels = tf.reshape(labels, tf.reshape(shape, [3]))
         if labels.shape.rank < 3:  # one weight per image
             return labels
         size, full = tf.shape(logits)[1:3], tf.shape(labels)[1:3]
-        start = tf.where(tf.equal(size, full), 0, self.margin)
+        start = tf.where(tf.equal(size, full) | tf.equal(full, 1), 0, self.margin)
         cut = labels[:, start[0] : start[0] + size[0], start[1] : start[1] + size[1]]
-        cut.set_shape([labels.shape[0], *logits.shape[1:3], *labels.shape[3:]])
+        if known:
+            cut.set_shape([labels.shape[0], *logits.shape[1:3], *labels.shape[3:]])
         return cut
 
     # Steps
@@ -228,7 +218,7 @@ class SegmentationModel(keras.Model):
 
     def batch_check(self):
         """A check of `(x, y)` batches that can be sent to worker processes."""
-        return BatchCheck(self.label_check, self.range_check)
+        return BatchCheck(self.label_check, self.range_check, self.size_check())
 
     def fit(
         self,
@@ -352,6 +342,7 @@ def _label_errors():
         yield
     except tf.errors.OpError as error:
         LabelCheck.reraise(error)
+        SizeCheck.reraise(error)
         raise
 
 
@@ -377,11 +368,8 @@ def check_classes(num_classes, ignore_index, class_names):
     Raises:
         ValueError: naming the argument, what was expected and what came.
     """
-    if not isinstance(num_classes, int) or isinstance(num_classes, bool) or num_classes < 1:
-        raise ValueError(f"num_classes must be a positive int; got {num_classes!r}")
-    labels = max(num_classes, 2)
-    if ignore_index is not None and (not isinstance(ignore_index, int) or isinstance(ignore_index, bool)):
-        raise ValueError(f"ignore_index must be an int or None; got {ignore_index!r}")
+    labels = max(check_num_classes(num_classes), 2)
+    ignore_index = check_ignore_index(ignore_index)
     if ignore_index is not None and 0 <= ignore_index < labels:
         raise ValueError(
             f"ignore_index={ignore_index} is one of the classes 0..{labels - 1}; choose a value outside, or None"

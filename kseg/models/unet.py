@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
+import functools
+import inspect
+
 import keras
 import tensorflow as tf
 
 from kseg.layers import ConvBlock, CropTo, DownBlock, Normalize, PadToStride, UpBlock
-from kseg.layers.conv_block import fresh_initializer
+from kseg.layers.conv_block import check_block_arguments, fresh_initializer
 from kseg.models.segmentation_model import SegmentationModel, check_classes, dtype_scope
 from kseg.models.unet_geometry import (
     output_margin,
     receptive_field_radius,
     skip_offset,
     smallest_valid_input,
-    valid_output_size,
+    valid_output_shape,
 )
 
 
@@ -63,6 +67,7 @@ class UNet(SegmentationModel):
         float32 logits `(B, H, W, num_classes)`, smaller with `padding="valid"`.
 
     Raises:
+        TypeError: an unknown keyword argument.
         ValueError: an argument outside its range; with `padding="valid"`, images too small to have an output (if the
             size is unknown while a graph is traced: InvalidArgumentError when it runs).
 
@@ -91,8 +96,10 @@ class UNet(SegmentationModel):
         dtype=None,
         **kwargs,
     ):
+        _check_names(kwargs)
         check_classes(num_classes, ignore_index, class_names)
         _check_arguments(input_shape, depth, padding)
+        check_block_arguments(filters=filters, norm=norm, dropout=dropout, padding=padding)
         activation = keras.activations.get(activation)
         kernel_initializer = keras.initializers.get(kernel_initializer)
 
@@ -192,7 +199,24 @@ class UNet(SegmentationModel):
     def logits_size(self, height, width):
         if not self.margin:
             return height, width
-        return valid_output_size(height, self.depth), valid_output_size(width, self.depth)
+        return valid_output_shape(height, width, self.depth)
+
+    def _size_rule(self):
+        return functools.partial(valid_output_shape, depth=self.depth) if self.margin else None
+
+
+def _check_names(kwargs):
+    """Refuse keyword arguments that nothing would read.
+
+    Raises:
+        TypeError: naming the argument and those that are spelled like it.
+    """
+    known = [name for name in inspect.signature(UNet.__init__).parameters if name not in ("self", "kwargs")]
+    for name in kwargs:
+        if name != "trainable":
+            near = difflib.get_close_matches(name, [*known, "trainable"])
+            hint = f"did you mean {' or '.join(near)}?" if near else f"it takes {', '.join(known)}"
+            raise TypeError(f"UNet got an unexpected keyword argument {name!r}; {hint}")
 
 
 def _check_arguments(input_shape, depth, padding):
@@ -202,6 +226,12 @@ def _check_arguments(input_shape, depth, padding):
             "input_shape must be (height, width, channels), for example (None, None, 3) for RGB images of any size; "
             f"got {input_shape!r}"
         )
+    for size in shape[:2]:
+        if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
+            raise ValueError(
+                "input_shape must have a height and a width of at least 1 pixel, or None for any size; got "
+                f"{input_shape!r}"
+            )
     if not isinstance(depth, int) or isinstance(depth, bool) or depth < 1:
         raise ValueError(f"depth must be an int of at least 1; got {depth!r}")
     if padding == "valid":

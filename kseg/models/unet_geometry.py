@@ -32,6 +32,11 @@ def valid_output_size(size, depth):
     return size
 
 
+def valid_output_shape(height, width, depth):
+    """Height and width of the logits of a U-Net with `padding="valid"`."""
+    return valid_output_size(height, depth), valid_output_size(width, depth)
+
+
 def smallest_valid_input(depth):
     """The smallest image, height or width, for which a U-Net with `padding="valid"` has an output."""
     size = 1

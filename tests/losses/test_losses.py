@@ -270,6 +270,17 @@ def test_config_keeps_every_argument():
         (lambda: CrossEntropy(label_smoothing=1), r"label_smoothing must be in \[0, 1\); got 1"),
         (lambda: CrossEntropy(reduction="average"), "reduction must be one of .* got 'average'"),
         (lambda: Focal(gamma=-1), "gamma must be at least 0; got -1"),
+        (lambda: Focal(gamma=math.nan), "gamma must be at least 0; got nan"),
+        (lambda: Focal(gamma="a"), "gamma must be at least 0; got 'a'"),
+        (lambda: CrossEntropy(label_smoothing="a"), r"label_smoothing must be in \[0, 1\); got 'a'"),
+        (lambda: CrossEntropy(class_weights={0: 1, 2: 1}), r"a weight for every class number .* the keys \[0, 2\]"),
+        (lambda: CrossEntropy(class_weights={"0": 1, "1": 1}), r"a weight for every class number .* \['0', '1'\]"),
+        (lambda: CrossEntropy(class_weights=["1", 1]), "class_weights must be finite numbers"),
+        (lambda: CrossEntropy(class_weights=[1, None]), "class_weights must be finite numbers"),
+        (lambda: CrossEntropy(class_weights={0: 1, 1: 1, 2: 1})(LABELS, LOGITS), "has 3 weights"),
+        (lambda: Dice(smooth=math.nan), "smooth must be at least 0; got nan"),
+        (lambda: WeightedSum([Dice()], [math.nan]), r"weights must be finite numbers, one per loss; got \[nan\]"),
+        (lambda: WeightedSum([Dice()], ["a"]), r"weights must be finite numbers, one per loss; got \['a'\]"),
         (lambda: Dice(absent="zero"), "absent must be one of .* got 'zero'"),
         (lambda: Dice(smooth=-1), "smooth must be at least 0; got -1"),
         (lambda: Dice(reduction="average"), "reduction must be one of .* got 'average'"),
@@ -285,6 +296,26 @@ def test_config_keeps_every_argument():
 def test_errors(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("make", ALL, ids=ids)
+@pytest.mark.parametrize("ignore_index", [1.5, "a", True, 2**63])
+def test_ignore_index_must_be_a_label(make, ignore_index):
+    with pytest.raises(ValueError, match=f"ignore_index must .* got {ignore_index!r}"):
+        make(ignore_index=ignore_index)
+
+
+@pytest.mark.parametrize("make", ALL, ids=ids)
+def test_ignore_index_that_no_label_can_hold_voids_nothing(make):
+    """Narrowed to 32 bits it would be class 1."""
+    y = np.array([[[0, 0], [1, 1]]], "int32")
+    assert value(make(ignore_index=2**32 + 1), y) == value(make(ignore_index=None), y)
+
+
+def test_class_weights_by_class_number():
+    for make in (CrossEntropy, Focal, Dice):
+        assert value(make(class_weights={1: 4, 0: 1})) == value(make(class_weights=[1, 4]))
+        assert make(class_weights={1: 4, 0: 1}).get_config()["class_weights"] == (1.0, 4.0)
 
 
 @pytest.mark.parametrize("make", ALL, ids=ids)

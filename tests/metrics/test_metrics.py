@@ -205,6 +205,9 @@ def test_in_a_plain_keras_model(tmp_path):
     ("call", "message"),
     [
         (lambda: MeanIoU(0), "num_classes must be a positive int; got 0"),
+        (lambda: MeanIoU(70_000), "num_classes must be at most 65536"),
+        (lambda: MeanIoU(2, ignore_index=1.5), "ignore_index must be an int or None; got 1.5"),
+        (lambda: PixelAccuracy(2, ignore_index="a"), "ignore_index must be an int or None; got 'a'"),
         (lambda: MeanIoU(2, absent="nan"), "absent must be one of .* got 'nan'"),
         (lambda: PerClassIoU(3, class_names=["a", "b"]), "class_names must be 3 different names"),
         (lambda: PerClassIoU(2, class_names=["a", "a"]), "class_names must be 2 different names"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 
 import keras
@@ -18,7 +19,7 @@ class Pixelwise(kseg.SegmentationModel):
     """The smallest model there is: the checks are the base class's, and this one traces fast."""
 
     def __init__(self, num_classes=2, ignore_index=255, input_range=(0, 255)):
-        images = keras.Input((None, None, 3))
+        images = keras.Input((None, None, 3), name="images")
         logits = keras.layers.Conv2D(num_classes, 1)(images)
         super().__init__(images, logits, num_classes=num_classes, ignore_index=ignore_index, input_range=input_range)
         self.compile_default()
@@ -61,6 +62,24 @@ def dynamic(x, y):
     return tf.data.Dataset.from_generator(lambda: generator(x, y), output_signature=signature)
 
 
+# Keras says so when a model of one input is given a dict or a list, and goes on.
+any_structure = pytest.mark.filterwarnings("ignore:The structure of `inputs` doesn't match")
+
+
+def as_it_came(array):
+    return array
+
+
+def unknown_rank(x, y, images=False):
+    """A dataset made with NumPy functions, whose results TensorFlow knows nothing about."""
+
+    def load(x, y):
+        y = tf.numpy_function(as_it_came, [y], tf.uint8)
+        return tf.numpy_function(as_it_came, [x], tf.uint8) if images else x, y
+
+    return tf.data.Dataset.from_tensors((x, y)).map(load)
+
+
 SOURCES = {
     "arrays": lambda x, y: (x, y),
     "tensors": lambda x, y: (tf.constant(x), tf.constant(y)),
@@ -70,9 +89,16 @@ SOURCES = {
     "py dataset": lambda x, y: (Batches(x, y),),
     "threaded py dataset": lambda x, y: (Batches(x, y, workers=2),),
     "generator": lambda x, y: (generator(x, y),),
+    "dict": lambda x, y: ({"images": x}, y),
+    "lists": lambda x, y: ([x], [y]),
+    "dataset of dicts": lambda x, y: (tf.data.Dataset.from_tensors(({"images": x}, y)),),
+    "py dataset of dicts": lambda x, y: (Batches({"images": x}, y),),
+    "dataset of unknown rank": lambda x, y: (unknown_rank(x, y),),
+    "dataset of unknown rank, images too": lambda x, y: (unknown_rank(x, y, images=True),),
 }
 
 
+@any_structure
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_label_out_of_range(source, jit_compile):
@@ -83,6 +109,7 @@ def test_label_out_of_range(source, jit_compile):
             method(*SOURCES[source](*data()), verbose=0)
 
 
+@any_structure
 @pytest.mark.parametrize("source", SOURCES)
 def test_good_labels_pass(source):
     # The step count is for Keras, which otherwise warns when data of unknown length ends.
@@ -97,6 +124,11 @@ def test_label_out_of_range_in_single_batches():
             method(*data())
         with pytest.raises(ValueError, match=OUT_OF_RANGE):
             method(*map(tf.constant, data()))
+        x, y = data()
+        with pytest.raises(ValueError, match=OUT_OF_RANGE):
+            method([x], y)
+        with pytest.raises(ValueError, match=OUT_OF_RANGE):
+            method({"images": x}, [y])
 
 
 @pytest.mark.parametrize("kind", ["arrays", "dataset"])
@@ -144,12 +176,86 @@ def test_label_sizes():
     with pytest.raises(ValueError, match=r"one label per pixel.*got shape \(4,\)"):
         small().fit(x, y[:, 0, 0], verbose=0)
     unknown = SOURCES["dynamic dataset"](x, y[:, :, :7])
-    with pytest.raises(tf.errors.InvalidArgumentError, match="labels must have the height and width of the images"):
+    with pytest.raises(
+        ValueError, match=r"labels of 8 x 7 pixels .* for images of 8 x 8: .* height and width of the im"
+    ):
         small().fit(*unknown, verbose=0)
     valid = kseg.UNet(2, filters=2, depth=2, padding="valid")
     x = np.zeros((1, 24, 24, 3), "uint8")
     with pytest.raises(ValueError, match="size of the images, or that of the logits, 8 x 8"):
         valid.fit(x, np.zeros((1, 9, 9), "uint8"), verbose=0)
+
+
+@pytest.mark.parametrize("source", ["arrays", "dataset", "dynamic dataset", "generator", "threaded py dataset"])
+def test_number_of_labels(source):
+    x, y = data(bad=False)
+    with pytest.raises(ValueError, match="y has 3 label maps for 4 images: each image needs one"):
+        small().fit(*SOURCES[source](x, y[:3]), verbose=0)
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_wrong_labels_in_a_later_batch(last):
+    """Keras looks at the first batch in Python; an error in a later one comes back through the graph."""
+    x, y = data(bad=False)
+
+    def batches():
+        for _ in range(4):
+            yield x, y
+        yield (x, y[:3]) if last else (x, y[:, :5])
+
+    message = "3 label maps for 4 images" if last else "labels of 5 x 8 pixels .* for images of 8 x 8"
+    with pytest.raises(ValueError, match=message):
+        small().fit(batches(), verbose=0)
+
+
+def test_shapes_of_unknown_rank():
+    x, y = data(bad=False)
+    assert np.isfinite(small().fit(unknown_rank(x, y[..., None]), verbose=0).history["loss"]).all()
+    with pytest.raises(ValueError, match=r"y must hold one label per pixel.*got shape 8 x 8"):
+        small().fit(unknown_rank(x, y[0]), verbose=0)
+    with pytest.raises(ValueError, match=r"shape \(any, any, any, 3\); got shape 4 x 8 x 8 x 1.*with set_shape"):
+        small().fit(unknown_rank(x[..., :1], y, images=True), verbose=0)
+
+
+@pytest.mark.parametrize("source", ["arrays", "lists", "dataset", "generator", "py dataset"])
+def test_images_that_do_not_fit(source):
+    x, y = data(bad=False)
+    with pytest.raises(ValueError, match=r"must hold images with 3 channel\(s\).*got 1, in shape \(4, 8, 8, 1\)"):
+        small().fit(*SOURCES[source](x[..., :1], y), verbose=0)
+    with pytest.raises(ValueError, match=r"images of shape \(any, any, any, 3\); got shape \(4, 8, 8\): batch the im"):
+        small().fit(*SOURCES[source](x[..., 0], y), verbose=0)
+
+
+def test_images_of_another_than_the_fixed_size():
+    model = kseg.UNet(2, (16, 16, 3), filters=2, depth=1)
+    with pytest.raises(ValueError, match=r"the model's fixed size, \(any, 16, 16, 3\); got shape \(4, 8, 8, 3\)"):
+        model.predict(data()[0], verbose=0)
+
+
+def test_size_checks_can_be_sent_to_worker_processes():
+    check = pickle.loads(pickle.dumps(kseg.UNet(2, filters=2, depth=2, padding="valid").batch_check()))
+    x = np.zeros((1, 24, 24, 3), "uint8")
+    check((x, np.zeros((1, 8, 8), "uint8")))
+    with pytest.raises(ValueError, match="that of the logits, 8 x 8"):
+        check((x, np.zeros((1, 9, 9), "uint8")))
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_sample_weights_of_changing_rank(padding, jit_compile):
+    """Keras traces one step for all of them, in which the rank of the weights is unknown."""
+    model = kseg.UNet(2, filters=2, depth=2, padding=padding)
+    model.compile(keras.optimizers.SGD(0.0), model.loss, metrics=[], jit_compile=jit_compile)
+    x, y = np.zeros((2, 24, 24, 3), "uint8"), np.zeros((2, 24, 24), "uint8")
+    y[1, ::2] = 1
+    weights = np.array([1, 3], "float32")
+    losses = []
+    for shape in ((2,), (2, 1, 1), (2, 1, 1, 1), (2,)):
+        each = weights.reshape(shape)
+        each = each if len(shape) == 1 else np.broadcast_to(each, (2, 24, 24, 1)[: len(shape)])
+        losses += model.fit(x, y, sample_weight=each, verbose=0).history["loss"]
+    # Each is the same sum of 1152 products, in an order that may differ.
+    np.testing.assert_allclose(losses, losses[0], rtol=1e-5)
 
 
 def test_dataset_without_labels():
@@ -199,6 +305,18 @@ def test_rescaled_images_warn_in_predict_and_single_batches():
         small().train_on_batch(*rescaled("arrays"))
 
 
+@any_structure
+def test_rescaled_images_warn_after_raw_ones_and_black_ones():
+    x, y = data(bad=False)
+    rescaled_x = rescaled("arrays")[0]
+    black_first = np.concatenate([np.zeros((8, 8, 8, 3), "float32"), rescaled_x])
+    for images in (rescaled_x, [rescaled_x], {"images": rescaled_x}, black_first):
+        model = small()
+        model.fit(x.astype("float32"), y, verbose=0)
+        with pytest.warns(UserWarning, match="within 0..1"):
+            model.predict(images, verbose=0)
+
+
 def test_images_in_range_do_not_warn():
     x, y = data(bad=False)
     with warnings.catch_warnings():
@@ -206,6 +324,7 @@ def test_images_in_range_do_not_warn():
         small().fit(x.astype("float32"), y, verbose=0)
         small().fit(tf.data.Dataset.from_tensors((x.astype("float32"), y)), verbose=0)
         small().fit((x > 100).astype("uint8"), y, verbose=0)  # integers within 0..1 say nothing
+        small().fit((x > 100).astype("float32"), y, verbose=0)  # nor do floats without a fraction: a dark raw image
         small(input_range=(0, 1)).fit(*rescaled("arrays"), verbose=0)
         small(input_range=None).fit(*rescaled("arrays"), verbose=0)
 

@@ -196,6 +196,10 @@ def test_dtype_argument_is_saved(tmp_path):
         ({"input_shape": (None, None)}, r"input_shape must be \(height, width, channels\).*got \(None, None\)"),
         ({"input_shape": (None, None, None)}, r"input_shape must be \(height, width, channels\)"),
         ({"depth": 0}, "depth must be an int of at least 1; got 0"),
+        ({"num_classes": 2_000_000_000}, "num_classes must be at most 65536, the number of values of a 16-bit mask"),
+        ({"input_shape": (0, 0, 3)}, r"a height and a width of at least 1 pixel, or None .* got \(0, 0, 3\)"),
+        ({"dropout": "a"}, r"dropout must be a rate in \[0, 1\); got 'a'"),
+        ({"dropout": "a", "depth": 1}, r"dropout must be a rate in \[0, 1\); got 'a'"),
         ({"norm": "instance"}, 'norm must be "batch", "group" or None'),
         ({"padding": "full"}, 'padding must be "same" or "valid"'),
         ({"upsampling": "cubic"}, 'upsampling must be "transpose" or "bilinear"'),
@@ -207,6 +211,14 @@ def test_argument_errors(arguments, message):
     with pytest.raises(ValueError, match=message):
         small(**arguments)
     assert keras.config.dtype_policy().name == "float32"
+
+
+def test_unknown_arguments():
+    with pytest.raises(TypeError, match="unexpected keyword argument 'filter'; did you mean filters"):
+        kseg.UNet(2, depth=2, filter=8)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'qqqq'; it takes num_classes, input_shape"):
+        kseg.UNet(2, qqqq=8)
+    assert small(depth=1, trainable=False).trainable_weights == []
 
 
 def test_valid_padding_names_the_smallest_image():
