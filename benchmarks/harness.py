@@ -32,16 +32,33 @@ class Row:
 
 
 class Timer:
-    """Measures alternating calls and keeps medians.
+    """Measures contenders in turn and keeps medians.
+
+    In each round every contender first runs untimed for `settle` seconds, and is then timed over as many calls as fit
+    into `measure` seconds (at least one). What the contender before it left behind would otherwise be charged to it:
+    caches full of another's data, threads of another library that go on spinning after their work, and a scheduler that
+    for some 50 ms still takes the other core for busy (seen to run a two-thread call of 3 ms on one core).
 
     Args:
-        repeats: Timed rounds per case. In each round every contender runs once, in turn.
-        warmup: Untimed rounds first.
+        repeats: Timed rounds per case.
+        settle: Untimed seconds before each measurement; at least one call.
+        measure: Seconds per measurement.
     """
 
-    def __init__(self, repeats: int = 9, warmup: int = 2):
+    def __init__(self, repeats: int = 9, settle: float = 0.15, measure: float = 0.05):
         self.repeats = repeats
-        self.warmup = warmup
+        self.settle = settle
+        self.measure = measure
+
+    def _mean_seconds(self, call: Callable[[], object], least: float) -> float:
+        start = time.perf_counter()
+        count = 0
+        while True:
+            call()
+            count += 1
+            elapsed = time.perf_counter() - start
+            if elapsed >= least:
+                return elapsed / count
 
     def compare(
         self,
@@ -63,13 +80,10 @@ class Timer:
         """
         contenders = {"": ours, **baselines}
         seconds: dict[str, list[float]] = {key: [] for key in contenders}
-        for round_index in range(self.warmup + (repeats or self.repeats)):
+        for _ in range(repeats or self.repeats):
             for key, call in contenders.items():
-                start = time.perf_counter()
-                call()
-                elapsed = time.perf_counter() - start
-                if round_index >= self.warmup:
-                    seconds[key].append(elapsed)
+                self._mean_seconds(call, self.settle)
+                seconds[key].append(self._mean_seconds(call, self.measure))
         medians = {key: 1e3 * statistics.median(values) for key, values in seconds.items()}
         return Row(name, medians.pop(""), medians, dict(bars or {}))
 

@@ -1,15 +1,25 @@
-"""`python -m benchmarks.run [NAME ...]`: the op benchmarks, as a table and as JSON."""
+"""`python -m benchmarks.run [NAME ...]`: the op benchmarks, as a table and as JSON.
+
+Each op is measured in a process of its own, so that a library which serves as the baseline of one (torch, say) does not
+slow down the calls of another.
+"""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import importlib.metadata
+import multiprocessing
 import pkgutil
 import sys
 from pathlib import Path
 
 from benchmarks import harness, ops
+
+
+def measure(name: str, repeats: int) -> list[harness.Row]:
+    """Runs the benchmark of one op in this process."""
+    return importlib.import_module(f"benchmarks.ops.{name}").run(harness.Timer(repeats=repeats))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -24,10 +34,10 @@ def main(argv: list[str] | None = None) -> int:
     if unknown:
         parser.error(f"NAME must be one of {', '.join(known)}; got {', '.join(unknown)}")
 
-    timer = harness.Timer(repeats=args.repeats)
     rows: list[harness.Row] = []
     for name in args.names or known:
-        rows += importlib.import_module(f"benchmarks.ops.{name}").run(timer)
+        with multiprocessing.get_context("spawn").Pool(1) as process:
+            rows += process.apply(measure, (name, args.repeats))
     versions = {}
     for package in ("kseg", "tensorflow", "tensorflow-cpu", "keras", "numpy", "torch", "torchvision"):
         try:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-try:  # before TensorFlow: see benchmarks/ops/__init__.py
+# Before TensorFlow: the other way round, the two copies of LLVM in them end the process on some installations
+# ("registered more than once").
+try:
     import torch
     import torchvision
 except ImportError:
