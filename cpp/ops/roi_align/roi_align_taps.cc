@@ -1,7 +1,6 @@
 #include "ops/roi_align/roi_align_taps.h"
 
-// Scalar code, the same for every instruction set: one compilation of the three carries it.
-#if defined(KSEG_TARGET_BASELINE)
+// Scalar code, the same for every instruction set: without base/kernel.h it is compiled once.
 
 #include <algorithm>
 #include <cmath>
@@ -150,5 +149,3 @@ KSEG_INSTANTIATE(float)
 KSEG_INSTANTIATE(double)
 
 }  // namespace kseg
-
-#endif  // KSEG_TARGET_BASELINE
