@@ -39,20 +39,10 @@ def run(arguments) -> int:
     from .quiet import import_tensorflow
 
     import_tensorflow()
-    from kseg.data import check_folder
-    from kseg.training.run import data_parts, parse_mask_values
+    from kseg.training.run import folder_reports
 
     problems = 0
-    for part in data_parts(root):
-        report = check_folder(
-            part / "images",
-            part / "masks",
-            num_classes=arguments.num_classes,
-            ignore_index=arguments.ignore_index,
-            mask_suffix=arguments.mask_suffix,
-            mask_values=parse_mask_values(arguments.mask_values),
-            strict=False,
-        )
+    for part, report in folder_reports(root, arguments, strict=False):
         sys.stdout.write(f"{part}\n{report}\n")
         problems += len(report.problems)
     if problems:

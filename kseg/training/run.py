@@ -175,19 +175,37 @@ def check_data(config: RunConfig, tell: Callable[[str], None]) -> None:
     Raises:
         kseg.data.DataError: Files have problems; the text lists them all.
     """
-    from kseg.data import check_folder
-
-    for part in data_parts(config.data):
-        report = check_folder(
-            part / "images",
-            part / "masks",
-            num_classes=config.num_classes,
-            ignore_index=config.ignore_index,
-            mask_suffix=config.mask_suffix,
-            mask_values=parse_mask_values(config.mask_values),
-        )
+    for part, report in folder_reports(config.data, config):
         for warning in report.warnings:
             tell(f"{part}: {warning}")
+
+
+def folder_reports(folder: str | Path | None, settings, *, strict: bool = True):
+    """Checks the parts of a data folder one after the other.
+
+    Args:
+        folder: Data folder; `None` has no parts.
+        settings: Holds `num_classes`, `ignore_index`, `mask_suffix` and `mask_values` (text), as a `RunConfig` does.
+        strict: See `kseg.data.check_folder`.
+
+    Yields:
+        `(part, FolderReport)`.
+    """
+    from kseg.data import check_folder
+
+    for part in data_parts(folder):
+        yield (
+            part,
+            check_folder(
+                part / "images",
+                part / "masks",
+                num_classes=settings.num_classes,
+                ignore_index=settings.ignore_index,
+                mask_suffix=settings.mask_suffix,
+                mask_values=parse_mask_values(settings.mask_values),
+                strict=strict,
+            ),
+        )
 
 
 def data_parts(folder: str | Path | None) -> list[Path]:
