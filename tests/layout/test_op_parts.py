@@ -8,6 +8,7 @@ import re
 import pytest
 
 import kseg_ops
+import kseg_ops.numpy
 from kseg_ops import build
 from tests.helpers.repository import CPP, ROOT, tree_of
 
@@ -59,8 +60,12 @@ def test_tensorflow_op_has_name_shape_function_and_kernel(op):
 @pytest.mark.parametrize("op", OPS)
 def test_numpy_binding_and_numpy_function(op):
     assert f"bind_{op}(" in (CPP / "ops" / op / f"{op}_py.cc").read_text()
-    functions = {node.name for node in tree_of(ROOT / "kseg_ops/numpy.py").body if isinstance(node, ast.FunctionDef)}
+    functions = {
+        node.name for node in tree_of(ROOT / f"kseg_ops/numpy/{op}.py").body if isinstance(node, ast.FunctionDef)
+    }
     assert op in functions
+    assert callable(getattr(kseg_ops.numpy, op))
+    assert op in kseg_ops.numpy.__all__
 
 
 @pytest.mark.parametrize("op", OPS)

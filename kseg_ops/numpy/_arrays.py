@@ -1,0 +1,48 @@
+"""What the NumPy forms of the operators share: the compiled module, and arrays made fit for it."""
+
+from __future__ import annotations
+
+import types
+
+import numpy as np
+
+from kseg_ops import _library
+from kseg_ops._checks import check_box_dtype
+
+
+def as_boxes(boxes) -> np.ndarray:
+    """Boxes as float32; TypeError for dtypes that cannot hold pixel coordinates."""
+    boxes = np.asarray(boxes)
+    check_box_dtype(boxes.dtype.name)
+    return boxes.astype(np.float32, copy=False)
+
+
+# NumPy has integers that the kernels have no code for. Each goes to one that holds all its values, uint64 excepted.
+_WIDER = {"bool": "uint8", "int16": "int32", "uint32": "int64", "uint64": "int64"}
+
+
+def as_supported_integers(array) -> np.ndarray:
+    """The array, integers of it in a type that the kernels have code for."""
+    array = as_native_order(array)
+    if array.dtype == np.uint64:
+        # Saturated: wrapped round, 2**64 - 1 would be -1, which may be the ignore_index.
+        array = np.minimum(array, np.uint64(2**63 - 1))
+    wider = _WIDER.get(array.dtype.name)
+    return array.astype(wider) if wider else array
+
+
+def as_native_order(array) -> np.ndarray:
+    """The array with the machine's byte order, which readers of TIFF and FITS need not give."""
+    array = np.asarray(array)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def core() -> types.ModuleType:
+    """The compiled module; RuntimeError that says why where there is none."""
+    module = _library.core()
+    if module is None:
+        raise RuntimeError(
+            f"kseg_ops.numpy needs the compiled library, which is not in use: {_library.core_problem()}. With "
+            "TensorFlow, the functions of kseg_ops run without it."
+        )
+    return module
