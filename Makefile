@@ -1,5 +1,6 @@
 # make demo   set up .venv, compile the ops, train and evaluate the demonstration
 # make test   the same set-up, then the whole test suite
+# make fuzz   100,000 random calls of each compiled function under AddressSanitizer, and of its thread pool under ThreadSanitizer
 # make bench  the op benchmarks        make lint  ruff and clang-format        make clean  back to the checkout
 #
 # PYTHON  the interpreter that .venv is made from
@@ -14,10 +15,11 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 SETUP = setup.py pyproject.toml
 CPP = $(shell find cpp -type f)
 PYTEST_ARGS =
+FUZZ_CALLS = 100000
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test bench lint format native clean
+.PHONY: demo test bench fuzz lint format native clean
 
 demo: $(STAMPS)/native $(STAMPS)/demo
 	$(BIN)/kseg demo
@@ -27,6 +29,10 @@ test: $(STAMPS)/native $(STAMPS)/test
 
 bench: $(STAMPS)/native $(STAMPS)/bench
 	$(BIN)/python -m benchmarks.run
+
+fuzz: $(STAMPS)/native $(STAMPS)/test
+	$(BIN)/python -m tests.fuzz.run --calls $(FUZZ_CALLS)
+	$(BIN)/python -m tests.fuzz.run --calls $(FUZZ_CALLS) --sanitizer thread
 
 lint: $(STAMPS)/lint
 	$(BIN)/ruff check .

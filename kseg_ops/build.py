@@ -114,6 +114,7 @@ def build_native(
         "python": sysconfig.get_config_var("EXT_SUFFIX"),
         "sources": sources_hash(sources),
         "werror": _werror(),
+        "sanitize": os.environ.get("KSEG_SANITIZE", ""),
         "tensorflow": None,
         "compiler_command": None,
         "ops": [],
@@ -191,7 +192,7 @@ def _fits(before: dict[str, Any], info: dict[str, Any]) -> bool:
 
 def _up_to_date(output: Path, info: dict[str, Any]) -> bool:
     before = _read_info(output)
-    same = all(before.get(key) == info[key] for key in ("sources", "werror", "compiler_command"))
+    same = all(before.get(key) == info[key] for key in ("sources", "werror", "sanitize", "compiler_command"))
     intact = sorted(before.get("built", [])) == sorted(_built_in(output))
     return same and intact and not before.get("problems") and _fits(before, info)
 
@@ -216,6 +217,7 @@ def _compile(
         "KSEG_VERSION": info["kseg"],
         "KSEG_WERROR": "ON" if info["werror"] else "OFF",
         "KSEG_PYTHON_SUFFIX": info["python"],
+        "KSEG_SANITIZE": info["sanitize"],
     }
     try:
         settings["KSEG_PYTHON_INCLUDE"] = ";".join(find_pybind11())
