@@ -6,6 +6,7 @@ bar). Its ratio then reads as the part of the limit that the kernel reaches: 0.8
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +25,7 @@ def copying(moved_bytes: float) -> dict[str, Callable[[], object]]:
     source, target = np.ones(half, np.uint8), np.zeros(half, np.uint8)
     borders = np.linspace(0, half, threads() + 1).astype(int)
     pool = ThreadPoolExecutor(threads())
-    parts = [(target[a:b], source[a:b]) for a, b in zip(borders[:-1], borders[1:], strict=True)]
+    parts = [(target[a:b], source[a:b]) for a, b in itertools.pairwise(borders)]
 
     def call() -> None:
         list(pool.map(lambda part: np.copyto(*part), parts))
