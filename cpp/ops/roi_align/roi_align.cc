@@ -282,6 +282,17 @@ Status check_roi_align(int64_t output_height, int64_t output_width, float spatia
   return Status();
 }
 
+Status check_pooled_size(const std::vector<int64_t>& extents) {
+  int64_t size = 1;
+  // Also where one of them is 0: strides are products of the others.
+  for (const int64_t extent : extents) {
+    if (extent > 0 && __builtin_mul_overflow(size, extent, &size)) {
+      return invalid_argument("output_size is too large: the result would take 2**63 bytes or more");
+    }
+  }
+  return Status();
+}
+
 namespace {
 
 Status check(const Shape<4>& features, const Shape<4>& output, const Rois& rois, const RoiAlignOptions& options) {
