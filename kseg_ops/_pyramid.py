@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import re
 from collections.abc import Mapping
@@ -28,9 +29,7 @@ def as_pyramid(features) -> dict[int, object]:
     for name, value in features.items():
         number = re.fullmatch("P(0|[1-9][0-9]?)", name) if isinstance(name, str) else None
         if number is None or int(number[1]) > MAX_LEVEL:
-            raise ValueError(
-                f'features must have keys "P0" to "P{MAX_LEVEL}" (level n has stride 2**n), got {name!r}'
-            )
+            raise ValueError(f'features must have keys "P0" to "P{MAX_LEVEL}" (level n has stride 2**n), got {name!r}')
         levels[int(number[1])] = value
     return dict(sorted(levels.items()))
 
@@ -66,14 +65,14 @@ def spatial_scales(levels) -> list[float]:
 def level_areas(levels: tuple[int, ...], canonical_size: float, canonical_level: int) -> tuple[float, ...]:
     """For each level but the first, the least area of a box that goes to it or to a coarser one.
 
-    The rule is that of FPN (Lin et al. 2017, equation 1) in the float32 steps of torchvision's and detectron2's poolers,
-    see `ideal_level`. Each step keeps the order of its arguments, so the rule is a staircase over the areas, and its
-    steps are found by bisection over the float32 numbers. Comparing an area with them gives what the rule gives, without
-    a logarithm, about the last bit of which no two libraries agree. (torch on x86 rounds its square roots by MKL, one in
-    five of them wrongly: an area whose root is the last number before a step may go the other way there.)
+    The rule is that of FPN (Lin et al. 2017, equation 1) in the float32 steps of torchvision's LevelMapper, see
+    `ideal_level`. Each step keeps the order of its arguments, so the rule is a staircase over the areas, and where it
+    steps is found by bisection over the float32 numbers. Comparing an area with that gives what the rule gives, without
+    a logarithm, about the last bit of which libraries differ. (torch on x86 leaves square roots to MKL, which rounds
+    one in five of them wrongly: an area whose root is a neighbour of a step's may go the other way there.)
     """
     areas = []
-    for finer, coarser in zip(levels, levels[1:], strict=False):
+    for finer, coarser in itertools.pairwise(levels):
         # The first level that is nearer to the coarser one; halfway between, the finer one has more to show.
         first = (finer + coarser) // 2 + 1
         low, high = 0, int(np.float32(np.inf).view(np.int32))  # the numbers of float32 in their order

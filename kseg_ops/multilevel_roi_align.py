@@ -25,15 +25,15 @@ def multilevel_roi_align(
 ) -> tf.Tensor:
     """Pools each box to `output_size` bins on the pyramid level that fits its size (Lin et al. 2017, "FPN").
 
-    A box of area `w * h` belongs on level `floor(canonical_level + log2(sqrt(w * h) / canonical_size) + 1e-6)`, computed
-    in float32 as by the poolers of torchvision and detectron2: with the defaults, boxes of 112 to 224 pixels on P3 and
-    of 224 to 448 on P4. It is pooled there as by `kseg_ops.roi_align` with `spatial_scale=2**-level`. This is
-    `torchvision.ops.MultiScaleRoIAlign`, which has `aligned=False`, but for the layout (channels last), for boxes as one
-    padded tensor, and for the strides, which are not guessed from sizes but follow from the names.
+    A box of area `w * h` belongs on level `floor(canonical_level + log2(sqrt(w * h) / canonical_size) + 1e-6)`, in
+    float32 as torchvision computes it: with the defaults, boxes of 112 to 224 pixels go to P3 and those of 224 to 448
+    to P4. There it is pooled as by `kseg_ops.roi_align` with `spatial_scale=2**-level`. This is
+    `torchvision.ops.MultiScaleRoIAlign`, which has `aligned=False`, but for the layout (channels last), for boxes as
+    one padded tensor, and for the strides, which are not guessed from sizes but follow from the names.
 
     Args:
-        features: The pyramid, `{"P2": [B, H, W, C], "P3": ...}`: any levels from "P0" to "P30", where level n has stride
-            2**n; in any order, each with its own H and W, all of one dtype (float32, float16, bfloat16 or float64).
+        features: The pyramid, `{"P2": [B, H, W, C], "P3": ...}`: any levels from "P0" to "P30", where level n has
+            stride 2**n; in any order, each with its own H and W, all of one dtype (float32, float16, bfloat16 or float64).
             A box of a level that is not given goes to the nearest one that is, and halfway to the finer one.
         boxes: float32 `[B, N, 4]`: `x1, y1, x2, y2` in absolute pixels of the image, `x2` being the right edge of the
             last pixel (its index + 1). Arrays and lists are converted; a float64 tensor is cast; 16-bit boxes are
@@ -49,8 +49,8 @@ def multilevel_roi_align(
     Returns:
         `[B, N, h, w, C]` in the dtype of `features`.
 
-    The gradient reaches every level and is deterministic in the compiled form: bitwise equal from run to run and for any
-    number of threads. `boxes` has none (None, not zeros). The reference pools every box on every level.
+    The gradient reaches every level and is deterministic in the compiled form: bitwise equal from run to run and for
+    any number of threads. `boxes` has none (None, not zeros). The reference pools every box on every level.
 
     XLA cannot compile the native op yet: inside `tf.function(jit_compile=True)`, call it within
     `with kseg_ops.use_reference():`.

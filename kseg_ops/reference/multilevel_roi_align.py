@@ -18,8 +18,8 @@ def multilevel_roi_align(
 ) -> tf.Tensor:
     """Pools boxes `[B, N, 4]` of a pyramid, `[B, H, W, C]` per level, finest first; arguments already checked.
 
-    A box goes to level i where i is the number of entries in `level_areas` that its area reaches. A box elsewhere counts
-    as not finite on a level, where it then gives zeros and no gradient. It is not skipped: this costs as many times a
+    A box goes to level i where i is the number of entries in `level_areas` that its area reaches. On the other levels
+    it counts as not finite, so that it gives zeros and no gradient there. It is not skipped: this costs as many times a
     single level as there are levels. Compiles under XLA where shapes are static.
 
     Raises:

@@ -22,7 +22,7 @@ SAMPLING_RATIOS = (2, 0)
 
 
 def inputs() -> dict[str, np.ndarray]:
-    """A pyramid `P2..P5` over an image of 512 x 640, and boxes `[2, 10, 4]` whose areas lie on both sides of the steps."""
+    """A pyramid `P2..P5` over an image of 512 x 640, and boxes `[2, 10, 4]` with areas on both sides of the steps."""
     arrays = {}
     for level in range(2, 6):
         shape = (2, 512 >> level, 640 >> level, 3)
@@ -34,7 +34,7 @@ def inputs() -> dict[str, np.ndarray]:
     ]
     other = [[3, 5, 20, 9], [0, 0, 640, 512], [600.5, 480.25, 650, 530], [100, 50, 420, 420]]
     other += [[10.25, 20.5, 230.125, 200], [300, 300, 300.5, 300.25]]
-    other += [[-30, -20, 300, 250], [-5, 100, 90, 110.5]]]
+    other += [[-30, -20, 300, 250], [-5, 100, 90, 110.5]]
     other += [[0, 0, 112, 448], [0, 0, 448, 112], [17, 31, 241, 143]]
     arrays["boxes"] = np.array([*square, *other], np.float32).reshape(2, 10, 4)
     return arrays
@@ -52,7 +52,11 @@ def areas_around_steps(canonical_size: float, canonical_level: int) -> np.ndarra
 
 
 def answers(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """`levels_<rule>` and `sides_<rule>`, its square roots, for the areas, and `pooled_<ratio>` and `gradient_<ratio>_P<n>` for the pyramid, channels last."""
+    """What torchvision makes of the inputs, channels last.
+
+    For the areas `levels_<rule>`, and `sides_<rule>`, its square roots; for the pyramid `pooled_<ratio>` and
+    `gradient_<ratio>_P<n>`.
+    """
     import torch
     from torchvision.ops import MultiScaleRoIAlign
     from torchvision.ops.poolers import LevelMapper
