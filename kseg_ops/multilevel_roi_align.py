@@ -33,7 +33,8 @@ def multilevel_roi_align(
 
     Args:
         features: The pyramid, `{"P2": [B, H, W, C], "P3": ...}`: any levels from "P0" to "P30", where level n has
-            stride 2**n; in any order, each with its own H and W, all of one dtype (float32, float16, bfloat16 or float64).
+            stride 2**n; in any order, each with its own H and W, all of one dtype (float32, float16, bfloat16 or
+            float64).
             A box of a level that is not given goes to the nearest one that is, and halfway to the finer one.
         boxes: float32 `[B, N, 4]`: `x1, y1, x2, y2` in absolute pixels of the image, `x2` being the right edge of the
             last pixel (its index + 1). Arrays and lists are converted; a float64 tensor is cast; 16-bit boxes are
