@@ -5,4 +5,5 @@
 # and for the Python side: kseg_ops/<op>.py, kseg_ops/reference/<op>.py, tests/ops/test_<op>.py, benchmarks/ops/<op>.py.
 kseg_add_op(roi_align)
 kseg_add_op(confusion_matrix)
+kseg_add_op(multilevel_roi_align)
 kseg_add_op(resize_argmax)

@@ -1,8 +1,19 @@
-"""Integer tensors to narrower types without wrapping round."""
+"""Arguments to the types that the ops take: boxes, and integers without wrapping round."""
 
 from __future__ import annotations
 
 import tensorflow as tf
+
+from kseg_ops._checks import check_box_dtype
+
+
+def to_boxes(value) -> tf.Tensor:
+    """Box coordinates as float32; TypeError for dtypes that cannot hold them."""
+    dtype = tf.as_dtype(value.dtype) if hasattr(value, "dtype") else tf.float32
+    check_box_dtype(dtype.name)
+    if dtype == tf.float32 or not tf.is_tensor(value):
+        return tf.convert_to_tensor(value, tf.float32)
+    return tf.cast(value, tf.float32)
 
 
 def to_int64(tensor: tf.Tensor) -> tf.Tensor:

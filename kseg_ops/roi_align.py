@@ -12,10 +12,9 @@ from kseg_ops._checks import (
     as_int,
     as_output_size,
     as_scale,
-    check_box_dtype,
     reject_keras_tensors,
 )
-from kseg_ops._tensors import to_int32
+from kseg_ops._tensors import to_boxes, to_int32
 from kseg_ops.reference.roi_align import roi_align as _reference
 
 _FLOATS = (tf.float32, tf.float16, tf.bfloat16, tf.float64)
@@ -84,7 +83,7 @@ def roi_align(
     """
     reject_keras_tensors(
         "roi_align",
-        "it inside the call() of a keras.layers.Layer with autocast=False (which keeps the boxes in float32)",
+        "kseg.layers.RoIAlign",
         features=features,
         boxes=boxes,
         box_indices=box_indices,
@@ -96,7 +95,7 @@ def roi_align(
     features = tf.convert_to_tensor(features)
     if features.dtype not in _FLOATS:
         raise TypeError(f"features must be float32, float16, bfloat16 or float64, got {features.dtype.name}")
-    boxes = _as_boxes(boxes)
+    boxes = to_boxes(boxes)
     box_indices = _as_indices(box_indices)
     _check_static_shapes(features.shape, boxes.shape, box_indices.shape)
 
@@ -112,14 +111,6 @@ def roi_align(
         sampling_ratio=sampling_ratio,
         aligned=aligned,
     )
-
-
-def _as_boxes(value) -> tf.Tensor:
-    dtype = tf.as_dtype(value.dtype) if hasattr(value, "dtype") else tf.float32
-    check_box_dtype(dtype.name)
-    if dtype == tf.float32 or not tf.is_tensor(value):
-        return tf.convert_to_tensor(value, tf.float32)
-    return tf.cast(value, tf.float32)
 
 
 def _as_indices(value) -> tf.Tensor:

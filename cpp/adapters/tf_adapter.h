@@ -78,6 +78,7 @@ class TfParallelFor final : public ParallelFor {
       : pool_(context->device()->tensorflow_cpu_worker_threads()->workers) {}
 
   int max_threads() const override { return pool_->NumThreads() + 1; }  // the caller works too
+  int useful_threads() const override { return pool_->NumThreads(); }
   void run(int64_t total, int64_t cost_per_unit, const Body& body) const override {
     if (total <= 0) return;
     using Params = tensorflow::thread::ThreadPool::SchedulingParams;

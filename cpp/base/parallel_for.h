@@ -3,6 +3,8 @@
 #ifndef KSEG_BASE_PARALLEL_FOR_H_
 #define KSEG_BASE_PARALLEL_FOR_H_
 
+#include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <functional>
 
@@ -17,6 +19,9 @@ class ParallelFor {
   // An upper bound on how many bodies run at once; sizes scratch memory, never results.
   virtual int max_threads() const = 0;
 
+  // How many bodies at once keep the machine busy: max_threads(), or less where the caller is one thread too many.
+  virtual int useful_threads() const { return max_threads(); }
+
   // Calls `body` on disjoint ranges that cover [0, total), in any order and on any thread, and returns when all are
   // done. `cost_per_unit` is a rough number of CPU cycles per unit. How the range is cut depends on the number of
   // threads, so a result that depended on the cut would differ from machine to machine: kernels must not let it.
@@ -30,6 +35,26 @@ class SerialFor final : public ParallelFor {
     if (total > 0) body(0, total);
   }
 };
+
+// parallel_for.run in pieces of `grain` units that each thread takes when it has done its last: for units of very
+// different sizes, or where the pool's own pieces (about four per thread) are too coarse. `cost_per_unit` as in run().
+inline void run_in_pieces(const ParallelFor& parallel_for, int64_t total, int64_t grain, int64_t cost_per_unit,
+                          const ParallelFor::Body& body) {
+  constexpr int64_t kWorthAThread = 40000;  // cycles
+  if (total <= 0) return;
+  const double cost = static_cast<double>(total) * static_cast<double>(std::max<int64_t>(1, cost_per_unit));
+  const double pieces = static_cast<double>(total) / static_cast<double>(grain);
+  const double threads = std::min({cost / kWorthAThread, pieces, static_cast<double>(parallel_for.useful_threads())});
+  if (threads < 2) return body(0, total);
+  std::atomic<int64_t> next{0};
+  parallel_for.run(static_cast<int64_t>(threads), kWorthAThread * 25, [&](int64_t, int64_t) {
+    for (;;) {
+      const int64_t begin = next.fetch_add(grain, std::memory_order_relaxed);
+      if (begin >= total) return;
+      body(begin, std::min(begin + grain, total));
+    }
+  });
+}
 
 }  // namespace kseg
 

@@ -6,7 +6,8 @@ Unless its docstring says otherwise, a function has no reference to fall back on
 """
 
 from kseg_ops.numpy.confusion_matrix import confusion_matrix
+from kseg_ops.numpy.multilevel_roi_align import multilevel_roi_align
 from kseg_ops.numpy.resize_argmax import resize_argmax
 from kseg_ops.numpy.roi_align import roi_align
 
-__all__ = ["confusion_matrix", "resize_argmax", "roi_align"]
+__all__ = ["confusion_matrix", "multilevel_roi_align", "resize_argmax", "roi_align"]

@@ -9,7 +9,8 @@
 #include "ops/roi_align/roi_align_taps.h"
 // Last: these switch the instruction set.
 #include "base/kernel.h"
-#include "ops/roi_align/roi_align_pool.h"  // target code only
+#include "ops/roi_align/roi_align_maps.h"  // target code only
+#include "ops/roi_align/roi_align_pool.h"
 
 KSEG_KERNEL_BEGIN
 namespace {
@@ -54,32 +55,44 @@ struct BoxPixels {
 }  // namespace
 
 template <class T>
-Status roi_align_kernel(const View<const T, 4>& features, const Rois& rois, const RoiAlignOptions& options,
-                        const View<T, 4>& output, const ParallelFor& parallel_for) {
+void pool_rois(const std::vector<RoiMap<const T>>& maps, const PlacedRois& rois, const RoiAlignOptions& options,
+               const View<T, 4>& output, const ParallelFor& parallel_for) {
   using Real = Compute<T>;
-  const auto [batch, height, width, channels] = features.shape;
-  const auto [boxes, bin_rows, bin_columns, output_channels] = output.shape;
-  (void)batch, (void)output_channels;
+  const auto [boxes, bin_rows, bin_columns, channels] = output.shape;
 
   // Neighbours one after the other, so that what one box read is still in the cache for the next.
-  const std::vector<int64_t> order = roi_order(rois);
+  const std::vector<int64_t> order = roi_order(rois.boxes, rois.images, rois.maps);
+  // Few boxes are shared out by channels too. A part is a multiple of every block of vectors, so that the cut changes
+  // nothing about how a channel is summed.
+  const int64_t threads = parallel_for.useful_threads();
+  const int64_t wanted = threads == 1 ? 1 : 4 * threads / (boxes * bin_rows) + 1;
+  const int64_t part = (channels / wanted + kChannelPart - 1) / kChannelPart * kChannelPart;
+  const int64_t parts = wanted == 1 || part == 0 ? 1 : (channels + part - 1) / part;
+  const int64_t per_box = bin_rows * parts;
+  const int64_t total = boxes * per_box;
+  const int64_t grain = std::clamp<int64_t>(total / (16 * threads), 1, per_box);
   const int samples = options.sampling_ratio > 0 ? options.sampling_ratio : 4;
   const int64_t cost = bin_columns * channels * samples * samples / 2 + 200;
-  parallel_for.run(boxes * bin_rows, cost, [&](int64_t begin, int64_t end) {
+  run_in_pieces(parallel_for, total, grain, cost, [&](int64_t begin, int64_t end) {
     RoiTapLists<Real> row_taps, column_taps;
     std::vector<RoiTap<Real>> taps, next;
     int64_t current = -1;
     for (int64_t unit = begin; unit < end; ++unit) {
-      const int64_t box = order[unit / bin_rows];
-      const int64_t bin_row = unit % bin_rows;
+      const int64_t box = order[unit / per_box];
+      const int64_t bin_row = unit % per_box / parts;
+      const int64_t first_channel = unit % parts * part;
+      const int64_t count = parts == 1 ? channels : std::min(part, channels - first_channel);
+      const RoiMap<const T>& map = maps[rois.map(box)];
       if (box != current) {
         current = box;
         const float* const corners = rois.boxes.data + 4 * box;
-        roi_taps(corners[0], corners[2], {width, bin_columns, channels}, options, &column_taps);
-        roi_taps(corners[1], corners[3], {height, bin_rows, width * channels}, options, &row_taps);
+        RoiAlignOptions scaled = options;
+        scaled.spatial_scale = map.spatial_scale;
+        roi_taps(corners[0], corners[2], {map.width, bin_columns, channels}, scaled, &column_taps);
+        roi_taps(corners[1], corners[3], {map.height, bin_rows, map.width * channels}, scaled, &row_taps);
       }
-      const T* const image = features.data + rois.image_indices.data[box] * height * width * channels;
-      T* const to = output.data + (box * bin_rows + bin_row) * bin_columns * channels;
+      const T* const image = map.data + rois.images[box] * map.height * map.width * channels + first_channel;
+      T* const to = output.data + (box * bin_rows + bin_row) * bin_columns * channels + first_channel;
       cross(row_taps, bin_row, column_taps, 0, &taps);
       for (int64_t bin_column = 0; bin_column < bin_columns; ++bin_column) {
         next.clear();
@@ -89,63 +102,77 @@ Status roi_align_kernel(const View<const T, 4>& features, const Rois& rois, cons
           cross(row_taps, bin_row + 1, column_taps, 0, &next);
         }
         if (is_large(row_taps, bin_row, column_taps, bin_column)) {
-          pool_large_bin(image, row_taps, bin_row, column_taps, bin_column, channels, to + bin_column * channels);
+          pool_large_bin(image, row_taps, bin_row, column_taps, bin_column, count, to + bin_column * channels);
         } else {
-          pool_bin(image, taps, next, channels, to + bin_column * channels);
+          pool_bin(image, taps, next, count, to + bin_column * channels);
         }
         taps.swap(next);
       }
     }
   });
-  return Status();
 }
 
 template <class T>
-Status roi_align_grad_kernel(const View<const T, 4>& output_gradient, const Rois& rois, const RoiAlignOptions& options,
-                             const View<T, 4>& features_gradient, const ParallelFor& parallel_for) {
+void unpool_rois(const View<const T, 4>& output_gradient, const PlacedRois& rois, const RoiAlignOptions& options,
+                 int64_t batch, const std::vector<RoiMap<T>>& maps, const ParallelFor& parallel_for) {
   using Real = Compute<T>;
   constexpr bool kInPlace = std::is_same<T, Real>::value;
   const auto [boxes, bin_rows, bin_columns, channels] = output_gradient.shape;
-  const auto [batch, height, width, map_channels] = features_gradient.shape;
-  (void)map_channels;
 
   std::vector<BoxPixels<Real>> pixels(boxes);
   parallel_for.run(boxes, 2000, [&](int64_t begin, int64_t end) {
     RoiTapLists<Real> scratch;
     for (int64_t box = begin; box < end; ++box) {
       const float* const corners = rois.boxes.data + 4 * box;
-      roi_pixel_taps(corners[0], corners[2], {width, bin_columns, channels}, options, &scratch, &pixels[box].columns);
-      roi_pixel_taps(corners[1], corners[3], {height, bin_rows, bin_columns * channels}, options, &scratch,
+      const RoiMap<T>& map = maps[rois.map(box)];
+      RoiAlignOptions scaled = options;
+      scaled.spatial_scale = map.spatial_scale;
+      roi_pixel_taps(corners[0], corners[2], {map.width, bin_columns, channels}, scaled, &scratch,
+                     &pixels[box].columns);
+      roi_pixel_taps(corners[1], corners[3], {map.height, bin_rows, bin_columns * channels}, scaled, &scratch,
                      &pixels[box].rows);
     }
   });
 
-  const int64_t row_size = width * channels;
+  // A unit of work is a row of pixels; those of map m are the units first_unit[m] up to first_unit[m + 1].
+  std::vector<int64_t> first_unit = {0};
+  int64_t pixels_in_all = 0;
+  for (const RoiMap<T>& map : maps) {
+    first_unit.push_back(first_unit.back() + batch * map.height);
+    pixels_in_all += batch * map.height * map.width;
+  }
+  const int64_t units = first_unit.back();
   const int64_t box_size = bin_rows * bin_columns * channels;
   const int64_t bin_row_size = bin_columns * channels;
-  const int64_t cost = row_size + boxes * box_size * 4 / std::max<int64_t>(1, batch * height);
-  parallel_for.run(batch * height, cost, [&](int64_t begin, int64_t end) {
+  const int64_t cost =
+      (pixels_in_all * channels + boxes * box_size * 4 / std::max<int64_t>(1, batch)) / std::max<int64_t>(1, units);
+  const int64_t grain = std::max<int64_t>(1, units / (16 * parallel_for.useful_threads()));
+  run_in_pieces(parallel_for, units, grain, cost, [&](int64_t begin, int64_t end) {
     std::vector<int64_t> candidates;
-    std::vector<Real> row_buffer(kInPlace ? 0 : row_size), bins(bin_row_size);
+    std::vector<Real> row_buffer, bins(bin_row_size);
     for (int64_t unit = begin; unit < end; ++unit) {
-      const int64_t image = unit / height;
-      const int64_t y = unit % height;
+      const int64_t of_map = std::upper_bound(first_unit.begin(), first_unit.end(), unit) - first_unit.begin() - 1;
+      const RoiMap<T>& map = maps[of_map];
+      const int64_t image = (unit - first_unit[of_map]) / map.height;
+      const int64_t y = (unit - first_unit[of_map]) % map.height;
+      const int64_t row_size = map.width * channels;
       if (unit == begin || y == 0) {
-        const int64_t stop = std::min(height, y + end - unit);
+        const int64_t stop = std::min(map.height, y + end - unit);
         candidates.clear();
         for (int64_t box = 0; box < boxes; ++box) {
           const RoiPixelTaps<Real>& rows = pixels[box].rows;
-          if (rois.image_indices.data[box] == image && rows.first_pixel < stop && rows.first_pixel + rows.pixels > y &&
-              pixels[box].columns.pixels > 0) {
+          if (rois.map(box) == of_map && rois.images[box] == image && rows.first_pixel < stop &&
+              rows.first_pixel + rows.pixels > y && pixels[box].columns.pixels > 0) {
             candidates.push_back(box);
           }
         }
       }
-      T* const to = features_gradient.data + unit * row_size;
+      T* const to = map.data + (image * map.height + y) * row_size;
       Real* row;
       if constexpr (kInPlace) {
         row = to;
       } else {
+        row_buffer.resize(row_size);
         row = row_buffer.data();
       }
       std::fill_n(row, row_size, Real(0));
@@ -182,6 +209,36 @@ Status roi_align_grad_kernel(const View<const T, 4>& output_gradient, const Rois
       }
     }
   });
+}
+
+#define KSEG_INSTANTIATE(T)                                                                                  \
+  template void pool_rois<T>(const std::vector<RoiMap<const T>>&, const PlacedRois&, const RoiAlignOptions&, \
+                             const View<T, 4>&, const ParallelFor&);                                         \
+  template void unpool_rois<T>(const View<const T, 4>&, const PlacedRois&, const RoiAlignOptions&, int64_t,  \
+                               const std::vector<RoiMap<T>>&, const ParallelFor&);
+KSEG_INSTANTIATE(float)
+KSEG_INSTANTIATE(double)
+KSEG_INSTANTIATE(Half)
+KSEG_INSTANTIATE(BFloat16)
+#undef KSEG_INSTANTIATE
+
+template <class T>
+Status roi_align_kernel(const View<const T, 4>& features, const Rois& rois, const RoiAlignOptions& options,
+                        const View<T, 4>& output, const ParallelFor& parallel_for) {
+  const auto [batch, height, width, channels] = features.shape;
+  (void)batch, (void)channels;
+  pool_rois<T>({{features.data, height, width, options.spatial_scale}}, {rois.boxes, rois.image_indices.data}, options,
+               output, parallel_for);
+  return Status();
+}
+
+template <class T>
+Status roi_align_grad_kernel(const View<const T, 4>& output_gradient, const Rois& rois, const RoiAlignOptions& options,
+                             const View<T, 4>& features_gradient, const ParallelFor& parallel_for) {
+  const auto [batch, height, width, channels] = features_gradient.shape;
+  (void)channels;
+  unpool_rois<T>(output_gradient, {rois.boxes, rois.image_indices.data}, options, batch,
+                 {{features_gradient.data, height, width, options.spatial_scale}}, parallel_for);
   return Status();
 }
 
@@ -222,6 +279,17 @@ Status check_roi_align(int64_t output_height, int64_t output_width, float spatia
     return invalid_argument("sampling_ratio must be in 0..", kMaxRoiSamplingRatio, ", got ", sampling_ratio);
   }
   *narrowed = static_cast<int>(sampling_ratio);
+  return Status();
+}
+
+Status check_pooled_size(const std::vector<int64_t>& extents) {
+  int64_t size = 1;
+  // Also where one of them is 0: strides are products of the others.
+  for (const int64_t extent : extents) {
+    if (extent > 0 && __builtin_mul_overflow(size, extent, &size)) {
+      return invalid_argument("output_size is too large: the result would take 2**63 bytes or more");
+    }
+  }
   return Status();
 }
 

@@ -58,13 +58,22 @@ KSEG_INLINE void pool_block(const T* from, const std::vector<RoiTap<Real>>& taps
   for (int v = 0; v < vectors; ++v) store_compute(to + v * kLanes<Real>, sum[v]);
 }
 
+// How many vectors of channels one pass over the taps sums: as many as the registers hold. Of 256 floats, AVX-512 then
+// reads each pixel from its first byte to its last, which is what hardware prefetchers expect.
+constexpr int kPoolBlock = KSEG_VECTOR_BYTES == 64 ? 16 : 8;
+
+// Where channels may be cut into parts: a multiple of the lanes of kPoolBlock vectors of any type.
+constexpr int64_t kChannelPart = 256;
+
 template <class T, class Real = Compute<T>>
 void pool_bin(const T* from, const std::vector<RoiTap<Real>>& taps, const std::vector<RoiTap<Real>>& next,
               int64_t channels, T* to) {
-  constexpr int kBlock = 4;
   constexpr int64_t kLane = kLanes<Real>;
   int64_t c = 0;
-  for (; c + kBlock * kLane <= channels; c += kBlock * kLane) pool_block<kBlock>(from + c, taps, next, to + c);
+  for (; c + kPoolBlock * kLane <= channels; c += kPoolBlock * kLane) {
+    pool_block<kPoolBlock>(from + c, taps, next, to + c);
+  }
+  for (; c + 4 * kLane <= channels; c += 4 * kLane) pool_block<4>(from + c, taps, next, to + c);
   for (; c + kLane <= channels; c += kLane) pool_block<1>(from + c, taps, next, to + c);
   for (; c < channels; ++c) {
     Real sum = 0;
@@ -123,14 +132,16 @@ KSEG_INLINE void pool_large_block(const T* from, const RoiTap<Real>* rows, int r
 template <class T, class Real = Compute<T>>
 void pool_large_bin(const T* from, const RoiTapLists<Real>& row_taps, int64_t row_bin,
                     const RoiTapLists<Real>& column_taps, int64_t column_bin, int64_t channels, T* to) {
-  constexpr int kBlock = 4;
   constexpr int64_t kLane = kLanes<Real>;
   const RoiTap<Real>* const rows = row_taps.begin(row_bin);
   const RoiTap<Real>* const columns = column_taps.begin(column_bin);
   const int row_count = row_taps.size(row_bin), column_count = column_taps.size(column_bin);
   int64_t c = 0;
-  for (; c + kBlock * kLane <= channels; c += kBlock * kLane) {
-    pool_large_block<Vec<Real>, kBlock>(from + c, rows, row_count, columns, column_count, to + c);
+  for (; c + kPoolBlock * kLane <= channels; c += kPoolBlock * kLane) {
+    pool_large_block<Vec<Real>, kPoolBlock>(from + c, rows, row_count, columns, column_count, to + c);
+  }
+  for (; c + 4 * kLane <= channels; c += 4 * kLane) {
+    pool_large_block<Vec<Real>, 4>(from + c, rows, row_count, columns, column_count, to + c);
   }
   for (; c + kLane <= channels; c += kLane) {
     pool_large_block<Vec<Real>, 1>(from + c, rows, row_count, columns, column_count, to + c);

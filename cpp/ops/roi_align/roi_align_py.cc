@@ -36,6 +36,8 @@ py::array roi_align_numpy(const py::array& features, const py::array& boxes, con
   return visit_dtype<float, Half, BFloat16, double>(from, "features", [&](auto tag) {
     using T = typename decltype(tag)::type;
     const auto view = view_of<T, 4>(from, "features");
+    raise_if_error(check_pooled_size({arguments.rois.boxes.shape[0], output_size.first, output_size.second,
+                                      view.shape[3], static_cast<int64_t>(sizeof(T))}));
     auto [output, output_view] = new_array<T, 4>(
         from.dtype(), {arguments.rois.boxes.shape[0], output_size.first, output_size.second, view.shape[3]});
     const View<T, 4> to = output_view;
@@ -54,6 +56,7 @@ py::array roi_align_grad_numpy(const py::array& output_gradient, const py::array
   for (const int64_t extent : features_shape) {
     if (extent < 0) throw py::value_error("features_shape must not be negative, got " + to_string<4>(features_shape));
   }
+  raise_if_error(check_pooled_size({features_shape[0], features_shape[1], features_shape[2], features_shape[3], 8}));
   const Arguments arguments(boxes, box_indices, from.shape(1), from.shape(2), spatial_scale, sampling_ratio, aligned);
   return visit_dtype<float, Half, BFloat16, double>(from, "output_gradient", [&](auto tag) {
     using T = typename decltype(tag)::type;

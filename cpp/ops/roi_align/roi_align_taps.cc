@@ -126,18 +126,19 @@ void roi_pixel_taps(float begin, float end, const RoiAxis& axis, const RoiAlignO
   first.pop_back();
 }
 
-std::vector<int64_t> roi_order(const Rois& rois) {
-  const int64_t boxes = rois.boxes.shape[0];
-  std::vector<float> middle(boxes);
-  for (int64_t box = 0; box < boxes; ++box) {
-    const float sum = rois.boxes.data[4 * box + 1] + rois.boxes.data[4 * box + 3];
+std::vector<int64_t> roi_order(const View<const float, 2>& boxes, const int32_t* images, const int32_t* maps) {
+  const int64_t count = boxes.shape[0];
+  std::vector<float> middle(count);
+  for (int64_t box = 0; box < count; ++box) {
+    const float sum = boxes.data[4 * box + 1] + boxes.data[4 * box + 3];
     middle[box] = std::isfinite(sum) ? sum : 0.0f;  // NaN has no place in an order
   }
-  std::vector<int64_t> order(boxes);
+  std::vector<int64_t> order(count);
   std::iota(order.begin(), order.end(), int64_t{0});
-  const int32_t* const image = rois.image_indices.data;
-  std::sort(order.begin(), order.end(),
-            [&](int64_t a, int64_t b) { return image[a] != image[b] ? image[a] < image[b] : middle[a] < middle[b]; });
+  std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    if (maps != nullptr && maps[a] != maps[b]) return maps[a] < maps[b];
+    return images[a] != images[b] ? images[a] < images[b] : middle[a] < middle[b];
+  });
   return order;
 }
 

@@ -46,8 +46,8 @@ template <class Real>
 void roi_pixel_taps(float begin, float end, const RoiAxis& axis, const RoiAlignOptions& options,
                     RoiTapLists<Real>* scratch, RoiPixelTaps<Real>* result);
 
-// The boxes sorted by image and height on it.
-std::vector<int64_t> roi_order(const Rois& rois);
+// The boxes [K, 4] sorted by map (null: they share one), image, and height on it.
+std::vector<int64_t> roi_order(const View<const float, 2>& boxes, const int32_t* images, const int32_t* maps);
 
 }  // namespace kseg
 
