@@ -110,26 +110,25 @@ bool RankedCandidates::next(int64_t wanted) {
   return true;
 }
 
-std::vector<int32_t> groups_of(const int32_t* class_ids, int64_t rows, int64_t* groups) {
-  std::vector<int32_t> result(rows, -1);
-  int64_t most = -1;
-  for (int64_t row = 0; row < rows; ++row) most = std::max<int64_t>(most, class_ids[row]);
+Groups::Groups(const NmsImage& image) : classes_(image.class_agnostic ? 1 : image.classes), count_(classes_) {
+  if (image.class_ids == nullptr || image.class_agnostic) return;
+  const int32_t* const ids = image.class_ids;
+  const int64_t rows = image.rows;
+  int64_t most = 0;
+  for (int64_t row = 0; row < rows; ++row) most = std::max<int64_t>(most, ids[row]);
+  of_row_.resize(rows);
   if (most < 4 * rows + 1024) {
-    *groups = most + 1;
-    for (int64_t row = 0; row < rows; ++row) result[row] = std::max(class_ids[row], -1);
-    return result;
+    count_ = most + 1;
+    for (int64_t row = 0; row < rows; ++row) of_row_[row] = std::max(ids[row], 0);  // a negative one is no candidate
+    return;
   }
-  std::vector<int32_t> known(class_ids, class_ids + rows);
+  std::vector<int32_t> known(ids, ids + rows);
   std::sort(known.begin(), known.end());
   known.erase(std::unique(known.begin(), known.end()), known.end());
-  known.erase(known.begin(), std::lower_bound(known.begin(), known.end(), 0));
-  *groups = static_cast<int64_t>(known.size());
+  count_ = static_cast<int64_t>(known.size());
   for (int64_t row = 0; row < rows; ++row) {
-    if (class_ids[row] < 0) continue;
-    result[row] =
-        static_cast<int32_t>(std::lower_bound(known.begin(), known.end(), class_ids[row]) - known.begin());
+    of_row_[row] = static_cast<int32_t>(std::lower_bound(known.begin(), known.end(), ids[row]) - known.begin());
   }
-  return result;
 }
 
 }  // namespace kseg

@@ -49,8 +49,21 @@ class RankedCandidates {
   std::vector<uint64_t> spare_;
 };
 
-// For each row a group 0..groups-1 of equal class ids, and -1 for a negative id.
-std::vector<int32_t> groups_of(const int32_t* class_ids, int64_t rows, int64_t* groups);
+// How candidates fall into groups that do not meet: by class, by class id in dense numbers, or all in one.
+class Groups {
+ public:
+  explicit Groups(const NmsImage& image);
+  int64_t count() const { return count_; }
+  int32_t of(uint32_t candidate) const {
+    if (!of_row_.empty()) return of_row_[candidate];
+    return classes_ == 1 ? 0 : static_cast<int32_t>(candidate % static_cast<uint32_t>(classes_));
+  }
+
+ private:
+  int64_t classes_;
+  int64_t count_;
+  std::vector<int32_t> of_row_;
+};
 
 }  // namespace kseg
 

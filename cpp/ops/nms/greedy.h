@@ -15,25 +15,6 @@ struct Contender {
   BoxPlace tested;  // it has been compared with its group's list up to here
 };
 
-// How candidates fall into groups that do not meet: by class, by the dense number of a class id, or not at all.
-class Groups {
- public:
-  explicit Groups(const NmsImage& image) : classes_(image.class_agnostic ? 1 : image.classes), count_(classes_) {
-    if (image.class_ids == nullptr || image.class_agnostic) return;
-    of_row_ = groups_of(image.class_ids, image.rows, &count_);
-  }
-  int64_t count() const { return count_; }
-  int32_t of(uint32_t candidate) const {
-    if (!of_row_.empty()) return of_row_[candidate];
-    return classes_ == 1 ? 0 : static_cast<int32_t>(candidate % static_cast<uint32_t>(classes_));
-  }
-
- private:
-  int64_t classes_;
-  int64_t count_;
-  std::vector<int32_t> of_row_;
-};
-
 constexpr int64_t kLeastBlock = 128;
 constexpr int64_t kMostBlock = 512;
 
