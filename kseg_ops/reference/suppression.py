@@ -44,7 +44,7 @@ def pick_along_last(values: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
 def prepare(boxes: tf.Tensor) -> Corners:
     """Boxes `[..., 4]` in parts `[...]`; degenerate, inverted and infinite ones and those with NaN as zeros."""
     boxes = tf.where(tf.abs(boxes) < LEAST_COORDINATE, 0.0, boxes)
-    x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)
+    x1, y1, x2, y2 = tf.unstack(boxes, num=4, axis=-1)
     width, height = x2 - x1, y2 - y1
     area = width * height
     # False for NaN; an infinite coordinate gives an infinite area or NaN.
