@@ -68,6 +68,9 @@ def batched_nms(
     flat_corners = Corners(*(_flat(part) for part in corners))
     picked, picked_scores = pick(flat_corners, *flat, options.max_output_size, options.max_per_class, lower)
 
+    images = boxes.shape[0] or scores.shape[0]  # what is known of either, for the static shape
+    picked = tf.ensure_shape(picked, [images, options.max_output_size])
+    picked_scores = tf.ensure_shape(picked_scores, [images, options.max_output_size])
     valid = picked >= 0
     candidates = tf.maximum(picked, 0)
     rows = candidates // per_row
@@ -78,7 +81,7 @@ def batched_nms(
     else:
         kept = tf.gather(boxes[:, :, 0], rows, batch_dims=1)
     return BatchedNMS(
-        boxes=tf.where(valid[..., None], kept, 0.0),
+        boxes=tf.ensure_shape(tf.where(valid[..., None], kept, 0.0), [images, options.max_output_size, 4]),
         scores=picked_scores,
         classes=tf.where(valid, tf.gather(_flat(classes), candidates, batch_dims=1), -1),
         indices=tf.where(valid, rows, -1),
