@@ -198,7 +198,7 @@ def test_equals_the_rule(nms, method, kernel, cap):
         # The oracle rounds only the IoU, at most 3 times EPS / 2 of at most 1. Each of at most 40 decays adds its own
         # errors: of 1 - iou, relative to what may be as little as 0.02 of the score; or of an exponential, a few EPS.
         np.testing.assert_allclose(
-            found.scores[image, : len(kept)], [finals[i] for i in kept], rtol=40 * 6 * EPS / (0.02 if kernel else 1)
+            found.scores[image, : len(kept)], [finals[i] for i in kept], rtol=40 * 6 * EPS / 0.02
         )
 
 
