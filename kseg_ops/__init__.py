@@ -18,13 +18,23 @@ __version__ = "0.1.0"
 
 # Public name -> the module that defines it.
 _LAZY = {
+    "batched_nms": "kseg_ops.batched_nms",
     "confusion_matrix": "kseg_ops.confusion_matrix",
     "multilevel_roi_align": "kseg_ops.multilevel_roi_align",
+    "nms": "kseg_ops.nms",
     "resize_argmax": "kseg_ops.resize_argmax",
     "roi_align": "kseg_ops.roi_align",
 }
 
-__all__ = ["confusion_matrix", "multilevel_roi_align", "resize_argmax", "roi_align", "use_reference"]
+__all__ = [
+    "batched_nms",
+    "confusion_matrix",
+    "multilevel_roi_align",
+    "nms",
+    "resize_argmax",
+    "roi_align",
+    "use_reference",
+]
 
 
 def __getattr__(name: str):

@@ -5,6 +5,7 @@ from kseg.layers.crop_to import CropTo
 from kseg.layers.down_block import DownBlock
 from kseg.layers.multilevel_roi_align import MultilevelRoIAlign
 from kseg.layers.native_layer import NativeLayer
+from kseg.layers.non_max_suppression import NonMaxSuppression
 from kseg.layers.normalize import Normalize
 from kseg.layers.pad_to_stride import PadToStride
 from kseg.layers.roi_align import RoIAlign
@@ -16,6 +17,7 @@ __all__ = [
     "DownBlock",
     "MultilevelRoIAlign",
     "NativeLayer",
+    "NonMaxSuppression",
     "Normalize",
     "PadToStride",
     "RoIAlign",

@@ -5,9 +5,11 @@ Unless its docstring says otherwise, a function has no reference to fall back on
 `RuntimeError` and says why.
 """
 
+from kseg_ops.numpy.batched_nms import batched_nms
 from kseg_ops.numpy.confusion_matrix import confusion_matrix
 from kseg_ops.numpy.multilevel_roi_align import multilevel_roi_align
+from kseg_ops.numpy.nms import nms
 from kseg_ops.numpy.resize_argmax import resize_argmax
 from kseg_ops.numpy.roi_align import roi_align
 
-__all__ = ["confusion_matrix", "multilevel_roi_align", "resize_argmax", "roi_align"]
+__all__ = ["batched_nms", "confusion_matrix", "multilevel_roi_align", "nms", "resize_argmax", "roi_align"]

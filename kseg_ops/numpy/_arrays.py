@@ -17,6 +17,15 @@ def as_boxes(boxes) -> np.ndarray:
     return boxes.astype(np.float32, copy=False)
 
 
+def as_scores(scores) -> np.ndarray:
+    """Scores as float32; floating types only, and what has no type yet."""
+    array = np.asarray(scores)
+    # By name, for bfloat16 is no floating type to NumPy. Python's numbers may be written without a point.
+    if hasattr(scores, "dtype") and not array.dtype.name.endswith(("float16", "float32", "float64")):
+        raise TypeError(f"scores must be floating, got {array.dtype}")
+    return array.astype(np.float32)
+
+
 # NumPy has integers that the kernels have no code for. Each goes to one that holds all its values, uint64 excepted.
 _WIDER = {"bool": "uint8", "int16": "int32", "uint32": "int64", "uint64": "int64"}
 

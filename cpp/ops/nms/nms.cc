@@ -1,0 +1,73 @@
+#include "ops/nms/nms.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "ops/nms/candidates.h"
+
+#include "base/kernel.h"
+#include "base/argmax.h"        // target code only
+#include "ops/nms/box_lists.h"  // target code only
+#include "ops/nms/greedy.h"     // target code only
+
+KSEG_KERNEL_BEGIN
+
+Status nms_kernel(const NmsArgs& args, int32_t* kept, int64_t* kept_count, const ParallelFor& parallel_for) {
+  NmsImage image;
+  image.rows = args.scores.shape[0];
+  image.boxes = args.boxes.data;
+  image.scores = args.scores.data;
+  image.class_ids = args.class_ids.empty() ? nullptr : args.class_ids.data;
+  const int64_t most =
+      args.max_output_size < 0 || args.max_output_size > image.rows ? image.rows : args.max_output_size;
+  RankedCandidates ranked(image, args.score_threshold, false);
+  std::vector<uint64_t> picks(most);
+  *kept_count = pick_greedily(image, &ranked, args.iou_threshold, most, most, picks.data(), parallel_for);
+  for (int64_t i = 0; i < *kept_count; ++i) kept[i] = static_cast<int32_t>(RankedCandidates::candidate(picks[i]));
+  return Status();
+}
+
+KSEG_KERNEL_END
+
+#if KSEG_DISPATCH_HERE
+namespace kseg {
+
+KSEG_DECLARE_KERNEL(Status nms_kernel(const NmsArgs&, int32_t*, int64_t*, const ParallelFor&))
+
+Status check_nms_thresholds(float iou_threshold, float score_threshold) {
+  if (!(iou_threshold >= 0.0f && iou_threshold <= 1.0f)) {
+    return invalid_argument("iou_threshold must be in 0..1, got ", iou_threshold);
+  }
+  if (std::isnan(score_threshold)) return invalid_argument("score_threshold must be a number, got NaN");
+  return Status();
+}
+
+Status check_nms(const NmsArgs& args) {
+  KSEG_RETURN_IF_ERROR(check_nms_thresholds(args.iou_threshold, args.score_threshold));
+  const int64_t count = args.boxes.shape[0];
+  if (args.boxes.shape[1] != 4) {
+    return invalid_argument("boxes must have shape [N, 4], got ", to_string<2>(args.boxes.shape));
+  }
+  if (args.scores.shape[0] != count) {
+    return invalid_argument("scores must have one entry per box, got ", args.scores.shape[0], " for ", count,
+                            " boxes");
+  }
+  if (args.class_ids.shape[0] != 0 && args.class_ids.shape[0] != count) {
+    return invalid_argument("class_ids must have one entry per box, got ", args.class_ids.shape[0], " for ", count,
+                            " boxes");
+  }
+  if (count > kMostCandidates) {
+    return invalid_argument("boxes must be at most ", kMostCandidates, ", got ", count);
+  }
+  return Status();
+}
+
+Status nms(const NmsArgs& args, int32_t* kept, int64_t* kept_count, const ParallelFor& parallel_for) {
+  KSEG_RETURN_IF_ERROR(check_nms(args));
+  *kept_count = 0;
+  KSEG_RETURN_DISPATCH(nms_kernel, args, kept, kept_count, parallel_for);
+}
+
+}  // namespace kseg
+#endif

@@ -1,0 +1,89 @@
+#include "ops/nms/nms.h"
+
+#include <cmath>
+#include <vector>
+
+#include "adapters/tf_adapter.h"
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/shape_inference.h"
+
+namespace kseg {
+namespace {
+
+using tensorflow::OpKernel;
+using tensorflow::OpKernelConstruction;
+using tensorflow::OpKernelContext;
+using tensorflow::Tensor;
+using tensorflow::TensorShape;
+using tensorflow::shape_inference::DimensionHandle;
+using tensorflow::shape_inference::InferenceContext;
+using tensorflow::shape_inference::ShapeHandle;
+
+template <class Context>
+absl::Status get_attributes(Context* context, NmsArgs* args) {
+  TF_RETURN_IF_ERROR(context->GetAttr("iou_threshold", &args->iou_threshold));
+  TF_RETURN_IF_ERROR(context->GetAttr("score_threshold", &args->score_threshold));
+  TF_RETURN_IF_ERROR(context->GetAttr("max_output_size", &args->max_output_size));
+  return to_absl(check_nms_thresholds(args->iou_threshold, args->score_threshold));
+}
+
+absl::Status infer_shape(InferenceContext* context) {
+  NmsArgs args;
+  TF_RETURN_IF_ERROR(get_attributes(context, &args));
+  ShapeHandle boxes, scores, class_ids;
+  DimensionHandle four, count;
+  TF_RETURN_IF_ERROR(context->WithRank(context->input(0), 2, &boxes));
+  TF_RETURN_IF_ERROR(context->WithRank(context->input(1), 1, &scores));
+  TF_RETURN_IF_ERROR(context->WithRank(context->input(2), 1, &class_ids));
+  TF_RETURN_IF_ERROR(context->WithValue(context->Dim(boxes, 1), 4, &four));
+  TF_RETURN_IF_ERROR(context->Merge(context->Dim(boxes, 0), context->Dim(scores, 0), &count));
+  const DimensionHandle ids = context->Dim(class_ids, 0);
+  if (context->ValueKnown(ids) && context->Value(ids) != 0) TF_RETURN_IF_ERROR(context->Merge(ids, count, &count));
+  context->set_output(0, context->Vector(context->UnknownDim()));
+  return absl::OkStatus();
+}
+
+REGISTER_OP("Kseg>Nms")
+    .Input("boxes: float")
+    .Input("scores: float")
+    .Input("class_ids: int32")
+    .Output("kept: int32")
+    .Attr("iou_threshold: float")
+    .Attr("score_threshold: float")
+    .Attr("max_output_size: int = -1")
+    .SetShapeFn(infer_shape)
+    .Doc(R"doc(
+Indices of the boxes [N, 4] (x1 y1 x2 y2) that no better one of their class suppresses, best first.
+)doc");
+
+class NmsOp final : public OpKernel {
+ public:
+  explicit NmsOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, get_attributes(context, &attributes_));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    OP_REQUIRES_OK(context, check_rank(context->input(0), 2, "boxes"));
+    OP_REQUIRES_OK(context, check_rank(context->input(1), 1, "scores"));
+    OP_REQUIRES_OK(context, check_rank(context->input(2), 1, "class_ids"));
+    NmsArgs args = attributes_;
+    args.boxes = view_of<float, 2>(context->input(0));
+    args.scores = view_of<float, 1>(context->input(1));
+    args.class_ids = view_of<int32_t, 1>(context->input(2));
+    OP_REQUIRES_OK(context, to_absl(check_nms(args)));
+    std::vector<int32_t> kept(args.boxes.shape[0]);
+    int64_t count = 0;
+    OP_REQUIRES_OK(context, to_absl(nms(args, kept.data(), &count, TfParallelFor(context))));
+    Tensor* output = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, TensorShape({count}), &output));
+    std::copy(kept.begin(), kept.begin() + count, output->flat<int32_t>().data());
+  }
+
+ private:
+  NmsArgs attributes_;
+};
+
+REGISTER_KERNEL_BUILDER(Name("Kseg>Nms").Device(tensorflow::DEVICE_CPU), NmsOp);
+
+}  // namespace
+}  // namespace kseg
