@@ -6,3 +6,7 @@
 kseg_add_op(roi_align)
 kseg_add_op(confusion_matrix)
 kseg_add_op(resize_argmax)
+kseg_add_op(connected_components)
+kseg_add_op(distance_transform)
+kseg_add_op(max_pool_with_indices)
+kseg_add_op(max_unpool2d)
