@@ -19,11 +19,24 @@ __version__ = "0.1.0"
 # Public name -> the module that defines it.
 _LAZY = {
     "confusion_matrix": "kseg_ops.confusion_matrix",
+    "connected_components": "kseg_ops.connected_components",
+    "distance_transform": "kseg_ops.distance_transform",
+    "max_pool_with_indices": "kseg_ops.max_pool_with_indices",
+    "max_unpool2d": "kseg_ops.max_unpool2d",
     "resize_argmax": "kseg_ops.resize_argmax",
     "roi_align": "kseg_ops.roi_align",
 }
 
-__all__ = ["confusion_matrix", "resize_argmax", "roi_align", "use_reference"]
+__all__ = [
+    "confusion_matrix",
+    "connected_components",
+    "distance_transform",
+    "max_pool_with_indices",
+    "max_unpool2d",
+    "resize_argmax",
+    "roi_align",
+    "use_reference",
+]
 
 
 def __getattr__(name: str):

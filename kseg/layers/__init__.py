@@ -3,9 +3,21 @@
 from kseg.layers.conv_block import ConvBlock
 from kseg.layers.crop_to import CropTo
 from kseg.layers.down_block import DownBlock
+from kseg.layers.max_pooling_with_indices2d import MaxPoolingWithIndices2D
+from kseg.layers.max_unpooling2d import MaxUnpooling2D
 from kseg.layers.native_layer import NativeLayer
 from kseg.layers.normalize import Normalize
 from kseg.layers.pad_to_stride import PadToStride
 from kseg.layers.up_block import UpBlock
 
-__all__ = ["ConvBlock", "CropTo", "DownBlock", "NativeLayer", "Normalize", "PadToStride", "UpBlock"]
+__all__ = [
+    "ConvBlock",
+    "CropTo",
+    "DownBlock",
+    "MaxPoolingWithIndices2D",
+    "MaxUnpooling2D",
+    "NativeLayer",
+    "Normalize",
+    "PadToStride",
+    "UpBlock",
+]

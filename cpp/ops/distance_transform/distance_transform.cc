@@ -42,7 +42,7 @@ void transform(const DistanceTransformArgs& args, const DistanceWeights& weights
 
 Status distance_transform_kernel(const DistanceTransformArgs& args, const ParallelFor& parallel_for) {
   const int64_t height = args.masks.shape[1], width = args.masks.shape[2];
-  const DistanceWeights weights = distance_weights(args.row_spacing, args.column_spacing, height, width);
+  const DistanceWeights weights = distance_weights(args.row_spacing, args.column_spacing);
   if (height > kMostShortSide || width > kMostShortSide) {
     transform<int32_t, GeneralRow<int32_t>>(args, weights, parallel_for);
   } else if (weights.row == 1 && weights.column == 1) {

@@ -39,9 +39,9 @@ struct DistanceTransformArgs {
 // Checks what a result's size depends on before memory is allocated for it.
 KSEG_API Status check_distance_transform(const Shape<3>& masks, double row_spacing, double column_spacing);
 
-// Whole numbers for `row` and `column` where squared distances stay exact with them, which every common spacing allows:
-// then no two distances that are equal compare as different.
-DistanceWeights distance_weights(double row_spacing, double column_spacing, int64_t height, int64_t width);
+// `row` and `column` are whole numbers where the squared spacings have a ratio of small ones, as all common spacings
+// do. Squared distances are then exact for sides of up to 2**15, and no two that are equal compare as different.
+DistanceWeights distance_weights(double row_spacing, double column_spacing);
 
 KSEG_API Status distance_transform(const DistanceTransformArgs& args, const ParallelFor& parallel_for);
 

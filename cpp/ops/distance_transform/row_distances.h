@@ -61,7 +61,9 @@ class Envelope {
       const double rise = static_cast<double>(column_cost[site]) - static_cast<double>(column_cost[last]);
       const double numerator =
           rise + static_cast<double>(weight) * (static_cast<double>(site + last) * static_cast<double>(site - last));
-      const double meet = std::floor(numerator / (2 * static_cast<double>(weight) * static_cast<double>(site - last)));
+      const double quotient = numerator / (2 * static_cast<double>(weight) * static_cast<double>(site - last));
+      // Between equal costs it is the middle for any weight, with no rounding that could move it.
+      const double meet = rise == 0 ? static_cast<double>((site + last) / 2) : std::floor(quotient);
       if (!(meet + 1 < static_cast<double>(end))) continue;
       ++top;
       sites_[top] = site;
