@@ -20,6 +20,10 @@ __version__ = "0.1.0"
 _LAZY = {
     "batched_nms": "kseg_ops.batched_nms",
     "confusion_matrix": "kseg_ops.confusion_matrix",
+    "connected_components": "kseg_ops.connected_components",
+    "distance_transform": "kseg_ops.distance_transform",
+    "max_pool_with_indices": "kseg_ops.max_pool_with_indices",
+    "max_unpool2d": "kseg_ops.max_unpool2d",
     "multilevel_roi_align": "kseg_ops.multilevel_roi_align",
     "nms": "kseg_ops.nms",
     "resize_argmax": "kseg_ops.resize_argmax",
@@ -29,6 +33,10 @@ _LAZY = {
 __all__ = [
     "batched_nms",
     "confusion_matrix",
+    "connected_components",
+    "distance_transform",
+    "max_pool_with_indices",
+    "max_unpool2d",
     "multilevel_roi_align",
     "nms",
     "resize_argmax",

@@ -13,6 +13,7 @@ MAX_OUTPUT_SIZE = 1 << 20
 # The matrix of int64 counts takes num_classes**2 * 8 bytes: 2 GiB here.
 MAX_CLASSES = 16384
 MAX_MAP_SIZE = 2**31 - 1
+MAX_POOL_SIZE = 1 << 20
 
 _BOX_DTYPES = {"float32", "float64", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))}
 
@@ -125,3 +126,70 @@ def as_index_array(value) -> np.ndarray:
         raise TypeError(f"box_indices must be integers, got {indices.dtype}")
     limits = np.iinfo(np.int32)
     return np.clip(indices, limits.min, limits.max).astype(np.int32)
+
+
+def as_connectivity(value) -> int:
+    """connected_components' `connectivity`: 4 or 8."""
+    number = as_int("connectivity", value)
+    if number not in (4, 8):
+        raise ValueError(f"connectivity must be 4 (sides) or 8 (sides and corners), got {number}")
+    return number
+
+
+def as_sampling(value) -> tuple[float, float]:
+    """distance_transform's `sampling`: a number or a pair of them, for rows and columns."""
+    try:
+        pair = tuple(value)
+    except TypeError:
+        pair = (value, value)
+    if len(pair) != 2:
+        raise ValueError(f"sampling must be a number or (of rows, of columns), got {value!r}")
+    for number in pair:
+        if isinstance(number, (bool, np.bool_)) or not isinstance(number, (int, float, np.integer, np.floating)):
+            raise TypeError(f"sampling must be of Python numbers, got {number!r} of type {type(number).__name__}")
+        if not 2.0**-60 <= number <= 2.0**60:  # False for NaN
+            raise ValueError(f"sampling must be in 2**-60..2**60, got {number!r}")
+    rows, columns = map(float, pair)
+    return rows, columns
+
+
+def as_window(name: str, value) -> tuple[int, int]:
+    """A pooling window or its strides: an int or a pair of them."""
+    try:
+        pair = tuple(value)
+    except TypeError:
+        pair = (value, value)
+    if len(pair) != 2:
+        raise ValueError(f"{name} must be an int or (height, width), got {value!r}")
+    height, width = (as_int(name, number, 1, MAX_POOL_SIZE) for number in pair)
+    return height, width
+
+
+def as_pool_padding(value) -> str:
+    """max_pool_with_indices' `padding`."""
+    if not isinstance(value, str) or value not in ("valid", "same"):
+        raise ValueError(f'padding must be "valid" or "same", got {value!r}')
+    return value
+
+
+def as_unpooled_size(value) -> tuple[int, int]:
+    """max_unpool2d's `output_size`: a pair of ints."""
+    try:
+        pair = tuple(value)
+    except TypeError:
+        pair = ()
+    if len(pair) != 2:
+        raise ValueError(f"output_size must be two integers, (height, width), got {value!r}")
+    height, width = (as_int(f"output_size[{axis}]", number, 0, MAX_MAP_SIZE) for axis, number in enumerate(pair))
+    if height * width > MAX_MAP_SIZE:
+        raise ValueError(f"output_size must have fewer than 2**31 pixels, got {height} x {width}")
+    return height, width
+
+
+def as_place_array(value) -> np.ndarray:
+    """max_unpool2d's `indices` as int32, saturated: what int32 cannot hold is out of range anyway."""
+    indices = np.asarray(value)
+    if indices.dtype.kind not in "iu":
+        raise TypeError(f"indices must be integers, got {indices.dtype}")
+    limits = np.iinfo(np.int32)
+    return indices.clip(limits.min, limits.max).astype(np.int32) if indices.dtype != np.int32 else indices

@@ -3,6 +3,8 @@
 from kseg.layers.conv_block import ConvBlock
 from kseg.layers.crop_to import CropTo
 from kseg.layers.down_block import DownBlock
+from kseg.layers.max_pooling_with_indices2d import MaxPoolingWithIndices2D
+from kseg.layers.max_unpooling2d import MaxUnpooling2D
 from kseg.layers.multilevel_roi_align import MultilevelRoIAlign
 from kseg.layers.native_layer import NativeLayer
 from kseg.layers.non_max_suppression import NonMaxSuppression
@@ -15,6 +17,8 @@ __all__ = [
     "ConvBlock",
     "CropTo",
     "DownBlock",
+    "MaxPoolingWithIndices2D",
+    "MaxUnpooling2D",
     "MultilevelRoIAlign",
     "NativeLayer",
     "NonMaxSuppression",

@@ -7,9 +7,24 @@ Unless its docstring says otherwise, a function has no reference to fall back on
 
 from kseg_ops.numpy.batched_nms import batched_nms
 from kseg_ops.numpy.confusion_matrix import confusion_matrix
+from kseg_ops.numpy.connected_components import connected_components
+from kseg_ops.numpy.distance_transform import distance_transform
+from kseg_ops.numpy.max_pool_with_indices import max_pool_with_indices
+from kseg_ops.numpy.max_unpool2d import max_unpool2d
 from kseg_ops.numpy.multilevel_roi_align import multilevel_roi_align
 from kseg_ops.numpy.nms import nms
 from kseg_ops.numpy.resize_argmax import resize_argmax
 from kseg_ops.numpy.roi_align import roi_align
 
-__all__ = ["batched_nms", "confusion_matrix", "multilevel_roi_align", "nms", "resize_argmax", "roi_align"]
+__all__ = [
+    "batched_nms",
+    "confusion_matrix",
+    "connected_components",
+    "distance_transform",
+    "max_pool_with_indices",
+    "max_unpool2d",
+    "multilevel_roi_align",
+    "nms",
+    "resize_argmax",
+    "roi_align",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 
 import numpy as np
@@ -55,3 +56,15 @@ def core() -> types.ModuleType:
             "TensorFlow, the functions of kseg_ops run without it."
         )
     return module
+
+
+def as_planes(masks) -> tuple[np.ndarray, tuple[int, ...]]:
+    """uint8 `[N, H, W]` of masks `[..., H, W]`, and the shape of those."""
+    masks = np.asarray(masks)
+    if masks.dtype.kind not in "biu":
+        raise TypeError(f"masks must be bool or integer, got dtype {masks.dtype.name}: compare with a threshold first")
+    if masks.ndim < 2:
+        raise ValueError(f"masks must have shape [..., H, W], got shape {masks.shape}")
+    shape = masks.shape
+    planes = masks.reshape((math.prod(shape[:-2]), *shape[-2:]))
+    return (planes if masks.dtype == np.uint8 else planes != 0).view(np.uint8), shape

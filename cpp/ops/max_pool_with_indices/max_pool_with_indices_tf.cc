@@ -1,0 +1,186 @@
+#include "ops/max_pool_with_indices/max_pool_with_indices.h"
+
+#include <string>
+#include <vector>
+
+#include "adapters/tf_adapter.h"
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/shape_inference.h"
+
+namespace kseg {
+namespace {
+
+using tensorflow::OpKernel;
+using tensorflow::OpKernelConstruction;
+using tensorflow::OpKernelContext;
+using tensorflow::Tensor;
+using tensorflow::TensorShape;
+using tensorflow::shape_inference::DimensionHandle;
+using tensorflow::shape_inference::InferenceContext;
+using tensorflow::shape_inference::ShapeHandle;
+
+template <class Context>
+absl::Status get_windows(Context* context, PoolWindows* windows) {
+  std::vector<int64_t> pool, strides;
+  std::string padding;
+  TF_RETURN_IF_ERROR(context->GetAttr("pool_size", &pool));
+  TF_RETURN_IF_ERROR(context->GetAttr("strides", &strides));
+  TF_RETURN_IF_ERROR(context->GetAttr("padding", &padding));
+  if (pool.size() != 2 || strides.size() != 2) {
+    return to_absl(
+        invalid_argument("pool_size and strides must have two entries, got ", pool.size(), " and ", strides.size()));
+  }
+  TF_RETURN_IF_ERROR(to_absl(check_pool(pool[0], pool[1], strides[0], strides[1])));
+  windows->rows = {pool[0], strides[0], padding == "same"};
+  windows->columns = {pool[1], strides[1], padding == "same"};
+  return absl::OkStatus();
+}
+
+DimensionHandle outputs(InferenceContext* context, const PoolAxis& axis, DimensionHandle size) {
+  if (!context->ValueKnown(size)) return context->UnknownDim();
+  return context->MakeDim(axis.outputs(context->Value(size)));
+}
+
+absl::Status infer_pooled(InferenceContext* context, ShapeHandle images, ShapeHandle* pooled) {
+  PoolWindows windows;
+  TF_RETURN_IF_ERROR(get_windows(context, &windows));
+  TF_RETURN_IF_ERROR(context->WithRank(images, 4, &images));
+  *pooled = context->MakeShape({context->Dim(images, 0), outputs(context, windows.rows, context->Dim(images, 1)),
+                                outputs(context, windows.columns, context->Dim(images, 2)), context->Dim(images, 3)});
+  return absl::OkStatus();
+}
+
+absl::Status infer_shape(InferenceContext* context) {
+  ShapeHandle pooled;
+  TF_RETURN_IF_ERROR(infer_pooled(context, context->input(0), &pooled));
+  context->set_output(0, pooled);
+  context->set_output(1, pooled);
+  return absl::OkStatus();
+}
+
+absl::Status infer_gradient_shape(InferenceContext* context) {
+  ShapeHandle images, pooled, given;
+  TF_RETURN_IF_ERROR(context->MakeShapeFromShapeTensor(2, &images));
+  TF_RETURN_IF_ERROR(context->WithRank(images, 4, &images));
+  TF_RETURN_IF_ERROR(infer_pooled(context, images, &pooled));
+  TF_RETURN_IF_ERROR(context->Merge(context->input(0), context->input(1), &given));
+  TF_RETURN_IF_ERROR(context->Merge(given, pooled, &given));
+  for (const int axis : {0, 3}) {
+    DimensionHandle size;
+    TF_RETURN_IF_ERROR(context->Merge(context->Dim(images, axis), context->Dim(given, axis), &size));
+    TF_RETURN_IF_ERROR(context->ReplaceDim(images, axis, size, &images));
+  }
+  context->set_output(0, images);
+  return absl::OkStatus();
+}
+
+#define KSEG_ATTRIBUTES                      \
+  Attr("T: {float, half, bfloat16, double}") \
+      .Attr("pool_size: list(int)")          \
+      .Attr("strides: list(int)")            \
+      .Attr("padding: {'valid', 'same'} = 'valid'")
+
+REGISTER_OP("Kseg>MaxPoolWithIndices")
+    .Input("x: T")
+    .Output("y: T")
+    .Output("indices: int32")
+    .KSEG_ATTRIBUTES.SetShapeFn(infer_shape)
+    .Doc(R"doc(
+Max pooling of images [B, H, W, C], with the place y * W + x of each maximum in its image and channel.
+)doc");
+
+REGISTER_OP("Kseg>MaxPoolWithIndicesGrad")
+    .Input("y_gradient: T")
+    .Input("indices: int32")
+    .Input("x_shape: Tshape")
+    .Output("x_gradient: T")
+    .Attr("Tshape: {int32, int64} = DT_INT32")
+    .KSEG_ATTRIBUTES.SetShapeFn(infer_gradient_shape)
+    .Doc(R"doc(
+The gradient of MaxPoolWithIndices with respect to x; deterministic. An index outside its window counts for nothing.
+)doc");
+
+#undef KSEG_ATTRIBUTES
+
+template <class T>
+class MaxPoolWithIndicesOp final : public OpKernel {
+ public:
+  explicit MaxPoolWithIndicesOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, get_windows(context, &windows_));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& x = context->input(0);
+    OP_REQUIRES_OK(context, check_rank(x, 4, "x"));
+    OP_REQUIRES_OK(context, to_absl(check_pool_image(shape_of<4>(x))));
+    TensorShape shape;
+    OP_REQUIRES_OK(context, TensorShape::BuildTensorShape({x.dim_size(0), windows_.rows.outputs(x.dim_size(1)),
+                                                           windows_.columns.outputs(x.dim_size(2)), x.dim_size(3)},
+                                                          &shape));
+    Tensor *y = nullptr, *indices = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, shape, &y));
+    OP_REQUIRES_OK(context, context->allocate_output(1, shape, &indices));
+    OP_REQUIRES_OK(context,
+                   to_absl(max_pool_with_indices(view_of<T, 4>(x), windows_, mutable_view_of<T, 4>(y),
+                                                 mutable_view_of<int32_t, 4>(indices), TfParallelFor(context))));
+  }
+
+ private:
+  PoolWindows windows_;
+};
+
+template <class T>
+class MaxPoolWithIndicesGradOp final : public OpKernel {
+ public:
+  explicit MaxPoolWithIndicesGradOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, get_windows(context, &windows_));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& gradient = context->input(0);
+    const Tensor& indices = context->input(1);
+    const Tensor& shape_tensor = context->input(2);
+    OP_REQUIRES_OK(context, check_rank(gradient, 4, "y_gradient"));
+    OP_REQUIRES_OK(context, check_rank(indices, 4, "indices"));
+    OP_REQUIRES_OK(context, check_rank(shape_tensor, 1, "x_shape"));
+    TensorShape shape;
+    if (shape_tensor.dtype() == tensorflow::DT_INT32) {
+      OP_REQUIRES_OK(context, tensorflow::TensorShapeUtils::MakeShape(shape_tensor.flat<int32_t>(), &shape));
+    } else {
+      OP_REQUIRES_OK(context, tensorflow::TensorShapeUtils::MakeShape(shape_tensor.flat<int64_t>(), &shape));
+    }
+    OP_REQUIRES(context, shape.dims() == 4,
+                absl::InvalidArgumentError("x_shape must have four entries, got " + shape.DebugString()));
+    const Shape<4> images = {shape.dim_size(0), shape.dim_size(1), shape.dim_size(2), shape.dim_size(3)};
+    OP_REQUIRES_OK(context, to_absl(check_pool_image(images)));
+    // Before memory is taken: the images cannot be larger than what their windows reach.
+    const Shape<4> pooled = {images[0], windows_.rows.outputs(images[1]), windows_.columns.outputs(images[2]),
+                             images[3]};
+    OP_REQUIRES(context, shape_of<4>(gradient) == pooled && shape_of<4>(indices) == pooled,
+                to_absl(invalid_argument("y_gradient and indices must have shape ", to_string<4>(pooled),
+                                         " for x_shape ", to_string<4>(images), ", got ",
+                                         gradient.shape().DebugString(), " and ", indices.shape().DebugString())));
+    Tensor* x_gradient = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, shape, &x_gradient));
+    OP_REQUIRES_OK(context,
+                   to_absl(max_pool_with_indices_grad(view_of<T, 4>(gradient), view_of<int32_t, 4>(indices), windows_,
+                                                      mutable_view_of<T, 4>(x_gradient), TfParallelFor(context))));
+  }
+
+ private:
+  PoolWindows windows_;
+};
+
+#define KSEG_REGISTER(T)                                                                                             \
+  REGISTER_KERNEL_BUILDER(Name("Kseg>MaxPoolWithIndices").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"),     \
+                          MaxPoolWithIndicesOp<T>);                                                                  \
+  REGISTER_KERNEL_BUILDER(Name("Kseg>MaxPoolWithIndicesGrad").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), \
+                          MaxPoolWithIndicesGradOp<T>);
+KSEG_REGISTER(float)
+KSEG_REGISTER(double)
+KSEG_REGISTER(Eigen::half)
+KSEG_REGISTER(tensorflow::bfloat16)
+#undef KSEG_REGISTER
+
+}  // namespace
+}  // namespace kseg

@@ -1,0 +1,202 @@
+#include "ops/max_unpool2d/max_unpool2d.h"
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "base/huge_pages.h"
+// Last: it switches the instruction set.
+#include "base/kernel.h"
+
+KSEG_KERNEL_BEGIN
+namespace {
+
+// About this many outputs per band of rows: what is scattered stays in the second-level cache.
+constexpr int64_t kBandElements = 1 << 16;
+
+struct Range {
+  int32_t least;
+  int32_t most;
+};
+
+// The extremes of each row of indices, or an error that names the first index that is outside `pixels`.
+Status index_ranges(const View<const int32_t, 4>& indices, int64_t pixels, const ParallelFor& parallel_for,
+                    std::vector<Range>* ranges) {
+  const int64_t rows = indices.shape[0] * indices.shape[1];
+  const int64_t row_size = indices.shape[2] * indices.shape[3];
+  ranges->resize(rows);
+  parallel_for.run(rows, row_size / 4 + 10, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const int32_t* const from = indices.data + row * row_size;
+      int32_t least = from[0], most = from[0];
+      for (int64_t i = 0; i < row_size; ++i) {
+        least = std::min(least, from[i]);
+        most = std::max(most, from[i]);
+      }
+      (*ranges)[row] = {least, most};
+    }
+  });
+  for (int64_t row = 0; row < rows; ++row) {
+    if ((*ranges)[row].least >= 0 && (*ranges)[row].most < pixels) continue;
+    const int32_t* place = indices.data + row * row_size;
+    while (*place >= 0 && *place < pixels) ++place;
+    return invalid_argument("indices must be in 0..H*W-1 with H*W = ", pixels, " by output_size, got ", *place);
+  }
+  return Status();
+}
+
+// Cuts the outputs into bands of rows and calls work(image, first pixel, pixels) for each. What is written at a place
+// is decided by the one owner of its band, which looks at the indices in order: no result depends on the cut.
+template <class Work>
+void for_bands(const Shape<4>& output, int64_t sources, const ParallelFor& parallel_for, Work&& work) {
+  const auto [batch, height, width, channels] = output;
+  const int64_t band = std::clamp<int64_t>(kBandElements / (width * channels), 1, height);
+  const int64_t bands = (height + band - 1) / band;
+  const int64_t cost = (band * width * channels + sources / bands) * 2;
+  parallel_for.run(batch * bands, cost, [&](int64_t begin, int64_t end) {
+    for (int64_t unit = begin; unit < end; ++unit) {
+      const int64_t first = unit % bands * band;
+      work(unit / bands, first * width, std::min(band, height - first) * width);
+    }
+  });
+}
+
+}  // namespace
+
+template <class T>
+Status max_unpool2d_kernel(const View<const T, 4>& values, const View<const int32_t, 4>& indices,
+                           const View<T, 4>& output, const ParallelFor& parallel_for) {
+  const int64_t rows = indices.shape[1], columns = indices.shape[2], channels = indices.shape[3];
+  const int64_t pixels = output.shape[1] * output.shape[2];
+  std::vector<Range> ranges;
+  if (!indices.empty()) KSEG_RETURN_IF_ERROR(index_ranges(indices, pixels, parallel_for, &ranges));
+  if (output.empty()) return Status();
+  for_bands(output.shape, rows * columns * channels, parallel_for, [&](int64_t image, int64_t first, int64_t count) {
+    T* const to = output.data + (image * pixels + first) * channels;
+    std::fill_n(to, count * channels, T(0));
+    if (columns == 0) return;
+    for (int64_t row = image * rows; row < (image + 1) * rows; ++row) {
+      const Range range = ranges[row];
+      if (range.most < first || range.least >= first + count) continue;
+      const bool all = range.least >= first && range.most < first + count;
+      const T* value = values.data + row * columns * channels;
+      const int32_t* place = indices.data + row * columns * channels;
+      for (int64_t column = 0; column < columns; ++column, value += channels, place += channels) {
+        for (int64_t c = 0; c < channels; ++c) {
+          const int64_t pixel = place[c] - first;
+          if (all || (pixel >= 0 && pixel < count)) to[pixel * channels + c] = value[c];
+        }
+      }
+    }
+  });
+  return Status();
+}
+
+template <class T>
+Status max_unpool2d_grad_kernel(const View<const T, 4>& output_gradient, const View<const int32_t, 4>& indices,
+                                const View<T, 4>& values_gradient, const ParallelFor& parallel_for) {
+  const int64_t rows = indices.shape[1], columns = indices.shape[2], channels = indices.shape[3];
+  const int64_t pixels = output_gradient.shape[1] * output_gradient.shape[2];
+  std::vector<Range> ranges;
+  KSEG_RETURN_IF_ERROR(index_ranges(indices, pixels, parallel_for, &ranges));
+  for_bands(output_gradient.shape, rows * columns * channels, parallel_for,
+            [&](int64_t image, int64_t first, int64_t count) {
+              const T* const gradient = output_gradient.data + (image * pixels + first) * channels;
+              // Backwards: the first that comes is the one that stays.
+              std::vector<uint8_t> taken(count * channels, 0);
+              for (int64_t row = (image + 1) * rows - 1; row >= image * rows; --row) {
+                const Range range = ranges[row];
+                if (range.most < first || range.least >= first + count) continue;
+                for (int64_t column = columns - 1; column >= 0; --column) {
+                  const int64_t from = (row * columns + column) * channels;
+                  for (int64_t c = 0; c < channels; ++c) {
+                    const int64_t pixel = indices.data[from + c] - first;
+                    if (pixel < 0 || pixel >= count) continue;
+                    const int64_t place = pixel * channels + c;
+                    values_gradient.data[from + c] = taken[place] ? T(0) : gradient[place];
+                    taken[place] = 1;
+                  }
+                }
+              }
+            });
+  return Status();
+}
+
+#define KSEG_INSTANTIATE(T)                                                                                         \
+  template Status max_unpool2d_kernel<T>(const View<const T, 4>&, const View<const int32_t, 4>&, const View<T, 4>&, \
+                                         const ParallelFor&);                                                       \
+  template Status max_unpool2d_grad_kernel<T>(const View<const T, 4>&, const View<const int32_t, 4>&,               \
+                                              const View<T, 4>&, const ParallelFor&);
+KSEG_INSTANTIATE(uint16_t)
+KSEG_INSTANTIATE(uint32_t)
+KSEG_INSTANTIATE(uint64_t)
+#undef KSEG_INSTANTIATE
+
+KSEG_KERNEL_END
+
+#if KSEG_DISPATCH_HERE
+namespace kseg {
+
+KSEG_DECLARE_KERNEL(template <class T> Status max_unpool2d_kernel(const View<const T, 4>&,
+                                                                  const View<const int32_t, 4>&, const View<T, 4>&,
+                                                                  const ParallelFor&))
+KSEG_DECLARE_KERNEL(template <class T> Status max_unpool2d_grad_kernel(const View<const T, 4>&,
+                                                                       const View<const int32_t, 4>&, const View<T, 4>&,
+                                                                       const ParallelFor&))
+
+Status check_max_unpool2d(int64_t output_height, int64_t output_width) {
+  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+  if (output_height < 0 || output_width < 0 || output_height > kMost || output_width > kMost ||
+      output_height * output_width > kMost) {
+    return invalid_argument("output_size must not be negative and must have fewer than 2**31 pixels, got ",
+                            output_height, " x ", output_width);
+  }
+  return Status();
+}
+
+namespace {
+
+Status check(const Shape<4>& values, const Shape<4>& indices, const Shape<4>& output) {
+  KSEG_RETURN_IF_ERROR(check_max_unpool2d(output[1], output[2]));
+  if (values != indices) {
+    return invalid_argument("indices must have the shape of the values, ", to_string<4>(values), ", got ",
+                            to_string<4>(indices));
+  }
+  if (output[0] != values[0] || output[3] != values[3]) {
+    return invalid_argument("the unpooled array must have B = ", values[0], " images of C = ", values[3],
+                            " channels, got shape ", to_string<4>(output));
+  }
+  return Status();
+}
+
+}  // namespace
+
+template <class T>
+Status max_unpool2d(const View<const T, 4>& values, const View<const int32_t, 4>& indices, const View<T, 4>& output,
+                    const ParallelFor& parallel_for) {
+  KSEG_RETURN_IF_ERROR(check(values.shape, indices.shape, output.shape));
+  if (output.empty() && indices.empty()) return Status();
+  prefer_huge_pages(output.data, output.size() * static_cast<int64_t>(sizeof(T)));
+  KSEG_RETURN_DISPATCH(max_unpool2d_kernel<T>, values, indices, output, parallel_for);
+}
+
+template <class T>
+Status max_unpool2d_grad(const View<const T, 4>& output_gradient, const View<const int32_t, 4>& indices,
+                         const View<T, 4>& values_gradient, const ParallelFor& parallel_for) {
+  KSEG_RETURN_IF_ERROR(check(values_gradient.shape, indices.shape, output_gradient.shape));
+  if (values_gradient.empty()) return Status();
+  KSEG_RETURN_DISPATCH(max_unpool2d_grad_kernel<T>, output_gradient, indices, values_gradient, parallel_for);
+}
+
+#define KSEG_INSTANTIATE(T)                                                                                           \
+  template KSEG_API Status max_unpool2d<T>(const View<const T, 4>&, const View<const int32_t, 4>&, const View<T, 4>&, \
+                                           const ParallelFor&);                                                       \
+  template KSEG_API Status max_unpool2d_grad<T>(const View<const T, 4>&, const View<const int32_t, 4>&,               \
+                                                const View<T, 4>&, const ParallelFor&);
+KSEG_INSTANTIATE(uint16_t)
+KSEG_INSTANTIATE(uint32_t)
+KSEG_INSTANTIATE(uint64_t)
+#undef KSEG_INSTANTIATE
+
+}  // namespace kseg
+#endif  // KSEG_DISPATCH_HERE

@@ -1,0 +1,141 @@
+#include "ops/max_unpool2d/max_unpool2d.h"
+
+#include "adapters/tf_adapter.h"
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/shape_inference.h"
+
+namespace kseg {
+namespace {
+
+using tensorflow::OpKernel;
+using tensorflow::OpKernelConstruction;
+using tensorflow::OpKernelContext;
+using tensorflow::Tensor;
+using tensorflow::TensorShape;
+using tensorflow::shape_inference::DimensionHandle;
+using tensorflow::shape_inference::InferenceContext;
+using tensorflow::shape_inference::ShapeHandle;
+
+absl::Status infer_shape(InferenceContext* context) {
+  ShapeHandle values, indices, size;
+  DimensionHandle two;
+  TF_RETURN_IF_ERROR(context->WithRank(context->input(0), 4, &values));
+  TF_RETURN_IF_ERROR(context->WithRank(context->input(1), 4, &indices));
+  TF_RETURN_IF_ERROR(context->Merge(values, indices, &values));
+  TF_RETURN_IF_ERROR(context->WithRank(context->input(2), 1, &size));
+  TF_RETURN_IF_ERROR(context->WithValue(context->Dim(size, 0), 2, &two));
+  DimensionHandle height = context->UnknownDim();
+  DimensionHandle width = context->UnknownDim();
+  if (const Tensor* known = context->input_tensor(2)) {
+    const auto sizes = known->vec<int32_t>();
+    TF_RETURN_IF_ERROR(to_absl(check_max_unpool2d(sizes(0), sizes(1))));
+    height = context->MakeDim(sizes(0));
+    width = context->MakeDim(sizes(1));
+  }
+  context->set_output(0, context->MakeShape({context->Dim(values, 0), height, width, context->Dim(values, 3)}));
+  return absl::OkStatus();
+}
+
+absl::Status infer_gradient_shape(InferenceContext* context) {
+  ShapeHandle gradient, indices;
+  DimensionHandle batch, channels;
+  TF_RETURN_IF_ERROR(context->WithRank(context->input(0), 4, &gradient));
+  TF_RETURN_IF_ERROR(context->WithRank(context->input(1), 4, &indices));
+  TF_RETURN_IF_ERROR(context->Merge(context->Dim(gradient, 0), context->Dim(indices, 0), &batch));
+  TF_RETURN_IF_ERROR(context->Merge(context->Dim(gradient, 3), context->Dim(indices, 3), &channels));
+  context->set_output(0, context->MakeShape({batch, context->Dim(indices, 1), context->Dim(indices, 2), channels}));
+  return absl::OkStatus();
+}
+
+REGISTER_OP("Kseg>MaxUnpool2d")
+    .Input("y: T")
+    .Input("indices: int32")
+    .Input("output_size: int32")
+    .Output("x: T")
+    .Attr("T: {float, half, bfloat16, double}")
+    .SetShapeFn(infer_shape)
+    .Doc(R"doc(
+Puts values [B, h, w, C] where their indices y * W + x point in images of output_size (H, W); the rest is 0.
+)doc");
+
+REGISTER_OP("Kseg>MaxUnpool2dGrad")
+    .Input("x_gradient: T")
+    .Input("indices: int32")
+    .Output("y_gradient: T")
+    .Attr("T: {float, half, bfloat16, double}")
+    .SetShapeFn(infer_gradient_shape)
+    .Doc(R"doc(
+The gradient of MaxUnpool2d with respect to y; deterministic.
+)doc");
+
+// Views of the tensors as unsigned numbers of the element's size.
+template <class Bits>
+View<const Bits, 4> bits_of(const Tensor& tensor) {
+  return {reinterpret_cast<const Bits*>(tensor.tensor_data().data()), shape_of<4>(tensor)};
+}
+template <class Bits>
+View<Bits, 4> mutable_bits_of(Tensor* tensor) {
+  return {reinterpret_cast<Bits*>(const_cast<char*>(tensor->tensor_data().data())), shape_of<4>(*tensor)};
+}
+
+template <class Bits>
+class MaxUnpool2dOp final : public OpKernel {
+ public:
+  explicit MaxUnpool2dOp(OpKernelConstruction* context) : OpKernel(context) {}
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& values = context->input(0);
+    const Tensor& indices = context->input(1);
+    const Tensor& size = context->input(2);
+    OP_REQUIRES_OK(context, check_rank(values, 4, "y"));
+    OP_REQUIRES_OK(context, check_rank(indices, 4, "indices"));
+    OP_REQUIRES_OK(context, check_rank(size, 1, "output_size"));
+    OP_REQUIRES_OK(context, size.NumElements() == 2
+                                ? absl::OkStatus()
+                                : to_absl(invalid_argument("output_size must have 2 elements, height and width, got ",
+                                                           size.NumElements())));
+    const int64_t height = size.vec<int32_t>()(0), width = size.vec<int32_t>()(1);
+    OP_REQUIRES_OK(context, to_absl(check_max_unpool2d(height, width)));
+    OP_REQUIRES(context, values.shape() == indices.shape(),
+                to_absl(invalid_argument("indices must have the shape of y, ", values.shape().DebugString(), ", got ",
+                                         indices.shape().DebugString())));
+    TensorShape shape;
+    OP_REQUIRES_OK(context,
+                   TensorShape::BuildTensorShape({values.dim_size(0), height, width, values.dim_size(3)}, &shape));
+    Tensor* output = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, shape, &output));
+    OP_REQUIRES_OK(context, to_absl(max_unpool2d(bits_of<Bits>(values), view_of<int32_t, 4>(indices),
+                                                 mutable_bits_of<Bits>(output), TfParallelFor(context))));
+  }
+};
+
+template <class Bits>
+class MaxUnpool2dGradOp final : public OpKernel {
+ public:
+  explicit MaxUnpool2dGradOp(OpKernelConstruction* context) : OpKernel(context) {}
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& gradient = context->input(0);
+    const Tensor& indices = context->input(1);
+    OP_REQUIRES_OK(context, check_rank(gradient, 4, "x_gradient"));
+    OP_REQUIRES_OK(context, check_rank(indices, 4, "indices"));
+    Tensor* values_gradient = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, indices.shape(), &values_gradient));
+    OP_REQUIRES_OK(context, to_absl(max_unpool2d_grad(bits_of<Bits>(gradient), view_of<int32_t, 4>(indices),
+                                                      mutable_bits_of<Bits>(values_gradient), TfParallelFor(context))));
+  }
+};
+
+#define KSEG_REGISTER(T, Bits)                                                                                \
+  REGISTER_KERNEL_BUILDER(Name("Kseg>MaxUnpool2d").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"),     \
+                          MaxUnpool2dOp<Bits>);                                                               \
+  REGISTER_KERNEL_BUILDER(Name("Kseg>MaxUnpool2dGrad").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), \
+                          MaxUnpool2dGradOp<Bits>);
+KSEG_REGISTER(float, uint32_t)
+KSEG_REGISTER(double, uint64_t)
+KSEG_REGISTER(Eigen::half, uint16_t)
+KSEG_REGISTER(tensorflow::bfloat16, uint16_t)
+#undef KSEG_REGISTER
+
+}  // namespace
+}  // namespace kseg
