@@ -5,8 +5,9 @@ Unless its docstring says otherwise, a function has no reference to fall back on
 `RuntimeError` and says why.
 """
 
+from kseg_ops import rle
 from kseg_ops.numpy.confusion_matrix import confusion_matrix
 from kseg_ops.numpy.resize_argmax import resize_argmax
 from kseg_ops.numpy.roi_align import roi_align
 
-__all__ = ["confusion_matrix", "resize_argmax", "roi_align"]
+__all__ = ["confusion_matrix", "resize_argmax", "rle", "roi_align"]
