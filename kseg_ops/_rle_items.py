@@ -36,8 +36,13 @@ def take_apart(name: str, rles) -> Items:
             size, counts = rle["size"], rle["counts"]
         except (TypeError, KeyError, IndexError):
             raise TypeError(f"{name}[{index}] must be a dict with 'size' and 'counts', got {rle!r:.80}") from None
+        # An evaluation comes with many thousands of dicts: the common forms pass without a call.
         payloads.append(counts if type(counts) is bytes else as_payload(f"{name}[{index}] counts", counts))
-        sizes.append(_as_size(f"{name}[{index}] size", size))
+        if type(size) is not list or len(size) != 2 or {type(side) for side in size} != {int}:
+            size = _as_size(f"{name}[{index}] size", size)
+        elif not (0 <= size[0] <= MOST_PIXELS and 0 <= size[1] <= MOST_PIXELS):
+            size = as_image_size(f"{name}[{index}] size", size)
+        sizes.append(size)
     return Items(payloads, np.array(sizes, np.int64).reshape(-1, 2), single)
 
 

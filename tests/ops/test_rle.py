@@ -162,8 +162,10 @@ def disc_rles(seed, count, size=(60, 53)):
     return rle.encode(np.stack([random_mask(random, *size, kind) for kind in kinds]))
 
 
-def test_iou_equals_pycocotools():
-    a, b = disc_rles(0, 30), disc_rles(1, 25)
+@pytest.mark.parametrize("size", [(60, 53), (1, 40), (40, 1), (9, 700)])
+def test_iou_equals_pycocotools(size):
+    """In wide images, masks with few runs are compared run by run, and the others column by column."""
+    a, b = disc_rles(0, 30, size), disc_rles(1, 25, size)
     flags = [index % 3 == 0 for index in range(25)]
     for crowd in ([False] * 25, flags, [True] * 25):
         ours = rle.iou(a, b, crowd)

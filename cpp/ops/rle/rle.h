@@ -5,6 +5,7 @@
 #define KSEG_OPS_RLE_RLE_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -29,9 +30,25 @@ struct Rle {
 // Sides that are not negative, at most kMostRlePixels pixels.
 KSEG_API Status check_rle_size(int64_t height, int64_t width);
 
-// Fill `rle->counts` for the size that is set in it, which is checked with them.
-KSEG_API Status rle_from_text(const char* text, int64_t length, Rle* rle);
-KSEG_API Status rle_from_counts(const int64_t* counts, int64_t length, Rle* rle);
+// A mask as somebody else holds it: compressed text, or run lengths if that is null.
+struct RleSource {
+  int64_t height = 0;
+  int64_t width = 0;
+  const char* text = nullptr;
+  const int64_t* counts = nullptr;
+  int64_t length = 0;
+};
+
+// Size and runs, checked: "size must ...", "counts must ...". Memory of `rle` is used again.
+KSEG_API Status read_rle(const RleSource& source, Rle* rle);
+
+// Hands the masks from `begin` up to `end` to `visit`, which may be called for several at once. Reads them one by one,
+// because writing thousands of them to memory first takes several times as long. The error names `argument` and the
+// first mask that is malformed.
+KSEG_API Status for_each_rle(const std::vector<RleSource>& sources, int64_t begin, int64_t end, const char* argument,
+                             int64_t cost, const ParallelFor& parallel_for,
+                             const std::function<void(int64_t index, const Rle& rle)>& visit);
+
 KSEG_API std::string rle_to_text(const Rle& rle);
 
 KSEG_API int64_t rle_area(const Rle& rle);
@@ -49,9 +66,9 @@ KSEG_API Status rle_encode_packed(const View<const uint8_t, 3>& packed, int64_t 
                                   const ParallelFor& parallel_for);
 
 // The way back, into arrays that are written whole. All masks have the size of the array.
-KSEG_API Status rle_decode(const std::vector<Rle>& rles, const View<uint8_t, 3>& masks,
+KSEG_API Status rle_decode(const std::vector<RleSource>& rles, const View<uint8_t, 3>& masks,
                            const ParallelFor& parallel_for);
-KSEG_API Status rle_decode_packed(const std::vector<Rle>& rles, int64_t width, const View<uint8_t, 3>& packed,
+KSEG_API Status rle_decode_packed(const std::vector<RleSource>& rles, int64_t width, const View<uint8_t, 3>& packed,
                                   const ParallelFor& parallel_for);
 
 // COCO's rasterisation of `points` corners x, y into `rle`, whose size is set. The text names the coordinate, not the
@@ -64,8 +81,9 @@ struct RleGroup {
 };
 // Writes the IoU of all pairs, group by group and row by row (a) in each. With `is_crowd` (one per b, or null), what
 // lies outside a crowd b does not count: intersection over the area of a. Pairs of different sizes are an error.
-KSEG_API Status rle_iou(const std::vector<Rle>& a, const std::vector<Rle>& b, const std::vector<RleGroup>& groups,
-                        const uint8_t* is_crowd, double* output, const ParallelFor& parallel_for);
+KSEG_API Status rle_iou(const std::vector<RleSource>& a, const std::vector<RleSource>& b,
+                        const std::vector<RleGroup>& groups, const uint8_t* is_crowd, double* output,
+                        const ParallelFor& parallel_for);
 
 }  // namespace kseg
 

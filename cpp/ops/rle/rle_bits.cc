@@ -27,14 +27,18 @@ inline uint64_t nonzero_bytes(uint64_t bytes) {
   return (ones * 0x0102040810204080ull) >> 56;
 }
 
-// Eight bytes in the order of memory, the first one lowest.
-inline uint64_t load_bytes(const uint8_t* from, int64_t count = 8) {
+// Up to eight bytes, the first one lowest.
+inline uint64_t load_bytes(const uint8_t* from, int64_t count) {
   uint64_t value = 0;
-  if (count == 8) {
-    for (int i = 0; i < 8; ++i) value |= static_cast<uint64_t>(from[i]) << (8 * i);  // one load for the compiler
-  } else {
-    for (int64_t i = 0; i < count; ++i) value |= static_cast<uint64_t>(from[i]) << (8 * i);
-  }
+  for (int64_t i = 0; i < count; ++i) value |= uint64_t{from[i]} << (8 * i);
+  return value;
+}
+
+// Eight bytes at once; like the writing in rle_decode this takes the machine for little-endian, as all that are built
+// for.
+inline uint64_t load_bytes(const uint8_t* from) {
+  uint64_t value;
+  std::memcpy(&value, from, sizeof value);
   return value;
 }
 
@@ -150,16 +154,31 @@ void packed_to_columns(const uint8_t* rows, int64_t row_bytes, int64_t height, i
 
 void pixels_to_columns(const uint8_t* pixels, int64_t height, int64_t width, ColumnBits* bits) {
   bits->reset(height, width);
+  const auto put = [&](const uint64_t (&values)[8], int64_t y, int64_t x) {
+    uint64_t any = 0;
+    for (const uint64_t value : values) any |= value;
+    if (any == 0) return;
+    uint64_t block = 0;
+    for (int r = 0; r < 8; ++r) block |= nonzero_bytes(values[r]) << (8 * r);
+    put_block(block, y / 8, x, bits);
+  };
   for (int64_t y = 0; y < height; y += 8) {
-    const int64_t count = std::min<int64_t>(8, height - y);
-    for (int64_t x = 0; x < width; x += 8) {
-      const int64_t here = std::min<int64_t>(8, width - x);
-      uint64_t values[8] = {}, any = 0;
-      for (int64_t r = 0; r < count; ++r) any |= values[r] = load_bytes(pixels + (y + r) * width + x, here);
-      if (any == 0) continue;
-      uint64_t block = 0;
-      for (int r = 0; r < 8; ++r) block |= nonzero_bytes(values[r]) << (8 * r);
-      put_block(block, y / 8, x, bits);
+    const uint8_t* const strip = pixels + y * width;
+    int64_t x = 0;
+    if (y + 8 <= height) {
+      for (; x + 8 <= width; x += 8) {
+        uint64_t values[8];
+        for (int r = 0; r < 8; ++r) values[r] = load_bytes(strip + r * width + x);
+        put(values, y, x);
+      }
+    }
+    const int64_t rows = std::min<int64_t>(8, height - y);
+    for (; x < width; x += 8) {
+      uint64_t values[8] = {};
+      for (int64_t r = 0; r < rows; ++r) {
+        values[r] = load_bytes(strip + r * width + x, std::min<int64_t>(8, width - x));
+      }
+      put(values, y, x);
     }
   }
 }
@@ -193,10 +212,15 @@ Status encode(int64_t masks, int64_t height, int64_t width, const ToColumns& to_
   return Status();
 }
 
-Status check_sizes(const std::vector<Rle>& rles, int64_t masks, int64_t height, int64_t width) {
+Status check_sizes(const std::vector<RleSource>& rles, int64_t masks, int64_t height, int64_t width) {
   bool fits = static_cast<int64_t>(rles.size()) == masks;
-  for (const Rle& rle : rles) fits = fits && rle.height == height && rle.width == width;
+  for (const RleSource& rle : rles) fits = fits && rle.height == height && rle.width == width;
   return fits ? Status() : invalid_argument("rles must have the size of the array that they are decoded into");
+}
+
+void to_columns(const Rle& rle, ColumnBits* bits) {
+  runs_to_columns(rle.counts.data(), static_cast<int64_t>(rle.counts.size()), rle.height, {0, 0, rle.height, rle.width},
+                  bits);
 }
 
 }  // namespace
@@ -225,53 +249,43 @@ Status rle_encode_packed(const View<const uint8_t, 3>& packed, int64_t width, st
       rles, parallel_for);
 }
 
-Status rle_decode_packed(const std::vector<Rle>& rles, int64_t width, const View<uint8_t, 3>& packed,
+Status rle_decode_packed(const std::vector<RleSource>& rles, int64_t width, const View<uint8_t, 3>& packed,
                          const ParallelFor& parallel_for) {
   const auto [count, height, row_bytes] = packed.shape;
-  uint8_t* const data = packed.data;
   KSEG_RETURN_IF_ERROR(check_packed(width, row_bytes));
   KSEG_RETURN_IF_ERROR(check_sizes(rles, count, height, width));
-  const int64_t size = height * row_bytes;
-  parallel_for.run(count, size + 200, [&, height = height, row_bytes = row_bytes](int64_t begin, int64_t end) {
-    ColumnBits bits;
-    for (int64_t i = begin; i < end; ++i) {
-      const std::vector<uint32_t>& counts = rles[i].counts;
-      runs_to_columns(counts.data(), static_cast<int64_t>(counts.size()), height, {0, 0, height, width}, &bits);
-      if (size > 0) std::memset(data + i * size, 0, static_cast<size_t>(size));
-      columns_to_packed(bits, row_bytes, data + i * size);
-    }
-  });
-  return Status();
+  const int64_t row = row_bytes, size = height * row_bytes;
+  return for_each_rle(rles, 0, static_cast<int64_t>(rles.size()), "rles", 2 * size, parallel_for,
+                      [&, row, size](int64_t i, const Rle& rle) {
+                        ColumnBits bits;
+                        to_columns(rle, &bits);
+                        if (size > 0) std::memset(packed.data + i * size, 0, static_cast<size_t>(size));
+                        columns_to_packed(bits, row, packed.data + i * size);
+                      });
 }
 
-Status rle_decode(const std::vector<Rle>& rles, const View<uint8_t, 3>& masks, const ParallelFor& parallel_for) {
-  const auto [count, height, width] = masks.shape;
-  KSEG_RETURN_IF_ERROR(check_sizes(rles, count, height, width));
-  const int64_t size = height * width;
-  parallel_for.run(count, size + 200, [&, height = height, width = width](int64_t begin, int64_t end) {
-    ColumnBits bits;
-    std::vector<uint8_t> packed;
-    const int64_t row_bytes = (width + 7) / 8;
-    for (int64_t i = begin; i < end; ++i) {
-      const std::vector<uint32_t>& counts = rles[i].counts;
-      runs_to_columns(counts.data(), static_cast<int64_t>(counts.size()), height, {0, 0, height, width}, &bits);
-      packed.assign(static_cast<size_t>(height * row_bytes), 0);
-      columns_to_packed(bits, row_bytes, packed.data());
-      for (int64_t y = 0; y < height; ++y) {
-        const uint8_t* const from = packed.data() + y * row_bytes;
-        uint8_t* const to = masks.data + i * size + y * width;
-        int64_t x = 0;
-        for (; x + 8 <= width; x += 8) {
-          // Seven copies of the byte, shifted so that bit i is the lowest of byte i; then the same for the last bit.
-          const uint64_t byte = from[x / 8];
-          const uint64_t spread = ((byte & 0x7f) * 0x02040810204081ull & 0x0101010101010101ull) | (byte >> 7) << 56;
-          std::memcpy(to + x, &spread, 8);
+Status rle_decode(const std::vector<RleSource>& rles, const View<uint8_t, 3>& masks, const ParallelFor& parallel_for) {
+  KSEG_RETURN_IF_ERROR(check_sizes(rles, masks.shape[0], masks.shape[1], masks.shape[2]));
+  const int64_t height = masks.shape[1], width = masks.shape[2], row_bytes = (width + 7) / 8;
+  return for_each_rle(
+      rles, 0, static_cast<int64_t>(rles.size()), "rles", height * width, parallel_for, [&](int64_t i, const Rle& rle) {
+        ColumnBits bits;
+        to_columns(rle, &bits);
+        std::vector<uint8_t> packed(static_cast<size_t>(height * row_bytes));
+        columns_to_packed(bits, row_bytes, packed.data());
+        for (int64_t y = 0; y < height; ++y) {
+          const uint8_t* const from = packed.data() + y * row_bytes;
+          uint8_t* const to = masks.data + (i * height + y) * width;
+          int64_t x = 0;
+          for (; x + 8 <= width; x += 8) {
+            // Seven copies of the byte, shifted so that bit i is the lowest of byte i; then the same for the last bit.
+            const uint64_t byte = from[x / 8];
+            const uint64_t spread = ((byte & 0x7f) * 0x02040810204081ull & 0x0101010101010101ull) | (byte >> 7) << 56;
+            std::memcpy(to + x, &spread, 8);
+          }
+          for (; x < width; ++x) to[x] = from[x / 8] >> (x % 8) & 1;
         }
-        for (; x < width; ++x) to[x] = from[x / 8] >> (x % 8) & 1;
-      }
-    }
-  });
-  return Status();
+      });
 }
 
 }  // namespace kseg

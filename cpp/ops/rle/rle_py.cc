@@ -9,58 +9,62 @@
 namespace kseg {
 namespace {
 
-// "rles[3] counts must not be negative, got -1"
-std::string name_of(const std::string& argument, size_t index, const char* part) {
-  return argument + "[" + std::to_string(index) + "] " + part + " ";
-}
-
-// Run lengths as Python has them: compressed text as bytes, or int64 arrays. `sizes` is int64 [N, 2].
-std::vector<Rle> parse(const py::list& payloads, const py::array& sizes_array, const std::string& argument) {
-  const py::array dense_sizes = dense(sizes_array);
-  const auto sizes = view_of<int64_t, 2>(dense_sizes, "sizes");
-  if (sizes.shape[1] != 2 || sizes.shape[0] != static_cast<int64_t>(payloads.size())) {
-    throw py::value_error("sizes must be [N, 2] with a row per mask, got " + to_string<2>(sizes.shape));
-  }
-  struct Source {
-    const char* text;
-    const int64_t* counts;
-    int64_t length;
-  };
-  std::vector<Source> sources;
-  std::vector<py::array> kept;
-  std::vector<Rle> rles(payloads.size());
-  std::vector<Status> problems(payloads.size());
-  for (size_t i = 0; i < payloads.size(); ++i) {
-    const Status status = check_rle_size(sizes.data[2 * i], sizes.data[2 * i + 1]);
-    if (!status.ok()) throw py::value_error(name_of(argument, i, "size") + status.message());
-    rles[i].height = sizes.data[2 * i];
-    rles[i].width = sizes.data[2 * i + 1];
-    const py::handle payload = payloads[i];
-    if (PyBytes_Check(payload.ptr())) {
-      sources.push_back({PyBytes_AS_STRING(payload.ptr()), nullptr, PyBytes_GET_SIZE(payload.ptr())});
-    } else {
-      if (!py::isinstance<py::array>(payload)) {
-        throw py::type_error(name_of(argument, i, "counts") + "must be bytes or an int64 array");
+// Run lengths as Python has them: compressed text as bytes, or int64 arrays; and `sizes`, int64 [N, 2].
+class Sources {
+ public:
+  Sources(const py::list& payloads, const py::array& sizes_array, const char* argument) : payloads_(payloads) {
+    const py::array dense_sizes = dense(sizes_array);
+    const auto sizes = view_of<int64_t, 2>(dense_sizes, "sizes");
+    if (sizes.shape[1] != 2 || sizes.shape[0] != static_cast<int64_t>(payloads.size())) {
+      throw py::value_error("sizes must be [N, 2] with a row per mask, got " + to_string<2>(sizes.shape));
+    }
+    sources_.resize(payloads.size());
+    for (size_t i = 0; i < payloads.size(); ++i) {
+      RleSource& source = sources_[i];
+      source.height = sizes.data[2 * i];
+      source.width = sizes.data[2 * i + 1];
+      const py::handle payload = payloads[i];
+      if (PyBytes_Check(payload.ptr())) {
+        source.text = PyBytes_AS_STRING(payload.ptr());
+        source.length = PyBytes_GET_SIZE(payload.ptr());
+      } else if (py::isinstance<py::array>(payload)) {
+        kept_.push_back(dense(py::reinterpret_borrow<py::array>(payload)));
+        const auto counts = view_of<int64_t, 1>(kept_.back(), "counts");
+        source.counts = counts.data;
+        source.length = counts.shape[0];
+      } else {
+        throw py::type_error(std::string(argument) + "[" + std::to_string(i) + "] counts must be bytes or an array");
       }
-      kept.push_back(dense(py::reinterpret_borrow<py::array>(payload)));
-      const auto counts = view_of<int64_t, 1>(kept.back(), "counts");
-      sources.push_back({nullptr, counts.data, counts.shape[0]});
     }
   }
-  run_kernel([&](const ParallelFor& parallel_for) {
-    parallel_for.run(static_cast<int64_t>(rles.size()), 3000, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const Source& source = sources[i];
-        problems[i] = source.text != nullptr ? rle_from_text(source.text, source.length, &rles[i])
-                                             : rle_from_counts(source.counts, source.length, &rles[i]);
-      }
+
+  const std::vector<RleSource>& list() const { return sources_; }
+  int64_t size() const { return static_cast<int64_t>(sources_.size()); }
+
+  // Calls visit(index, rle) for each mask, without the GIL.
+  template <class Visit>
+  void visit(const char* argument, int64_t cost, const Visit& visit) const {
+    run_kernel([&](const ParallelFor& parallel_for) {
+      return for_each_rle(sources_, 0, size(), argument, cost, parallel_for, visit);
     });
-    return Status();
-  });
-  for (size_t i = 0; i < problems.size(); ++i) {
-    if (!problems[i].ok()) throw py::value_error(name_of(argument, i, "counts") + problems[i].message());
   }
+
+ private:
+  py::list payloads_;            // holds the bytes
+  std::vector<py::array> kept_;  // hold the arrays
+  std::vector<RleSource> sources_;
+};
+
+std::vector<Rle> read(const Sources& sources, const char* argument) {
+  std::vector<Rle> rles(sources.list().size());
+  sources.visit(argument, 0, [&](int64_t i, const Rle& rle) { rles[i] = rle; });
   return rles;
+}
+
+py::list as_bytes(const std::vector<std::string>& strings) {
+  py::list list;
+  for (const std::string& text : strings) list.append(py::bytes(text));
+  return list;
 }
 
 py::list texts(const std::vector<Rle>& rles) {
@@ -71,9 +75,7 @@ py::list texts(const std::vector<Rle>& rles) {
     });
     return Status();
   });
-  py::list list;
-  for (const std::string& text : made) list.append(py::bytes(text));
-  return list;
+  return as_bytes(made);
 }
 
 py::list encode(const py::array& masks) {
@@ -93,37 +95,47 @@ py::list encode_packed(const py::array& packed, int64_t width) {
 }
 
 py::array decode(const py::list& payloads, const py::array& sizes, bool packed) {
-  const std::vector<Rle> rles = parse(payloads, sizes, "rles");
-  const int64_t count = static_cast<int64_t>(rles.size());
-  const int64_t height = count ? rles[0].height : 0, width = count ? rles[0].width : 0;
-  for (const Rle& rle : rles) {
-    if (rle.height != height || rle.width != width) throw py::value_error("rles must have one size");
+  const Sources sources(payloads, sizes, "rles");
+  const int64_t height = sources.size() ? sources.list()[0].height : 0;
+  const int64_t width = sources.size() ? sources.list()[0].width : 0;
+  for (size_t i = 0; i < sources.list().size(); ++i) {
+    const RleSource& source = sources.list()[i];
+    const Status status = check_rle_size(source.height, source.width);  // before an array of that size is made
+    if (!status.ok()) throw py::value_error("rles[" + std::to_string(i) + "] size " + status.message());
   }
-  auto [array, view] = new_array<uint8_t, 3>({count, height, packed ? (width + 7) / 8 : width});
+  for (const RleSource& source : sources.list()) {
+    if (source.height != height || source.width != width) throw py::value_error("rles must have one size");
+  }
+  // Read once before: text of a few bytes must not ask for gigabytes in vain.
+  sources.visit("rles", 0, [](int64_t, const Rle&) {});
+  auto [array, view] = new_array<uint8_t, 3>({sources.size(), height, packed ? (width + 7) / 8 : width});
   const View<uint8_t, 3> to = view;
-  run_kernel([&, width = width](const ParallelFor& parallel_for) {
-    return packed ? rle_decode_packed(rles, width, to, parallel_for) : rle_decode(rles, to, parallel_for);
+  run_kernel([&](const ParallelFor& parallel_for) {
+    return packed ? rle_decode_packed(sources.list(), width, to, parallel_for)
+                  : rle_decode(sources.list(), to, parallel_for);
   });
   return array;
 }
 
 py::array area(const py::list& payloads, const py::array& sizes) {
-  const std::vector<Rle> rles = parse(payloads, sizes, "rles");
-  auto [array, view] = new_array<int64_t, 1>({static_cast<int64_t>(rles.size())});
-  for (size_t i = 0; i < rles.size(); ++i) view.data[i] = rle_area(rles[i]);
+  const Sources sources(payloads, sizes, "rles");
+  auto [array, view] = new_array<int64_t, 1>({sources.size()});
+  int64_t* const to = view.data;
+  sources.visit("rles", 0, [to](int64_t i, const Rle& rle) { to[i] = rle_area(rle); });
   return array;
 }
 
 py::array to_boxes(const py::list& payloads, const py::array& sizes) {
-  const std::vector<Rle> rles = parse(payloads, sizes, "rles");
-  auto [array, view] = new_array<int64_t, 2>({static_cast<int64_t>(rles.size()), 4});
-  for (size_t i = 0; i < rles.size(); ++i) rle_box(rles[i], view.data + 4 * i);
+  const Sources sources(payloads, sizes, "rles");
+  auto [array, view] = new_array<int64_t, 2>({sources.size(), 4});
+  int64_t* const to = view.data;
+  sources.visit("rles", 0, [to](int64_t i, const Rle& rle) { rle_box(rle, to + 4 * i); });
   return array;
 }
 
 py::list to_counts(const py::list& payloads, const py::array& sizes) {
   py::list list;
-  for (const Rle& rle : parse(payloads, sizes, "rles")) {
+  for (const Rle& rle : read(Sources(payloads, sizes, "rles"), "rles")) {
     auto [array, view] = new_array<int64_t, 1>({static_cast<int64_t>(rle.counts.size())});
     for (size_t i = 0; i < rle.counts.size(); ++i) view.data[i] = rle.counts[i];
     list.append(array);
@@ -132,11 +144,14 @@ py::list to_counts(const py::list& payloads, const py::array& sizes) {
 }
 
 py::list compress(const py::list& payloads, const py::array& sizes, const std::string& argument) {
-  return texts(parse(payloads, sizes, argument));
+  const Sources sources(payloads, sizes, argument.c_str());
+  std::vector<std::string> made(sources.list().size());
+  sources.visit(argument.c_str(), 0, [&](int64_t i, const Rle& rle) { made[i] = rle_to_text(rle); });
+  return as_bytes(made);
 }
 
 py::list merge(const py::list& payloads, const py::array& sizes, bool intersect) {
-  const std::vector<Rle> rles = parse(payloads, sizes, "rles");
+  const std::vector<Rle> rles = read(Sources(payloads, sizes, "rles"), "rles");
   if (rles.empty()) throw py::value_error("rles must hold at least one mask");
   std::vector<Rle> merged(1);
   const Status status = rle_merge(rles.data(), static_cast<int64_t>(rles.size()), intersect, merged.data());
@@ -175,13 +190,13 @@ py::list from_polygons(const py::list& polygons, std::pair<int64_t, int64_t> ima
 // `a_splits` and `b_splits`, int64 [G + 1], cut the masks into groups that are compared each for itself.
 py::array iou(const py::list& a, const py::array& a_sizes, const py::array& a_splits, const py::list& b,
               const py::array& b_sizes, const py::array& b_splits, const py::object& is_crowd) {
-  const std::vector<Rle> of_a = parse(a, a_sizes, "a"), of_b = parse(b, b_sizes, "b");
+  const Sources of_a(a, a_sizes, "a"), of_b(b, b_sizes, "b");
   const py::array a_dense = dense(a_splits), b_dense = dense(b_splits);
   const auto a_view = view_of<int64_t, 1>(a_dense, "a_splits"), b_view = view_of<int64_t, 1>(b_dense, "b_splits");
   const int64_t groups = a_view.shape[0] - 1;
   if (groups < 0 || b_view.shape[0] != groups + 1) throw py::value_error("a and b must have equally many groups");
   for (const auto& [view, size] : {std::pair(a_view, of_a.size()), std::pair(b_view, of_b.size())}) {
-    bool fits = view.data[0] == 0 && view.data[groups] == static_cast<int64_t>(size);
+    bool fits = view.data[0] == 0 && view.data[groups] == size;
     for (int64_t i = 0; i < groups; ++i) fits = fits && view.data[i] <= view.data[i + 1];
     if (!fits) throw py::value_error("splits must rise from 0 to the number of masks");
   }
@@ -196,7 +211,7 @@ py::array iou(const py::list& a, const py::array& a_sizes, const py::array& a_sp
   if (!is_crowd.is_none()) {
     crowd = dense(is_crowd.cast<py::array>());
     const auto view = view_of<uint8_t, 1>(crowd, "is_crowd");
-    if (view.shape[0] != static_cast<int64_t>(of_b.size())) {
+    if (view.shape[0] != of_b.size()) {
       throw py::value_error("is_crowd must have one entry per mask of b, " + std::to_string(of_b.size()) + ", got " +
                             std::to_string(view.shape[0]));
     }
@@ -204,7 +219,9 @@ py::array iou(const py::list& a, const py::array& a_sizes, const py::array& a_sp
   }
   auto [array, view] = new_array<double, 1>({total});
   double* const to = view.data;
-  run_kernel([&](const ParallelFor& parallel_for) { return rle_iou(of_a, of_b, pairs, crowd_data, to, parallel_for); });
+  run_kernel([&](const ParallelFor& parallel_for) {
+    return rle_iou(of_a.list(), of_b.list(), pairs, crowd_data, to, parallel_for);
+  });
   return array;
 }
 
