@@ -3,6 +3,10 @@
 #   <op>*.cc    the CPU kernel          <op>_py.cc  the NumPy binding
 #   <op>*.cu    the CUDA kernel, once there is one
 # and for the Python side: kseg_ops/<op>.py, kseg_ops/reference/<op>.py, tests/ops/test_<op>.py, benchmarks/ops/<op>.py.
+
+# A line `kseg_add_numpy_op(<op>)` stands for a folder without <op>_tf.cc: what files and evaluation need and no graph
+# does. Its Python side: kseg_ops/<op>.py, a module of functions that is kseg_ops.numpy.<op>, too; its reference in NumPy,
+# kseg_ops/reference/<op>.py; tests/ops/test_<op>.py; benchmarks/ops/<op>.py.
 kseg_add_op(roi_align)
 kseg_add_op(confusion_matrix)
 kseg_add_op(multilevel_roi_align)
@@ -13,3 +17,4 @@ kseg_add_op(connected_components)
 kseg_add_op(distance_transform)
 kseg_add_op(max_pool_with_indices)
 kseg_add_op(max_unpool2d)
+kseg_add_numpy_op(rle)

@@ -29,6 +29,8 @@ _LAZY = {
     "resize_argmax": "kseg_ops.resize_argmax",
     "roi_align": "kseg_ops.roi_align",
 }
+# Public modules of functions, imported when first asked for.
+_LAZY_MODULES = ("rle",)
 
 __all__ = [
     "batched_nms",
@@ -40,12 +42,15 @@ __all__ = [
     "multilevel_roi_align",
     "nms",
     "resize_argmax",
+    "rle",
     "roi_align",
     "use_reference",
 ]
 
 
 def __getattr__(name: str):
+    if name in _LAZY_MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_LAZY[name]), name)
@@ -54,7 +59,7 @@ def __getattr__(name: str):
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *_LAZY, *_LAZY_MODULES})
 
 
 class _Package(types.ModuleType):

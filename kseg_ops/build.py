@@ -65,9 +65,18 @@ def source_dir() -> Path:
 
 
 def list_ops(sources: Path | None = None) -> list[str]:
-    """The names in `ops.cmake`."""
+    """The TensorFlow ops in `ops.cmake`."""
+    return _listed("kseg_add_op", sources)
+
+
+def list_numpy_ops(sources: Path | None = None) -> list[str]:
+    """Those in `ops.cmake` that only the NumPy module has."""
+    return _listed("kseg_add_numpy_op", sources)
+
+
+def _listed(command: str, sources: Path | None) -> list[str]:
     text = ((sources or source_dir()) / "ops.cmake").read_text(encoding="utf-8")
-    return re.findall(r"^\s*kseg_add_op\((\w+)", text, flags=re.MULTILINE)
+    return re.findall(rf"^\s*{command}\((\w+)", text, flags=re.MULTILINE)
 
 
 def sources_hash(sources: Path | None = None) -> str:
@@ -240,7 +249,7 @@ def _compile(
             command = [cmake, "--build", str(work), *(["--verbose"] if verbose else [])]
             jobs = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL") or str(os.cpu_count() or 1)
             info["ops"] = list_ops(sources)
-            log(f"kseg: compiling {', '.join(info['ops'])}")
+            log(f"kseg: compiling {', '.join([*info['ops'], *list_numpy_ops(sources)])}")
             run = _run([*command, "--parallel", jobs, "--", "-k", *(["0"] if ninja else [])], log, verbose)
             _collect(work, made, output, settings, run, info, report)
 

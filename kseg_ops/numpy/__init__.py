@@ -5,6 +5,7 @@ Unless its docstring says otherwise, a function has no reference to fall back on
 `RuntimeError` and says why.
 """
 
+from kseg_ops import rle
 from kseg_ops.numpy.batched_nms import batched_nms
 from kseg_ops.numpy.confusion_matrix import confusion_matrix
 from kseg_ops.numpy.connected_components import connected_components
@@ -26,5 +27,6 @@ __all__ = [
     "multilevel_roi_align",
     "nms",
     "resize_argmax",
+    "rle",
     "roi_align",
 ]

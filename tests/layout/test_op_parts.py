@@ -13,12 +13,15 @@ from kseg_ops import build
 from tests.helpers.repository import CPP, ROOT, tree_of
 
 OPS = build.list_ops(CPP)
+NUMPY_OPS = build.list_numpy_ops(CPP)
 
 
 def test_the_list_is_the_list():
+    both = OPS + NUMPY_OPS
     assert OPS
-    assert len(set(OPS)) == len(OPS)
-    assert sorted(path.name for path in (CPP / "ops").iterdir() if path.is_dir()) == sorted(OPS)
+    assert NUMPY_OPS
+    assert len(set(both)) == len(both)
+    assert sorted(path.name for path in (CPP / "ops").iterdir() if path.is_dir()) == sorted(both)
 
 
 @pytest.mark.parametrize("op", OPS)
@@ -83,3 +86,41 @@ def test_reference_is_stock_tensorflow(op):
     text = (ROOT / f"kseg_ops/reference/{op}.py").read_text()
     for word in ("native_op", "_library", "custom_gradient", "py_function", "numpy_function"):
         assert not re.search(rf"^(?!\s*#)[^\"]*\b{word}\(", text, flags=re.MULTILINE), word
+
+
+@pytest.mark.parametrize("op", NUMPY_OPS)
+@pytest.mark.parametrize(
+    "part",
+    [
+        "cpp/ops/{op}/{op}.h",
+        "cpp/ops/{op}/{op}.cc",
+        "cpp/ops/{op}/{op}_py.cc",
+        "kseg_ops/{op}.py",
+        "kseg_ops/reference/{op}.py",
+        "tests/ops/test_{op}.py",
+        "benchmarks/ops/{op}.py",
+    ],
+)
+def test_part_of_a_numpy_op_exists(op, part):
+    assert (ROOT / part.format(op=op)).is_file()
+    assert not (ROOT / f"cpp/ops/{op}/{op}_tf.cc").exists(), f"{op} has a TensorFlow op: list it with kseg_add_op"
+
+
+@pytest.mark.parametrize("op", NUMPY_OPS)
+def test_numpy_op_is_a_public_module(op):
+    """Its compiled functions and those of its reference carry the same names; without the one, the other runs."""
+    module = getattr(kseg_ops, op)
+    assert getattr(kseg_ops.numpy, op) is module
+    assert op in kseg_ops.__all__
+    assert op in kseg_ops.numpy.__all__
+    for name in module.__all__:
+        for section in ("Example:", ">>>"):
+            assert section in getattr(module, name).__doc__, f"kseg_ops.{op}.{name} has no {section!r}"
+    bound = re.findall(rf'module.def\("({op}_\w+)"', (CPP / "ops" / op / f"{op}_py.cc").read_text())
+    reference = {
+        node.name
+        for node in tree_of(ROOT / f"kseg_ops/reference/{op}.py").body
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+    }
+    assert bound
+    assert set(bound) == reference

@@ -26,3 +26,13 @@ def target(request):
 def pool(request):
     """`kseg_ops.roi_align` in either form."""
     return request.param
+
+
+@pytest.fixture(params=["native", "reference"])
+def rle_form(request, monkeypatch):
+    """Runs a test on the compiled codecs of `kseg_ops.rle` and on those in NumPy."""
+    if request.param == "reference":
+        monkeypatch.setenv("KSEG_NATIVE", "0")
+    elif CORE is None:
+        pytest.skip("the compiled library is off")
+    return request.param
