@@ -3,6 +3,8 @@
 #   <op>*.cc    the CPU kernel          <op>_py.cc  the NumPy binding
 #   <op>*.cu    the CUDA kernel, once there is one
 # and for the Python side: kseg_ops/<op>.py, kseg_ops/reference/<op>.py, tests/ops/test_<op>.py, benchmarks/ops/<op>.py.
+kseg_add_op(atrous_separable_conv2d)
+kseg_add_op(depthwise_atrous_conv2d)
 kseg_add_op(roi_align)
 kseg_add_op(confusion_matrix)
 kseg_add_op(resize_argmax)
