@@ -18,12 +18,21 @@ __version__ = "0.1.0"
 
 # Public name -> the module that defines it.
 _LAZY = {
+    "atrous_separable_conv2d": "kseg_ops.atrous_separable_conv2d",
     "confusion_matrix": "kseg_ops.confusion_matrix",
+    "depthwise_atrous_conv2d": "kseg_ops.depthwise_atrous_conv2d",
     "resize_argmax": "kseg_ops.resize_argmax",
     "roi_align": "kseg_ops.roi_align",
 }
 
-__all__ = ["confusion_matrix", "resize_argmax", "roi_align", "use_reference"]
+__all__ = [
+    "atrous_separable_conv2d",
+    "confusion_matrix",
+    "depthwise_atrous_conv2d",
+    "resize_argmax",
+    "roi_align",
+    "use_reference",
+]
 
 
 def __getattr__(name: str):
