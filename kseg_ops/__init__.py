@@ -18,9 +18,11 @@ __version__ = "0.1.0"
 
 # Public name -> the module that defines it.
 _LAZY = {
+    "atrous_separable_conv2d": "kseg_ops.atrous_separable_conv2d",
     "batched_nms": "kseg_ops.batched_nms",
     "confusion_matrix": "kseg_ops.confusion_matrix",
     "connected_components": "kseg_ops.connected_components",
+    "depthwise_atrous_conv2d": "kseg_ops.depthwise_atrous_conv2d",
     "distance_transform": "kseg_ops.distance_transform",
     "max_pool_with_indices": "kseg_ops.max_pool_with_indices",
     "max_unpool2d": "kseg_ops.max_unpool2d",
@@ -33,9 +35,11 @@ _LAZY = {
 _LAZY_MODULES = ("rle",)
 
 __all__ = [
+    "atrous_separable_conv2d",
     "batched_nms",
     "confusion_matrix",
     "connected_components",
+    "depthwise_atrous_conv2d",
     "distance_transform",
     "max_pool_with_indices",
     "max_unpool2d",

@@ -6,9 +6,11 @@ Unless its docstring says otherwise, a function has no reference to fall back on
 """
 
 from kseg_ops import rle
+from kseg_ops.numpy.atrous_separable_conv2d import atrous_separable_conv2d
 from kseg_ops.numpy.batched_nms import batched_nms
 from kseg_ops.numpy.confusion_matrix import confusion_matrix
 from kseg_ops.numpy.connected_components import connected_components
+from kseg_ops.numpy.depthwise_atrous_conv2d import depthwise_atrous_conv2d
 from kseg_ops.numpy.distance_transform import distance_transform
 from kseg_ops.numpy.max_pool_with_indices import max_pool_with_indices
 from kseg_ops.numpy.max_unpool2d import max_unpool2d
@@ -18,9 +20,11 @@ from kseg_ops.numpy.resize_argmax import resize_argmax
 from kseg_ops.numpy.roi_align import roi_align
 
 __all__ = [
+    "atrous_separable_conv2d",
     "batched_nms",
     "confusion_matrix",
     "connected_components",
+    "depthwise_atrous_conv2d",
     "distance_transform",
     "max_pool_with_indices",
     "max_unpool2d",

@@ -1,0 +1,182 @@
+#include "ops/atrous_separable_conv2d/atrous_separable_conv2d.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "base/huge_pages.h"
+// Last: these switch the instruction set.
+#include "base/kernel.h"
+#include "base/depthwise.h"      // target code only
+#include "base/gemm.h"           // target code only
+#include "base/gemm_activate.h"  // target code only
+
+KSEG_KERNEL_BEGIN
+
+template <class T>
+Status atrous_separable_kernel(const View<const T, 4>& x, const SeparableFilters<T>& filters, const AtrousAxis& rows,
+                               const AtrousAxis& columns, const View<T, 4>& output, const ParallelFor& parallel_for) {
+  static_assert(kGemmDepth % kDepthwiseChunk == 0);
+  const int64_t taps = rows.kernel * columns.kernel;
+  const int64_t in_channels = x.shape[3], middle = filters.pointwise.shape[2], out_channels = output.shape[3];
+  const auto given = [](const View<const float, 1>& view) { return view.empty() ? nullptr : view.data; };
+
+  AlignedFloats depthwise(depthwise_packed_size(taps, middle));
+  depthwise_pack(filters.depthwise.data, taps, middle, middle, 1, false, given(filters.depthwise_scale),
+                 given(filters.depthwise_offset), depthwise.data());
+  AlignedFloats pointwise(gemm_packed_size(middle, out_channels));
+  gemm_pack(filters.pointwise.data, middle, out_channels, given(filters.scale), pointwise.data(), parallel_for);
+  const PackedB b{pointwise.data(), middle, out_channels};
+  const Epilogue epilogue{nullptr, given(filters.offset), filters.activation};
+
+  const AtrousTiles tiles(rows, columns, x.shape[0]);
+  const ChannelMap map{in_channels, 0, filters.depthwise.shape[3], 1};
+  const int64_t image_size = rows.input * columns.input * in_channels;
+  const Activation middle_activation = filters.depthwise_activation;
+  const int64_t cost = tiles.most_outputs * middle * (out_channels + 2 * taps) / kLanesF;
+  parallel_for.run(tiles.count(), cost, [&](int64_t begin, int64_t end) {
+    GemmScratch scratch(tiles.most_outputs, b, !std::is_same<T, float>::value);
+    AlignedFloats block(tiles.most_inputs * kDepthwiseChunk);
+    std::vector<T*> outputs;
+    std::vector<const T*> inputs, inputs_of_next;
+    std::vector<const void*> soon;
+    const auto list_inputs = [&](int64_t tile, std::vector<const T*>* pixels) {
+      pixels->clear();
+      tiles.visit_inputs(tile, [&](int64_t pixel) { pixels->push_back(x.data + pixel * in_channels); });
+    };
+    list_inputs(begin, &inputs_of_next);
+    for (int64_t tile = begin; tile < end; ++tile) {
+      inputs.swap(inputs_of_next);
+      inputs_of_next.clear();
+      if (tile + 1 < end) list_inputs(tile + 1, &inputs_of_next);
+      outputs.clear();
+      tiles.visit_outputs(tile, [&](int64_t pixel) { outputs.push_back(output.data + pixel * out_channels); });
+      const T* const image = x.data + tiles.image_of(tile) * image_size;
+      const auto fill = [&](int64_t block_first, int64_t block_count, float* panel) {
+        for (int64_t first = block_first; first < block_first + block_count;
+             first += kDepthwiseChunk, panel += kDepthwiseChunk) {
+          const int64_t count = std::min(middle - first, kDepthwiseChunk);
+          const int vectors = static_cast<int>((count + kLanesF - 1) / kLanesF);
+          float* to = panel;
+          tiles.visit_pairs(tile, [&](const AtrousPiece& row_piece, const AtrousPiece& column_piece) {
+            gather_inputs(image, tiles, row_piece, column_piece, map, first, count, block.data());
+            const auto convolve = [&](auto activation) {
+              convolve_pieces(block.data(), tiles, row_piece, column_piece, depthwise.data() + first * (taps + 1),
+                              vectors, [&](int64_t p, int v, VecF sum) {
+                                store(to + p * kGemmStride + v * kLanesF, activate(sum, activation));
+                              });
+            };
+            switch (middle_activation) {
+              case Activation::kNone:
+                convolve(std::integral_constant<Activation, Activation::kNone>());
+                break;
+              case Activation::kRelu:
+                convolve(std::integral_constant<Activation, Activation::kRelu>());
+                break;
+              default:
+                convolve(middle_activation);
+            }
+            to += row_piece.count * column_piece.count * kGemmStride;
+          });
+        }
+      };
+      const auto ahead = [&](int64_t first) {
+        // What the next block of depth reads, or the first block of the next tile.
+        const bool same_tile = first + kGemmDepth < middle;
+        const int64_t depth = same_tile ? first + kGemmDepth : 0;
+        const int64_t channel = depth / map.divide;
+        soon.clear();
+        for (const T* pixel : same_tile ? inputs : inputs_of_next) soon.push_back(pixel + channel);
+        const int64_t channels = std::min(in_channels - channel, kGemmDepth / map.divide);
+        return GemmAhead{soon.data(), static_cast<int64_t>(soon.size()), channels * static_cast<int64_t>(sizeof(T))};
+      };
+      gemm_tile(static_cast<int64_t>(outputs.size()), b, epilogue, /*add=*/false, outputs.data(), &scratch, fill,
+                ahead);
+    }
+  });
+  return Status();
+}
+
+#define KSEG_INSTANTIATE(T)                                                                                          \
+  template Status atrous_separable_kernel<T>(const View<const T, 4>&, const SeparableFilters<T>&, const AtrousAxis&, \
+                                             const AtrousAxis&, const View<T, 4>&, const ParallelFor&);
+KSEG_INSTANTIATE(float)
+KSEG_INSTANTIATE(Half)
+KSEG_INSTANTIATE(BFloat16)
+#undef KSEG_INSTANTIATE
+
+KSEG_KERNEL_END
+
+#if KSEG_DISPATCH_HERE
+namespace kseg {
+
+KSEG_DECLARE_KERNEL(template <class T> Status atrous_separable_kernel(const View<const T, 4>&,
+                                                                      const SeparableFilters<T>&, const AtrousAxis&,
+                                                                      const AtrousAxis&, const View<T, 4>&,
+                                                                      const ParallelFor&))
+
+namespace {
+
+Status check_affine(const View<const float, 1>& values, int64_t channels, const char* argument) {
+  if (values.shape[0] == 0 || values.shape[0] == channels) return Status();
+  return invalid_argument(argument, " must have one entry per channel, ", channels, ", or none, got ", values.shape[0]);
+}
+
+}  // namespace
+
+template <class T>
+Status atrous_separable_shape(const Shape<4>& x, const SeparableFilters<T>& filters, const AtrousOptions& options,
+                              Shape<4>* output) {
+  const Shape<4>& depthwise = filters.depthwise.shape;
+  const Shape<4>& pointwise = filters.pointwise.shape;
+  AtrousAxis rows, columns;
+  KSEG_RETURN_IF_ERROR(make_atrous_axis(x[1], depthwise[0], options.rate_rows, options.same, &rows));
+  KSEG_RETURN_IF_ERROR(make_atrous_axis(x[2], depthwise[1], options.rate_columns, options.same, &columns));
+  if (x[3] < 1) return invalid_argument("x must have at least one channel, got shape ", to_string<4>(x));
+  int64_t middle;
+  if (depthwise[2] != x[3] || depthwise[3] < 1 || __builtin_mul_overflow(depthwise[2], depthwise[3], &middle)) {
+    return invalid_argument("depthwise must have shape [kh, kw, C, m] with C = ", x[3],
+                            " as x has and m of at least 1, got ", to_string<4>(depthwise));
+  }
+  if (pointwise[0] != 1 || pointwise[1] != 1 || pointwise[2] != middle) {
+    return invalid_argument("pointwise must have shape [1, 1, C * m, F] with C * m = ", middle, ", got ",
+                            to_string<4>(pointwise));
+  }
+  KSEG_RETURN_IF_ERROR(check_affine(filters.depthwise_scale, middle, "depthwise_scale"));
+  KSEG_RETURN_IF_ERROR(check_affine(filters.depthwise_offset, middle, "depthwise_offset"));
+  KSEG_RETURN_IF_ERROR(check_affine(filters.scale, pointwise[3], "scale"));
+  KSEG_RETURN_IF_ERROR(check_affine(filters.offset, pointwise[3], "offset"));
+  *output = {x[0], rows.output, columns.output, pointwise[3]};
+  return Status();
+}
+
+template <class T>
+Status atrous_separable_conv2d(const View<const T, 4>& x, const SeparableFilters<T>& filters,
+                               const AtrousOptions& options, const View<T, 4>& output,
+                               const ParallelFor& parallel_for) {
+  Shape<4> expected;
+  KSEG_RETURN_IF_ERROR(atrous_separable_shape(x.shape, filters, options, &expected));
+  if (output.shape != expected) {
+    return invalid_argument("the output must have shape ", to_string<4>(expected), ", got ",
+                            to_string<4>(output.shape));
+  }
+  if (output.empty()) return Status();
+  AtrousAxis rows, columns;
+  const Shape<4>& depthwise = filters.depthwise.shape;
+  KSEG_RETURN_IF_ERROR(make_atrous_axis(x.shape[1], depthwise[0], options.rate_rows, options.same, &rows));
+  KSEG_RETURN_IF_ERROR(make_atrous_axis(x.shape[2], depthwise[1], options.rate_columns, options.same, &columns));
+  prefer_huge_pages(output.data, output.size() * static_cast<int64_t>(sizeof(T)));
+  KSEG_RETURN_DISPATCH(atrous_separable_kernel<T>, x, filters, rows, columns, output, parallel_for);
+}
+
+#define KSEG_INSTANTIATE(T)                                                                                \
+  template KSEG_API Status atrous_separable_shape<T>(const Shape<4>&, const SeparableFilters<T>&,          \
+                                                     const AtrousOptions&, Shape<4>*);                     \
+  template KSEG_API Status atrous_separable_conv2d<T>(const View<const T, 4>&, const SeparableFilters<T>&, \
+                                                      const AtrousOptions&, const View<T, 4>&, const ParallelFor&);
+KSEG_INSTANTIATE(float)
+KSEG_INSTANTIATE(Half)
+KSEG_INSTANTIATE(BFloat16)
+#undef KSEG_INSTANTIATE
+
+}  // namespace kseg
+#endif  // KSEG_DISPATCH_HERE

@@ -1,0 +1,156 @@
+#include "ops/atrous_separable_conv2d/atrous_separable_conv2d.h"
+
+#include <string>
+#include <vector>
+
+#include "adapters/tf_adapter.h"
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/shape_inference.h"
+
+namespace kseg {
+namespace {
+
+using tensorflow::OpKernel;
+using tensorflow::OpKernelConstruction;
+using tensorflow::OpKernelContext;
+using tensorflow::Tensor;
+using tensorflow::TensorShape;
+using tensorflow::shape_inference::DimensionHandle;
+using tensorflow::shape_inference::InferenceContext;
+using tensorflow::shape_inference::ShapeHandle;
+
+struct Attributes {
+  AtrousOptions options;
+  Activation depthwise_activation;
+  Activation activation;
+};
+
+template <class Context>
+absl::Status get_attributes(Context* context, Attributes* attributes) {
+  std::vector<int64_t> rate;
+  std::string padding, depthwise_activation, activation;
+  TF_RETURN_IF_ERROR(context->GetAttr("rate", &rate));
+  TF_RETURN_IF_ERROR(context->GetAttr("padding", &padding));
+  TF_RETURN_IF_ERROR(context->GetAttr("depthwise_activation", &depthwise_activation));
+  TF_RETURN_IF_ERROR(context->GetAttr("activation", &activation));
+  TF_RETURN_IF_ERROR(to_absl(parse_atrous_options(rate, padding, &attributes->options)));
+  TF_RETURN_IF_ERROR(
+      to_absl(parse_activation(depthwise_activation, "depthwise_activation", &attributes->depthwise_activation)));
+  return to_absl(parse_activation(activation, "activation", &attributes->activation));
+}
+
+absl::Status infer_axis(InferenceContext* context, DimensionHandle input, DimensionHandle kernel, int64_t rate,
+                        bool same, DimensionHandle* output) {
+  *output = same ? input : context->UnknownDim();
+  if (!context->ValueKnown(input) || !context->ValueKnown(kernel)) return absl::OkStatus();
+  AtrousAxis axis;
+  TF_RETURN_IF_ERROR(to_absl(make_atrous_axis(context->Value(input), context->Value(kernel), rate, same, &axis)));
+  *output = context->MakeDim(axis.output);
+  return absl::OkStatus();
+}
+
+// One entry per channel, or none.
+absl::Status check_affine(InferenceContext* context, int input, DimensionHandle channels) {
+  ShapeHandle shape;
+  TF_RETURN_IF_ERROR(context->WithRank(context->input(input), 1, &shape));
+  const DimensionHandle entries = context->Dim(shape, 0);
+  if (!context->ValueKnown(entries) || context->Value(entries) == 0) return absl::OkStatus();
+  DimensionHandle merged;
+  return context->Merge(entries, channels, &merged);
+}
+
+absl::Status infer_shape(InferenceContext* context) {
+  Attributes attributes;
+  TF_RETURN_IF_ERROR(get_attributes(context, &attributes));
+  ShapeHandle x, depthwise, pointwise;
+  TF_RETURN_IF_ERROR(context->WithRank(context->input(0), 4, &x));
+  TF_RETURN_IF_ERROR(context->WithRank(context->input(1), 4, &depthwise));
+  TF_RETURN_IF_ERROR(context->WithRank(context->input(2), 4, &pointwise));
+  DimensionHandle one, channels, rows, columns;
+  TF_RETURN_IF_ERROR(context->WithValue(context->Dim(pointwise, 0), 1, &one));
+  TF_RETURN_IF_ERROR(context->WithValue(context->Dim(pointwise, 1), 1, &one));
+  TF_RETURN_IF_ERROR(context->Merge(context->Dim(x, 3), context->Dim(depthwise, 2), &channels));
+  TF_RETURN_IF_ERROR(context->Multiply(channels, context->Dim(depthwise, 3), &channels));
+  TF_RETURN_IF_ERROR(context->Merge(channels, context->Dim(pointwise, 2), &channels));
+  const DimensionHandle filters = context->Dim(pointwise, 3);
+  TF_RETURN_IF_ERROR(check_affine(context, 3, channels));
+  TF_RETURN_IF_ERROR(check_affine(context, 4, channels));
+  TF_RETURN_IF_ERROR(check_affine(context, 5, filters));
+  TF_RETURN_IF_ERROR(check_affine(context, 6, filters));
+  const AtrousOptions& options = attributes.options;
+  TF_RETURN_IF_ERROR(
+      infer_axis(context, context->Dim(x, 1), context->Dim(depthwise, 0), options.rate_rows, options.same, &rows));
+  TF_RETURN_IF_ERROR(infer_axis(context, context->Dim(x, 2), context->Dim(depthwise, 1), options.rate_columns,
+                                options.same, &columns));
+  context->set_output(0, context->MakeShape({context->Dim(x, 0), rows, columns, filters}));
+  return absl::OkStatus();
+}
+
+REGISTER_OP("Kseg>AtrousSeparableConv2d")
+    .Input("x: T")
+    .Input("depthwise: T")
+    .Input("pointwise: T")
+    .Input("depthwise_scale: float")
+    .Input("depthwise_offset: float")
+    .Input("scale: float")
+    .Input("offset: float")
+    .Output("output: T")
+    .Attr("T: {float, half, bfloat16}")
+    .Attr("rate: list(int)")
+    .Attr("padding: string")
+    .Attr("depthwise_activation: string = ''")
+    .Attr("activation: string = ''")
+    .SetShapeFn(infer_shape)
+    .Doc(R"doc(
+Depthwise dilated convolution of x [B, H, W, C] with depthwise [kh, kw, C, m], then the pointwise convolution with
+pointwise [1, 1, C * m, F], each followed by an affine map and an activation: [B, h, w, F]. A scale or offset without
+elements stands for ones or zeros.
+)doc");
+
+template <class T>
+class AtrousSeparableOp final : public OpKernel {
+ public:
+  explicit AtrousSeparableOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, get_attributes(context, &attributes_));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    static constexpr const char* kNames[] = {"x",     "depthwise", "pointwise", "depthwise_scale", "depthwise_offset",
+                                             "scale", "offset"};
+    for (int index = 0; index < 7; ++index) {
+      OP_REQUIRES_OK(context, check_rank(context->input(index), index < 3 ? 4 : 1, kNames[index]));
+    }
+    const auto x = view_of<T, 4>(context->input(0));
+    SeparableFilters<typename KernelType<T>::type> filters;
+    filters.depthwise = view_of<T, 4>(context->input(1));
+    filters.pointwise = view_of<T, 4>(context->input(2));
+    filters.depthwise_scale = view_of<float, 1>(context->input(3));
+    filters.depthwise_offset = view_of<float, 1>(context->input(4));
+    filters.scale = view_of<float, 1>(context->input(5));
+    filters.offset = view_of<float, 1>(context->input(6));
+    filters.depthwise_activation = attributes_.depthwise_activation;
+    filters.activation = attributes_.activation;
+    Shape<4> extents;
+    OP_REQUIRES_OK(context, to_absl(atrous_separable_shape(x.shape, filters, attributes_.options, &extents)));
+    TensorShape shape;
+    OP_REQUIRES_OK(context, TensorShape::BuildTensorShape(extents, &shape));
+    Tensor* output = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, shape, &output));
+    OP_REQUIRES_OK(context, to_absl(atrous_separable_conv2d(x, filters, attributes_.options,
+                                                            mutable_view_of<T, 4>(output), TfParallelFor(context))));
+  }
+
+ private:
+  Attributes attributes_;
+};
+
+#define KSEG_REGISTER(T)                                                                                            \
+  REGISTER_KERNEL_BUILDER(Name("Kseg>AtrousSeparableConv2d").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), \
+                          AtrousSeparableOp<T>);
+KSEG_REGISTER(float)
+KSEG_REGISTER(Eigen::half)
+KSEG_REGISTER(tensorflow::bfloat16)
+#undef KSEG_REGISTER
+
+}  // namespace
+}  // namespace kseg

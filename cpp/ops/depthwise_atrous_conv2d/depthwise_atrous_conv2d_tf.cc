@@ -1,0 +1,178 @@
+#include "ops/depthwise_atrous_conv2d/depthwise_atrous_conv2d.h"
+
+#include <string>
+#include <vector>
+
+#include "adapters/tf_adapter.h"
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/shape_inference.h"
+
+namespace kseg {
+namespace {
+
+using tensorflow::OpKernel;
+using tensorflow::OpKernelConstruction;
+using tensorflow::OpKernelContext;
+using tensorflow::Tensor;
+using tensorflow::TensorShape;
+using tensorflow::shape_inference::DimensionHandle;
+using tensorflow::shape_inference::InferenceContext;
+using tensorflow::shape_inference::ShapeHandle;
+
+template <class Context>
+absl::Status get_options(Context* context, AtrousOptions* options) {
+  std::vector<int64_t> rate;
+  std::string padding;
+  TF_RETURN_IF_ERROR(context->GetAttr("rate", &rate));
+  TF_RETURN_IF_ERROR(context->GetAttr("padding", &padding));
+  return to_absl(parse_atrous_options(rate, padding, options));
+}
+
+// The size of the output along one axis, as far as it is known.
+absl::Status infer_axis(InferenceContext* context, DimensionHandle input, DimensionHandle kernel, int64_t rate,
+                        bool same, DimensionHandle* output) {
+  *output = same ? input : context->UnknownDim();
+  if (!context->ValueKnown(input) || !context->ValueKnown(kernel)) return absl::OkStatus();
+  AtrousAxis axis;
+  TF_RETURN_IF_ERROR(to_absl(make_atrous_axis(context->Value(input), context->Value(kernel), rate, same, &axis)));
+  *output = context->MakeDim(axis.output);
+  return absl::OkStatus();
+}
+
+absl::Status infer_output(InferenceContext* context, ShapeHandle x, ShapeHandle filters, ShapeHandle* output) {
+  AtrousOptions options;
+  TF_RETURN_IF_ERROR(get_options(context, &options));
+  TF_RETURN_IF_ERROR(context->WithRank(x, 4, &x));
+  TF_RETURN_IF_ERROR(context->WithRank(filters, 4, &filters));
+  DimensionHandle channels, rows, columns;
+  TF_RETURN_IF_ERROR(context->Merge(context->Dim(x, 3), context->Dim(filters, 2), &channels));
+  TF_RETURN_IF_ERROR(context->Multiply(channels, context->Dim(filters, 3), &channels));
+  TF_RETURN_IF_ERROR(
+      infer_axis(context, context->Dim(x, 1), context->Dim(filters, 0), options.rate_rows, options.same, &rows));
+  TF_RETURN_IF_ERROR(
+      infer_axis(context, context->Dim(x, 2), context->Dim(filters, 1), options.rate_columns, options.same, &columns));
+  *output = context->MakeShape({context->Dim(x, 0), rows, columns, channels});
+  return absl::OkStatus();
+}
+
+absl::Status infer_shape(InferenceContext* context) {
+  ShapeHandle output;
+  TF_RETURN_IF_ERROR(infer_output(context, context->input(0), context->input(1), &output));
+  context->set_output(0, output);
+  return absl::OkStatus();
+}
+
+template <int like>
+absl::Status infer_gradient_shape(InferenceContext* context) {
+  ShapeHandle output, gradient;
+  TF_RETURN_IF_ERROR(infer_output(context, context->input(0), context->input(1), &output));
+  TF_RETURN_IF_ERROR(context->Merge(output, context->input(2), &gradient));
+  context->set_output(0, context->input(like));
+  return absl::OkStatus();
+}
+
+#define KSEG_ATTRIBUTES Attr("T: {float, half, bfloat16}").Attr("rate: list(int)").Attr("padding: string")
+
+REGISTER_OP("Kseg>DepthwiseAtrousConv2d")
+    .Input("x: T")
+    .Input("filters: T")
+    .Output("output: T")
+    .KSEG_ATTRIBUTES.SetShapeFn(infer_shape)
+    .Doc(R"doc(
+Depthwise dilated convolution of x [B, H, W, C] with filters [kh, kw, C, m]: [B, h, w, C * m].
+)doc");
+
+REGISTER_OP("Kseg>DepthwiseAtrousConv2dInputGrad")
+    .Input("x: T")
+    .Input("filters: T")
+    .Input("output_gradient: T")
+    .Output("x_gradient: T")
+    .KSEG_ATTRIBUTES.SetShapeFn(infer_gradient_shape<0>)
+    .Doc(R"doc(
+The gradient of DepthwiseAtrousConv2d with respect to x, of which the shape alone is read; deterministic.
+)doc");
+
+REGISTER_OP("Kseg>DepthwiseAtrousConv2dFilterGrad")
+    .Input("x: T")
+    .Input("filters: T")
+    .Input("output_gradient: T")
+    .Output("filters_gradient: T")
+    .KSEG_ATTRIBUTES.SetShapeFn(infer_gradient_shape<1>)
+    .Doc(R"doc(
+The gradient of DepthwiseAtrousConv2d with respect to filters, of which the shape alone is read; deterministic.
+)doc");
+
+#undef KSEG_ATTRIBUTES
+
+class DepthwiseOp : public OpKernel {
+ public:
+  explicit DepthwiseOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, get_options(context, &options_));
+  }
+
+ protected:
+  AtrousOptions options_;
+};
+
+absl::Status check_ranks(OpKernelContext* context) {
+  static constexpr const char* kNames[] = {"x", "filters", "output_gradient"};
+  for (int index = 0; index < context->num_inputs(); ++index) {
+    TF_RETURN_IF_ERROR(check_rank(context->input(index), 4, kNames[index]));
+  }
+  return absl::OkStatus();
+}
+
+template <class T>
+class DepthwiseAtrousOp final : public DepthwiseOp {
+ public:
+  using DepthwiseOp::DepthwiseOp;
+
+  void Compute(OpKernelContext* context) override {
+    OP_REQUIRES_OK(context, check_ranks(context));
+    const auto x = view_of<T, 4>(context->input(0)), filters = view_of<T, 4>(context->input(1));
+    Shape<4> extents;
+    OP_REQUIRES_OK(context, to_absl(depthwise_atrous_shape(x.shape, filters.shape, options_, &extents)));
+    TensorShape shape;
+    OP_REQUIRES_OK(context, TensorShape::BuildTensorShape(extents, &shape));
+    Tensor* output = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, shape, &output));
+    OP_REQUIRES_OK(context, to_absl(depthwise_atrous_conv2d(x, filters, options_, mutable_view_of<T, 4>(output),
+                                                            TfParallelFor(context))));
+  }
+};
+
+template <class T, bool of_input>
+class DepthwiseAtrousGradOp final : public DepthwiseOp {
+ public:
+  using DepthwiseOp::DepthwiseOp;
+
+  void Compute(OpKernelContext* context) override {
+    OP_REQUIRES_OK(context, check_ranks(context));
+    const auto x = view_of<T, 4>(context->input(0)), filters = view_of<T, 4>(context->input(1));
+    const auto gradient = view_of<T, 4>(context->input(2));
+    Tensor* output = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, context->input(of_input ? 0 : 1).shape(), &output));
+    const auto to = mutable_view_of<T, 4>(output);
+    const TfParallelFor parallel_for(context);
+    OP_REQUIRES_OK(context,
+                   to_absl(of_input ? depthwise_atrous_conv2d_input_grad(gradient, filters, options_, to, parallel_for)
+                                    : depthwise_atrous_conv2d_filter_grad(x, gradient, options_, to, parallel_for)));
+  }
+};
+
+#define KSEG_REGISTER(T)                                                                                            \
+  REGISTER_KERNEL_BUILDER(Name("Kseg>DepthwiseAtrousConv2d").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), \
+                          DepthwiseAtrousOp<T>);                                                                    \
+  REGISTER_KERNEL_BUILDER(                                                                                          \
+      Name("Kseg>DepthwiseAtrousConv2dInputGrad").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"),            \
+      DepthwiseAtrousGradOp<T, true>);                                                                              \
+  REGISTER_KERNEL_BUILDER(                                                                                          \
+      Name("Kseg>DepthwiseAtrousConv2dFilterGrad").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"),           \
+      DepthwiseAtrousGradOp<T, false>);
+KSEG_REGISTER(float)
+KSEG_REGISTER(Eigen::half)
+KSEG_REGISTER(tensorflow::bfloat16)
+#undef KSEG_REGISTER
+
+}  // namespace
+}  // namespace kseg

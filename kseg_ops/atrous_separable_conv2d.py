@@ -1,0 +1,183 @@
+"""Atrous separable convolution with affine maps and activations, in one pass."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from kseg_ops import _library
+from kseg_ops._atrous import as_activation, as_padding, as_rate
+from kseg_ops._checks import reject_keras_tensors
+from kseg_ops.depthwise_atrous_conv2d import as_weights, check_shapes, depthwise_atrous_conv2d
+from kseg_ops.reference.atrous_separable_conv2d import atrous_separable_conv2d as _reference
+from kseg_ops.reference.atrous_separable_conv2d import finish, multiply
+
+_FLOATS = (tf.float32, tf.float16, tf.bfloat16, tf.float64)
+_AFFINE = ("depthwise_scale", "depthwise_offset", "scale", "offset")
+
+
+@tf.autograph.experimental.do_not_convert
+def atrous_separable_conv2d(
+    x,
+    depthwise,
+    pointwise,
+    rate: int | tuple[int, int] = 1,
+    depthwise_scale=None,
+    depthwise_offset=None,
+    depthwise_activation: str | None = None,
+    bias=None,
+    scale=None,
+    offset=None,
+    activation: str | None = None,
+    padding: str = "same",
+) -> tf.Tensor:
+    """Depthwise dilated convolution and pointwise convolution, each with an affine map and an activation.
+
+    The atrous separable convolution of DeepLabv3+ (Chen et al. 2018), batch normalisation folded into scales and
+    offsets. The compiled form computes it tile by tile: what lies between the two convolutions stays in the cache and
+    is never a tensor.
+
+    ```
+    middle = depthwise_activation(depthwise_conv(x) * depthwise_scale + depthwise_offset)
+    output = activation(middle @ pointwise * scale + offset)
+    ```
+
+    Args:
+        x: float32, float16, bfloat16 or float64 `[B, H, W, C]`. Sums and `middle` are float32 (float64 for float64,
+            which the reference computes).
+        depthwise: `[kh, kw, C, m]` in the dtype of `x`; `m` is the depth multiplier. 1 to 64 rows and columns.
+        pointwise: `[1, 1, C * m, F]` in the dtype of `x`.
+        rate: dilation, `(rows, columns)` or one int for both, 1 to 65536; may be larger than the map.
+        depthwise_scale, depthwise_offset: `[C * m]`, float32 (float64 for float64; others are cast), or None.
+        depthwise_activation: None or "linear", "relu", "relu6", "hard_sigmoid" (`relu6(x + 3) / 6`) or "hard_silu"
+            (`x * hard_sigmoid(x)`).
+        bias: `[F]`; another name for `offset`, for use without `scale`.
+        scale, offset: `[F]`, like `depthwise_scale`.
+        activation: like `depthwise_activation`.
+        padding: "same" (TensorFlow's SAME for stride 1) or "valid".
+
+    Returns:
+        `[B, h, w, F]` in the dtype of `x`; with "same" h = H and w = W, with "valid" `h = H - (kh - 1) * rate[0]`.
+
+    Differentiable once with respect to all tensors; the backward pass computes `middle` anew. The compiled form is
+    bitwise equal from run to run and for any number of threads. XLA cannot compile it yet: inside
+    `tf.function(jit_compile=True)`, call it within `with kseg_ops.use_reference():`.
+
+    Raises:
+        TypeError: a dtype is not supported, or a tensor is a KerasTensor.
+        ValueError: a static shape does not fit, or an argument is out of range.
+        tf.errors.InvalidArgumentError: shapes known only at run time do not fit; `x` or `depthwise` without channels.
+
+    Example:
+        >>> x = tf.reshape(tf.range(5.0), [1, 1, 5, 1])
+        >>> y = kseg_ops.atrous_separable_conv2d(
+        ...     x, tf.ones([1, 3, 1, 1]), 2 * tf.ones([1, 1, 1, 1]), rate=2, bias=[-8.0], activation="relu"
+        ... )
+        >>> y.numpy().ravel()
+        array([0., 0., 4., 0., 4.], dtype=float32)
+    """
+    reject_keras_tensors(
+        "atrous_separable_conv2d",
+        "kseg.layers.AtrousSeparableConv2D",
+        x=x,
+        depthwise=depthwise,
+        pointwise=pointwise,
+        depthwise_scale=depthwise_scale,
+        depthwise_offset=depthwise_offset,
+        bias=bias,
+        scale=scale,
+        offset=offset,
+    )
+    rate = as_rate(rate)
+    padding = as_padding(padding)
+    depthwise_activation = as_activation("depthwise_activation", depthwise_activation)
+    activation = as_activation("activation", activation)
+    if bias is not None:
+        if scale is not None or offset is not None:
+            raise ValueError("bias stands alone: beside scale or offset, give what is added as offset")
+        offset = bias
+    x = tf.convert_to_tensor(x)
+    if x.dtype not in _FLOATS:
+        raise TypeError(f"x must be float32, float16, bfloat16 or float64, got {x.dtype.name}")
+    depthwise = as_weights("depthwise", depthwise, x.dtype)
+    pointwise = as_weights("pointwise", pointwise, x.dtype)
+    affine = dict(zip(_AFFINE, (depthwise_scale, depthwise_offset, scale, offset), strict=True))
+    real = tf.float64 if x.dtype == tf.float64 else tf.float32
+    affine = {name: None if value is None else _as_affine(name, value, real) for name, value in affine.items()}
+    check_shapes(x.shape, "depthwise", depthwise.shape, rate, padding)
+    _check_pointwise(x.shape, depthwise.shape, pointwise.shape)
+    for name, value in affine.items():
+        _check_affine(name, value, pointwise.shape, 2 if name.startswith("depthwise") else 3)
+
+    native = _library.native_op("atrous_separable_conv2d") if x.dtype != tf.float64 else None
+    attributes = {
+        "rate": rate,
+        "padding": padding,
+        "depthwise_activation": depthwise_activation,
+        "activation": activation,
+    }
+    if native is None:
+        return _reference(x, depthwise, pointwise, **affine, **attributes)
+    none = tf.zeros([0], tf.float32)
+    affine = {name: none if value is None else value for name, value in affine.items()}
+    return native(x=x, depthwise=depthwise, pointwise=pointwise, **affine, **attributes)
+
+
+def _as_affine(name: str, value, dtype: tf.DType) -> tf.Tensor:
+    if hasattr(value, "dtype"):
+        value = tf.convert_to_tensor(value)
+        if not value.dtype.is_floating:
+            raise TypeError(f"{name} must be of floating point, got {value.dtype.name}")
+        return tf.cast(value, dtype)
+    return tf.convert_to_tensor(value, dtype)
+
+
+def _check_pointwise(x: tf.TensorShape, depthwise: tf.TensorShape, pointwise: tf.TensorShape) -> None:
+    if not pointwise.is_compatible_with([1, 1, None, None]):
+        raise ValueError(f"pointwise must have shape [1, 1, C * m, F], got {pointwise}")
+    if x.rank is not None and x[3] == 0:
+        raise ValueError(f"x must have at least one channel, got shape {x}")
+    if depthwise.rank is None:
+        return
+    if depthwise[3] == 0:
+        raise ValueError(f"depthwise must have shape [kh, kw, C, m] with m of at least 1, got {depthwise}")
+    if pointwise.rank is not None and depthwise[2:].is_fully_defined():
+        middle = depthwise[2] * depthwise[3]
+        if pointwise[2] not in (None, middle):
+            raise ValueError(
+                f"pointwise must have shape [1, 1, C * m, F] with C * m = {middle} as depthwise has, got {pointwise}"
+            )
+
+
+def _check_affine(name: str, value, pointwise: tf.TensorShape, axis: int) -> None:
+    if value is None:
+        return
+    if value.shape.rank not in (None, 1):
+        raise ValueError(f"{name} must have shape [{'C * m' if axis == 2 else 'F'}], got {value.shape}")
+    if pointwise.rank is not None and not value.shape.is_compatible_with(pointwise[axis : axis + 1]):
+        raise ValueError(f"{name} must have one entry per channel, {pointwise[axis]}, got {value.shape[0]}")
+
+
+@_library.register_gradient("Kseg>AtrousSeparableConv2d")
+def _gradient(op: tf.Operation, gradient: tf.Tensor):
+    x, depthwise, pointwise = op.inputs[:3]
+    # A vector without elements stands for none. Where its size is unknown it is taken for one per channel: the caller
+    # of this module gives static shapes for missing ones.
+    affine = [None if value.shape.num_elements() == 0 else value for value in op.inputs[3:]]
+    rate = tuple(op.get_attr("rate"))
+    padding, first, last = (
+        tf.compat.as_str(op.get_attr(name)) for name in ("padding", "depthwise_activation", "activation")
+    )
+    watched = [x, depthwise, pointwise, *(value for value in affine if value is not None)]
+    with tf.GradientTape() as tape:
+        tape.watch(watched)
+        result = _unfused(x, depthwise, pointwise, rate, padding, affine, first, last)
+    gradients = iter(tape.gradient(result, watched, gradient))
+    return [next(gradients) for _ in range(3)] + [None if value is None else next(gradients) for value in affine]
+
+
+def _unfused(x, depthwise, pointwise, rate, padding, affine, first, last) -> tf.Tensor:
+    """The same in parts that have gradients: the depthwise convolution compiled if it may be, the rest stock."""
+    dtype = x.dtype
+    x, depthwise, pointwise = (tf.cast(value, tf.float32) for value in (x, depthwise, pointwise))
+    middle = finish(depthwise_atrous_conv2d(x, depthwise, rate, padding), affine[0], affine[1], first)
+    return tf.cast(finish(multiply(middle, pointwise), affine[2], affine[3], last), dtype)
