@@ -6,3 +6,6 @@
 kseg_add_op(roi_align)
 kseg_add_op(confusion_matrix)
 kseg_add_op(resize_argmax)
+kseg_add_op(mask_iou)
+kseg_add_op(mask_nms)
+kseg_add_op(paste_masks)

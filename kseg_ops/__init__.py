@@ -19,11 +19,26 @@ __version__ = "0.1.0"
 # Public name -> the module that defines it.
 _LAZY = {
     "confusion_matrix": "kseg_ops.confusion_matrix",
+    "mask_iou": "kseg_ops.mask_iou",
+    "mask_nms": "kseg_ops.mask_nms",
+    "pack_masks": "kseg_ops.pack_masks",
+    "paste_masks": "kseg_ops.paste_masks",
     "resize_argmax": "kseg_ops.resize_argmax",
     "roi_align": "kseg_ops.roi_align",
+    "unpack_masks": "kseg_ops.unpack_masks",
 }
 
-__all__ = ["confusion_matrix", "resize_argmax", "roi_align", "use_reference"]
+__all__ = [
+    "confusion_matrix",
+    "mask_iou",
+    "mask_nms",
+    "pack_masks",
+    "paste_masks",
+    "resize_argmax",
+    "roi_align",
+    "unpack_masks",
+    "use_reference",
+]
 
 
 def __getattr__(name: str):
