@@ -24,12 +24,17 @@ _LAZY = {
     "connected_components": "kseg_ops.connected_components",
     "depthwise_atrous_conv2d": "kseg_ops.depthwise_atrous_conv2d",
     "distance_transform": "kseg_ops.distance_transform",
+    "mask_iou": "kseg_ops.mask_iou",
+    "mask_nms": "kseg_ops.mask_nms",
     "max_pool_with_indices": "kseg_ops.max_pool_with_indices",
     "max_unpool2d": "kseg_ops.max_unpool2d",
     "multilevel_roi_align": "kseg_ops.multilevel_roi_align",
     "nms": "kseg_ops.nms",
+    "pack_masks": "kseg_ops.pack_masks",
+    "paste_masks": "kseg_ops.paste_masks",
     "resize_argmax": "kseg_ops.resize_argmax",
     "roi_align": "kseg_ops.roi_align",
+    "unpack_masks": "kseg_ops.unpack_masks",
 }
 # Public modules of functions, imported when first asked for.
 _LAZY_MODULES = ("rle",)
@@ -41,13 +46,18 @@ __all__ = [
     "connected_components",
     "depthwise_atrous_conv2d",
     "distance_transform",
+    "mask_iou",
+    "mask_nms",
     "max_pool_with_indices",
     "max_unpool2d",
     "multilevel_roi_align",
     "nms",
+    "pack_masks",
+    "paste_masks",
     "resize_argmax",
     "rle",
     "roi_align",
+    "unpack_masks",
     "use_reference",
 ]
 

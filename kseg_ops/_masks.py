@@ -1,52 +1,43 @@
-"""Binary images of any rank as one batch of planes, and results back in the caller's shape."""
+"""Checks that the ops on binary masks share."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import tensorflow as tf
 
-
-def as_planes(masks) -> tuple[tf.Tensor, tf.Tensor]:
-    """Bool `[N, H, W]` of masks `[..., H, W]`, whatever is not 0 being True, and the masks' shape as an int64 tensor.
-
-    Raises:
-        TypeError: the masks are neither bool nor integer.
-        ValueError: they are known to have fewer than two axes.
-    """
-    masks = tf.convert_to_tensor(masks)
-    if not (masks.dtype.is_bool or masks.dtype.is_integer):
-        raise TypeError(f"masks must be bool or integer, got dtype {masks.dtype.name}: compare with a threshold first")
-    if masks.shape.rank is not None and masks.shape.rank < 2:
-        raise ValueError(f"masks must have shape [..., H, W], got shape {masks.shape}")
-    if not masks.dtype.is_bool:
-        masks = tf.not_equal(masks, 0)
-    shape = tf.shape(masks, tf.int64)
-    if masks.shape.rank == 3:
-        return masks, shape
-    static = masks.shape
-    if static.rank is None:
-        has_axes = tf.debugging.Assert(tf.rank(masks) >= 2, ["masks must have shape [..., H, W], got shape", shape])
-        with tf.control_dependencies([] if has_axes is None else [has_axes]):
-            shape = tf.identity(shape)
-    planes = tf.reshape(masks, tf.concat([[tf.reduce_prod(shape[:-2])], shape[-2:]], 0))
-    count = static[:-2].num_elements() if static.rank is not None else None
-    planes.set_shape([count, *(static[-2:] if static.rank is not None else [None, None])])
-    return planes, shape
+from kseg_ops._checks import MAX_MAP_SIZE, as_int
 
 
-def from_planes(planes: tf.Tensor, shape: tf.Tensor, static: tf.TensorShape, axes: int = 2) -> tf.Tensor:
-    """What was computed for planes, `[N, ...]`, for the masks `[..., H, W]` that they came from.
+class Suppressed(NamedTuple):
+    """What non-maximum suppression keeps, best first: `indices` into the input, and their `scores`."""
 
-    Args:
-        planes: the result, `[N]`, `[N, H, W]` or `[N, H, W, k]`.
-        shape: of the masks.
-        static: of the masks, as far as known.
-        axes: how many of the last axes of the masks the result keeps: 2, or 0 for one number per plane.
-    """
-    if static.rank == 3:
-        return planes
-    kept = planes.shape[1 + axes :]
-    leading = shape if axes else shape[:-2]
-    result = tf.reshape(planes, tf.concat([leading, tf.constant(kept.as_list(), tf.int64)], 0))
-    if static.rank is not None:
-        result.set_shape([*(static if axes else static[:-2]), *kept])
-    return result
+    indices: tf.Tensor
+    scores: tf.Tensor
+
+
+def as_masks(name: str, value, width: int | None, rank: int) -> tf.Tensor:
+    """A bool or uint8 tensor of masks; uint8 where `width` says that they are packed."""
+    masks = tf.convert_to_tensor(value)
+    if width is not None:
+        if masks.dtype != tf.uint8:
+            raise TypeError(f"{name} must be uint8 where width is given (packed masks), got {masks.dtype.name}")
+    elif masks.dtype not in (tf.bool, tf.uint8):
+        raise TypeError(f"{name} must be bool or uint8, got {masks.dtype.name}; compare probabilities with a threshold")
+    axes = "[" + "B, " * (rank - 3) + ("N, H, W]" if width is None else "N, H, ceil(width / 8)]")
+    if masks.shape.rank not in (None, rank):
+        raise ValueError(f"{name} must have shape {axes}, got {masks.shape}")
+    if width is not None and masks.shape.rank == rank and masks.shape[-1] not in (None, (width + 7) // 8):
+        raise ValueError(f"{name} must have ceil(width / 8) = {(width + 7) // 8} bytes per row, got {masks.shape}")
+    return masks
+
+
+def as_width(value) -> int | None:
+    """`width` of packed masks, or None."""
+    return None if value is None else as_int("width", value, 0, MAX_MAP_SIZE)
+
+
+def check_batch(name: str, value: tf.Tensor, masks: tf.TensorShape, axes: int) -> None:
+    """ValueError unless `value` has the first `axes` axes of masks."""
+    if masks.rank is not None and not value.shape.is_compatible_with(masks[:axes]):
+        raise ValueError(f"{name} must have one entry per mask, {masks[:axes]}, got {value.shape}")

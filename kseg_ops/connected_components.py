@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from kseg_ops import _library
 from kseg_ops._checks import as_connectivity, reject_keras_tensors
-from kseg_ops._masks import as_planes, from_planes
+from kseg_ops._planes import as_planes, from_planes
 from kseg_ops.reference.connected_components import connected_components as _reference
 
 

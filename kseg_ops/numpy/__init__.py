@@ -12,12 +12,17 @@ from kseg_ops.numpy.confusion_matrix import confusion_matrix
 from kseg_ops.numpy.connected_components import connected_components
 from kseg_ops.numpy.depthwise_atrous_conv2d import depthwise_atrous_conv2d
 from kseg_ops.numpy.distance_transform import distance_transform
+from kseg_ops.numpy.mask_iou import mask_iou
+from kseg_ops.numpy.mask_nms import mask_nms
 from kseg_ops.numpy.max_pool_with_indices import max_pool_with_indices
 from kseg_ops.numpy.max_unpool2d import max_unpool2d
 from kseg_ops.numpy.multilevel_roi_align import multilevel_roi_align
 from kseg_ops.numpy.nms import nms
+from kseg_ops.numpy.pack_masks import pack_masks
+from kseg_ops.numpy.paste_masks import paste_masks
 from kseg_ops.numpy.resize_argmax import resize_argmax
 from kseg_ops.numpy.roi_align import roi_align
+from kseg_ops.numpy.unpack_masks import unpack_masks
 
 __all__ = [
     "atrous_separable_conv2d",
@@ -26,11 +31,16 @@ __all__ = [
     "connected_components",
     "depthwise_atrous_conv2d",
     "distance_transform",
+    "mask_iou",
+    "mask_nms",
     "max_pool_with_indices",
     "max_unpool2d",
     "multilevel_roi_align",
     "nms",
+    "pack_masks",
+    "paste_masks",
     "resize_argmax",
     "rle",
     "roi_align",
+    "unpack_masks",
 ]

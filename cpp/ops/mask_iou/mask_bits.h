@@ -1,0 +1,210 @@
+// Cropping masks and counting what two have in common. Opens the target as kernel.h does, so it is included last.
+#ifndef KSEG_OPS_MASK_IOU_MASK_BITS_H_
+#define KSEG_OPS_MASK_IOU_MASK_BITS_H_
+
+#include "ops/mask_iou/cropped_mask.h"
+#include "ops/mask_iou/mask_iou.h"
+
+#include "base/kernel.h"
+
+KSEG_KERNEL_BEGIN
+
+// Bit i says whether byte i of 64 is not 0.
+KSEG_INLINE uint64_t nonzero_bytes(const uint8_t* from) {
+#if defined(KSEG_TARGET_AVX512)
+  const __m512i bytes = _mm512_loadu_si512(from);
+  return _mm512_test_epi8_mask(bytes, bytes);
+#elif defined(KSEG_TARGET_AVX2)
+  uint64_t zeros = 0;
+  for (int part = 0; part < 2; ++part) {
+    const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from) + part);
+    const uint32_t bits = static_cast<uint32_t>(_mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, _mm256_setzero_si256())));
+    zeros |= static_cast<uint64_t>(bits) << (32 * part);
+  }
+  return ~zeros;
+#elif KSEG_X86
+  uint64_t zeros = 0;
+  for (int part = 0; part < 4; ++part) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from) + part);
+    const uint32_t bits = static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_setzero_si128())));
+    zeros |= static_cast<uint64_t>(bits) << (16 * part);
+  }
+  return ~zeros;
+#else
+  uint64_t bits = 0;
+  for (int i = 0; i < 64; ++i) bits |= static_cast<uint64_t>(from[i] != 0) << i;
+  return bits;
+#endif
+}
+
+// One row of a dense mask as (width + 63) / 64 words.
+KSEG_INLINE void pack_row(const uint8_t* row, int64_t width, uint64_t* to) {
+  int64_t x = 0;
+  for (; x + 64 <= width; x += 64) *to++ = nonzero_bytes(row + x);
+  if (x == width) return;
+  uint64_t bits = 0;
+  for (int64_t i = x; i < width; ++i) bits |= static_cast<uint64_t>(row[i] != 0) << (i - x);
+  *to = bits;
+}
+
+// Sets of packed rows. Word j of a row holds pixels 64 j up to 64 j + 63; the last one may have fewer.
+struct PackedRows {
+  const uint8_t* data;
+  int64_t height;
+  int64_t row_bytes;
+  int64_t full_words;    // of 64 pixels each
+  int64_t tail_bytes;    // behind them
+  uint64_t tail_pixels;  // the bits of the last word that are pixels
+
+  // The word behind the full ones. Reads past the row where the array goes on, and never past its end.
+  __attribute__((always_inline)) uint64_t tail(int64_t y) const {
+    const int64_t offset = y * row_bytes + 8 * full_words;
+    uint64_t word = 0;
+    if (offset + 8 <= height * row_bytes) {
+      __builtin_memcpy(&word, data + offset, 8);
+    } else {
+      for (int64_t i = 0; i < tail_bytes; ++i) word |= static_cast<uint64_t>(data[offset + i]) << (8 * i);
+    }
+    return word & tail_pixels;
+  }
+  __attribute__((always_inline)) uint64_t word(int64_t y, int64_t j) const {
+    if (j == full_words) return tail(y);
+    uint64_t word;
+    __builtin_memcpy(&word, data + y * row_bytes + 8 * j, 8);
+    return word;
+  }
+};
+
+struct CropScratch {
+  std::vector<uint64_t> packed;   // the mask, if it came dense
+  std::vector<uint64_t> columns;  // the union of its rows
+};
+
+// Bounding box, bits and area of mask `index`.
+inline void crop_mask(const MaskStack& stack, int64_t index, CropScratch* scratch, CroppedMask* crop) {
+  typedef Vec<uint64_t> Words;
+  constexpr int64_t kWords = kLanes<uint64_t>;
+  *crop = CroppedMask();
+  if (stack.without_pixels()) return;
+  const int64_t words = (stack.width + 63) / 64;
+  const int64_t rest = stack.width % 64;
+  PackedRows rows = {stack.mask(index), stack.height,   stack.row_bytes(),
+                     stack.width / 64,  (rest + 7) / 8, rest == 0 ? 0 : ~uint64_t{0} >> (64 - rest)};
+  if (!stack.packed) {
+    scratch->packed.resize(stack.height * words);
+    for (int64_t y = 0; y < stack.height; ++y) {
+      pack_row(rows.data + y * stack.width, stack.width, scratch->packed.data() + y * words);
+    }
+    rows.data = reinterpret_cast<const uint8_t*>(scratch->packed.data());
+    rows.row_bytes = 8 * words;
+    rows.tail_bytes = rest == 0 ? 0 : 8;
+  }
+
+  scratch->columns.assign(words, 0);
+  uint64_t* const columns = scratch->columns.data();
+  int64_t top = -1, bottom = 0;
+  for (int64_t y = 0; y < stack.height; ++y) {
+    const uint8_t* const row = rows.data + y * rows.row_bytes;
+    Words any_vector{};
+    int64_t j = 0;
+    for (; j + kWords <= rows.full_words; j += kWords) {
+      const Words bits = (Words)load(row + 8 * j);
+      store(columns + j, load(columns + j) | bits);
+      any_vector |= bits;
+    }
+    uint64_t any = 0;
+    for (int lane = 0; lane < kWords; ++lane) any |= any_vector[lane];
+    for (; j < words; ++j) {
+      const uint64_t bits = rows.word(y, j);
+      columns[j] |= bits;
+      any |= bits;
+    }
+    if (any != 0) {
+      if (top < 0) top = y;
+      bottom = y + 1;
+    }
+  }
+  if (top < 0) return;
+  int64_t first = 0, last = words - 1;
+  while (columns[first] == 0) ++first;
+  while (columns[last] == 0) --last;
+  crop->top = top;
+  crop->bottom = bottom;
+  crop->left = 64 * first + __builtin_ctzll(columns[first]);
+  crop->right = 64 * last + 64 - __builtin_clzll(columns[last]);
+  crop->first_word = first;
+  crop->words = last - first + 1;
+  crop->bits.resize((bottom - top) * crop->words);
+  uint64_t* to = crop->bits.data();
+  int64_t area = 0;
+  for (int64_t y = top; y < bottom; ++y) {
+    for (int64_t j = first; j <= last; ++j) {
+      const uint64_t bits = rows.word(y, j);
+      area += __builtin_popcountll(bits);
+      *to++ = bits;
+    }
+  }
+  crop->area = area;
+}
+
+#if defined(KSEG_TARGET_AVX512)
+// Bits per byte.
+KSEG_INLINE __m512i byte_counts(__m512i bits) {
+  const __m512i table = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
+  const __m512i low = _mm512_set1_epi8(0x0f);
+  const __m512i of_low = _mm512_shuffle_epi8(table, _mm512_and_si512(bits, low));
+  const __m512i of_high = _mm512_shuffle_epi8(table, _mm512_and_si512(_mm512_srli_epi16(bits, 4), low));
+  return _mm512_add_epi8(of_low, of_high);
+}
+#endif
+
+// Pixels that are set in both.
+inline int64_t intersection(const CroppedMask& a, const CroppedMask& b) {
+  if (!boxes_meet(a, b)) return 0;
+  const int64_t top = a.top > b.top ? a.top : b.top;
+  const int64_t bottom = a.bottom < b.bottom ? a.bottom : b.bottom;
+  const int64_t first = a.first_word > b.first_word ? a.first_word : b.first_word;
+  const int64_t a_end = a.first_word + a.words, b_end = b.first_word + b.words;
+  const int64_t words = (a_end < b_end ? a_end : b_end) - first;
+  const uint64_t* a_row = a.row(top) + (first - a.first_word);
+  const uint64_t* b_row = b.row(top) + (first - b.first_word);
+#if defined(KSEG_TARGET_AVX512)
+  if (words >= 3) {
+    __m512i sum = _mm512_setzero_si512();
+    const __mmask8 tail = static_cast<__mmask8>((1u << (words % 8)) - 1);
+    for (int64_t y = top; y < bottom; ++y, a_row += a.words, b_row += b.words) {
+      int64_t j = 0;
+      __m512i counts = _mm512_setzero_si512();
+      for (; j + 8 <= words; j += 8) {
+        counts = byte_counts(_mm512_and_si512(_mm512_loadu_si512(a_row + j), _mm512_loadu_si512(b_row + j)));
+        sum = _mm512_add_epi64(sum, _mm512_sad_epu8(counts, _mm512_setzero_si512()));
+      }
+      if (tail == 0) continue;
+      counts = byte_counts(
+          _mm512_and_si512(_mm512_maskz_loadu_epi64(tail, a_row + j), _mm512_maskz_loadu_epi64(tail, b_row + j)));
+      sum = _mm512_add_epi64(sum, _mm512_sad_epu8(counts, _mm512_setzero_si512()));
+    }
+    return _mm512_reduce_add_epi64(sum);
+  }
+#endif
+  int64_t total = 0;
+  for (int64_t y = top; y < bottom; ++y, a_row += a.words, b_row += b.words) {
+    for (int64_t j = 0; j < words; ++j) total += __builtin_popcountll(a_row[j] & b_row[j]);
+  }
+  return total;
+}
+
+// Masks `indices[i]` of the stack.
+inline void crop_masks(const MaskStack& stack, const std::vector<int64_t>& indices, const ParallelFor& parallel_for,
+                       std::vector<CroppedMask>* crops) {
+  const int64_t count = static_cast<int64_t>(indices.size());
+  crops->resize(count);
+  parallel_for.run(count, stack.height * stack.row_bytes() / 16 + 1000, [&](int64_t begin, int64_t end) {
+    CropScratch scratch;
+    for (int64_t i = begin; i < end; ++i) crop_mask(stack, indices[i], &scratch, &(*crops)[i]);
+  });
+}
+
+KSEG_KERNEL_END
+
+#endif  // KSEG_OPS_MASK_IOU_MASK_BITS_H_

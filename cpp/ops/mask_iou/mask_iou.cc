@@ -1,0 +1,103 @@
+#include "ops/mask_iou/mask_iou.h"
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+#include <vector>
+
+#include "ops/mask_iou/cropped_mask.h"
+// Last: these switch the instruction set.
+#include "base/kernel.h"
+#include "ops/mask_iou/mask_bits.h"  // target code only
+
+KSEG_KERNEL_BEGIN
+
+Status mask_iou_kernel(const MaskStack& a, const MaskStack& b, const View<const uint8_t, 1>& is_crowd,
+                       const View<float, 2>& output, const ParallelFor& parallel_for) {
+  std::vector<int64_t> indices(std::max(a.count, b.count));
+  std::iota(indices.begin(), indices.end(), int64_t{0});
+  std::vector<CroppedMask> a_crops, b_own_crops;
+  indices.resize(a.count);
+  crop_masks(a, indices, parallel_for, &a_crops);
+  const bool same = a.data == b.data && a.count == b.count;
+  if (!same) {
+    indices.resize(b.count);
+    std::iota(indices.begin(), indices.end(), int64_t{0});
+    crop_masks(b, indices, parallel_for, &b_own_crops);
+  }
+  const std::vector<CroppedMask>& b_crops = same ? a_crops : b_own_crops;
+
+  parallel_for.run(a.count, b.count * 300, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const CroppedMask& one = a_crops[i];
+      float* const to = output.data + i * b.count;
+      for (int64_t j = 0; j < b.count; ++j) {
+        const CroppedMask& other = b_crops[j];
+        const int64_t common = intersection(one, other);
+        to[j] = iou_of_counts(common, is_crowd.data[j] ? one.area : one.area + other.area - common);
+      }
+    }
+  });
+  return Status();
+}
+
+KSEG_KERNEL_END
+
+#if KSEG_DISPATCH_HERE
+namespace kseg {
+
+KSEG_DECLARE_KERNEL(Status mask_iou_kernel(const MaskStack&, const MaskStack&, const View<const uint8_t, 1>&,
+                                           const View<float, 2>&, const ParallelFor&))
+
+Status make_mask_stack(const char* argument, const uint8_t* data, const Shape<3>& shape, int64_t width,
+                       MaskStack* stack) {
+  stack->data = data;
+  stack->count = shape[0];
+  stack->height = shape[1];
+  stack->packed = width != kDenseMasks;
+  stack->width = stack->packed ? width : shape[2];
+  if (stack->width < 0 || stack->width > kMaxMaskWidth) {
+    return invalid_argument("width must be in 0..", kMaxMaskWidth, ", or ", kDenseMasks,
+                            " for masks with a byte per pixel, got ", stack->width);
+  }
+  if (stack->height > kMaxMaskWidth) {
+    return invalid_argument(argument, " must have at most ", kMaxMaskWidth, " rows, got shape ", to_string<3>(shape));
+  }
+  if (stack->packed && shape[2] != stack->row_bytes()) {
+    return invalid_argument(argument, " must have ceil(width / 8) = ", stack->row_bytes(),
+                            " bytes per row with width = ", width, ", got shape ", to_string<3>(shape));
+  }
+  return Status();
+}
+
+Status check_mask_iou(const MaskStack& a, const MaskStack& b, int64_t crowd_flags) {
+  if (a.height != b.height || a.width != b.width || a.packed != b.packed) {
+    return invalid_argument("a and b must be masks of one height and width, got ", a.height, " x ", a.width, " and ",
+                            b.height, " x ", b.width);
+  }
+  if (crowd_flags != b.count) {
+    return invalid_argument("is_crowd must have one entry per mask of b, ", b.count, ", got ", crowd_flags);
+  }
+  if (b.count > 0 && a.count > kMaxMaskPairs / b.count) {
+    return invalid_argument("a and b must make at most ", kMaxMaskPairs, " pairs, got ", a.count, " x ", b.count);
+  }
+  return Status();
+}
+
+Status mask_iou(const MaskStack& a, const MaskStack& b, const View<const uint8_t, 1>& is_crowd,
+                const View<float, 2>& output, const ParallelFor& parallel_for) {
+  KSEG_RETURN_IF_ERROR(check_mask_iou(a, b, is_crowd.shape[0]));
+  if (output.shape != Shape<2>{a.count, b.count}) {
+    return invalid_argument("the result must have shape ", to_string<2>({a.count, b.count}), ", got ",
+                            to_string<2>(output.shape));
+  }
+  if (output.empty()) return Status();
+  if (a.without_pixels()) {
+    std::fill_n(output.data, output.size(), 0.0f);
+    return Status();
+  }
+  KSEG_RETURN_DISPATCH(mask_iou_kernel, a, b, is_crowd, output, parallel_for);
+}
+
+}  // namespace kseg
+#endif  // KSEG_DISPATCH_HERE

@@ -1,0 +1,84 @@
+#include "ops/mask_iou/mask_iou.h"
+
+#include "adapters/tf_adapter.h"
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/shape_inference.h"
+
+namespace kseg {
+namespace {
+
+using tensorflow::Tensor;
+using tensorflow::shape_inference::DimensionHandle;
+using tensorflow::shape_inference::InferenceContext;
+using tensorflow::shape_inference::ShapeHandle;
+
+absl::Status infer_shape(InferenceContext* context) {
+  int64_t width;
+  TF_RETURN_IF_ERROR(context->GetAttr("width", &width));
+  if (width < kDenseMasks || width > kMaxMaskWidth) {
+    return to_absl(invalid_argument("width must be in 0..", kMaxMaskWidth, " or -1, got ", width));
+  }
+  ShapeHandle a, b, crowd;
+  DimensionHandle merged;
+  TF_RETURN_IF_ERROR(context->WithRank(context->input(0), 3, &a));
+  TF_RETURN_IF_ERROR(context->WithRank(context->input(1), 3, &b));
+  TF_RETURN_IF_ERROR(context->WithRank(context->input(2), 1, &crowd));
+  for (const int axis : {1, 2}) {
+    TF_RETURN_IF_ERROR(context->Merge(context->Dim(a, axis), context->Dim(b, axis), &merged));
+  }
+  if (width != kDenseMasks) TF_RETURN_IF_ERROR(context->WithValue(merged, (width + 7) / 8, &merged));
+  TF_RETURN_IF_ERROR(context->Merge(context->Dim(b, 0), context->Dim(crowd, 0), &merged));
+  context->set_output(0, context->Matrix(context->Dim(a, 0), merged));
+  return absl::OkStatus();
+}
+
+REGISTER_OP("Kseg>MaskIou")
+    .Input("a: T")
+    .Input("b: T")
+    .Input("is_crowd: bool")
+    .Output("iou: float")
+    .Attr("T: {bool, uint8}")
+    .Attr("width: int = -1")
+    .SetShapeFn(infer_shape)
+    .Doc(R"doc(
+Intersection over union of binary masks: [N, H, W] and [M, H, W], or bit-packed if width is not -1, give [N, M].
+)doc");
+
+absl::Status stack_of(const Tensor& masks, const char* argument, int64_t width, MaskStack* stack) {
+  TF_RETURN_IF_ERROR(check_rank(masks, 3, argument));
+  if (width != kDenseMasks && masks.dtype() != tensorflow::DT_UINT8) {
+    return to_absl(invalid_argument(argument, " must be uint8 where width is given, got bool"));
+  }
+  const auto* const data = static_cast<const uint8_t*>(masks.data());
+  return to_absl(make_mask_stack(argument, data, shape_of<3>(masks), width, stack));
+}
+
+class MaskIouOp final : public tensorflow::OpKernel {
+ public:
+  explicit MaskIouOp(tensorflow::OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("width", &width_));
+    OP_REQUIRES(context, width_ >= kDenseMasks && width_ <= kMaxMaskWidth,
+                to_absl(invalid_argument("width must be in 0..", kMaxMaskWidth, " or -1, got ", width_)));
+  }
+
+  void Compute(tensorflow::OpKernelContext* context) override {
+    MaskStack a, b;
+    OP_REQUIRES_OK(context, stack_of(context->input(0), "a", width_, &a));
+    OP_REQUIRES_OK(context, stack_of(context->input(1), "b", width_, &b));
+    const Tensor& crowd = context->input(2);
+    OP_REQUIRES_OK(context, check_rank(crowd, 1, "is_crowd"));
+    OP_REQUIRES_OK(context, to_absl(check_mask_iou(a, b, crowd.dim_size(0))));
+    Tensor* output = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, tensorflow::TensorShape({a.count, b.count}), &output));
+    const View<const uint8_t, 1> flags{static_cast<const uint8_t*>(crowd.data()), shape_of<1>(crowd)};
+    OP_REQUIRES_OK(context, to_absl(mask_iou(a, b, flags, mutable_view_of<float, 2>(output), TfParallelFor(context))));
+  }
+
+ private:
+  int64_t width_;
+};
+
+REGISTER_KERNEL_BUILDER(Name("Kseg>MaskIou").Device(tensorflow::DEVICE_CPU), MaskIouOp);
+
+}  // namespace
+}  // namespace kseg
