@@ -1,13 +1,8 @@
-"""How fast memory would let box pooling be: what it must read and write, at the speed of a copy in the same run."""
+"""What pooling of boxes must read, whatever the kernel: for the memory limit of its benchmarks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-import tensorflow as tf
-
-COPY = "the bytes that it must move at the speed of a copy"
 
 
 def pixels_read(boxes: np.ndarray, bins: int, size: tuple[int, int], scale: float, sampling_ratio: int) -> int:
@@ -25,14 +20,3 @@ def _axis(begin: float, end: float, bins: int, extent: int, sampling_ratio: int)
     count = bins * (sampling_ratio or max(1, int(np.ceil((end - begin) / bins))))
     low = np.floor(begin + (np.arange(count) + 0.5) * (end - begin) / count).astype(int)
     return np.unique(np.clip(np.concatenate([low, low + 1]), 0, extent - 1))
-
-
-def copy(moved: int) -> Callable:
-    """Moves as many bytes by an operation of TensorFlow on all of its threads: half of them are read, half written."""
-    source = tf.zeros([moved // 8], tf.float32)
-
-    @tf.function
-    def negative(source):
-        return -source
-
-    return lambda: negative(source)

@@ -18,8 +18,9 @@ import tensorflow as tf
 
 import kseg_ops
 from benchmarks.harness import Row, Timer
+from benchmarks.limits import copying
 from benchmarks.ops.roi_align import random_boxes
-from benchmarks.region_limits import COPY, copy, pixels_read
+from benchmarks.region_limits import pixels_read
 
 # The pyramid of an image of 800 x 1216.
 SIZES = {"P2": (200, 304), "P3": (100, 152), "P4": (50, 76), "P5": (25, 38)}
@@ -47,7 +48,7 @@ def run(timer: Timer) -> list[Row]:
             timer.compare(
                 f"multilevel_roi_align forward, {what}",
                 forward,
-                {**({TORCHVISION: peer[0]} if peer else {}), ADAPTIVE: adaptive, COPY: copy(moved)},
+                {**({TORCHVISION: peer[0]} if peer else {}), ADAPTIVE: adaptive, **copying(moved)},
                 bars={TORCHVISION: 20.0} if peer else {},
             )
         )

@@ -18,7 +18,8 @@ import tensorflow as tf
 
 import kseg_ops
 from benchmarks.harness import Row, Timer
-from benchmarks.region_limits import COPY, copy, pixels_read
+from benchmarks.limits import copying
+from benchmarks.region_limits import pixels_read
 
 # (boxes, bins, features [B, H, W, C], scale): the finest level of a feature pyramid on an image of 800 x 1216.
 CASES = ((1000, 7, (1, 200, 304, 256), 0.25), (100, 14, (1, 200, 304, 256), 0.25))
@@ -58,7 +59,7 @@ def run(timer: Timer) -> list[Row]:
         what = f"{'x'.join(map(str, shape[1:]))}, {count} boxes -> {bins}x{bins}"
         forward = {**({TORCHVISION: peer[0]} if peer else {}), STOCK: _stock(features, boxes, bins, scale)}
         bars = {name: {TORCHVISION: 25.0, STOCK: 2.0}[name] for name in forward}
-        forward[COPY] = copy(4 * shape[-1] * (pixels_read(boxes, bins, shape[1:3], scale, 2) + count * bins * bins))
+        forward |= copying(4 * shape[-1] * (pixels_read(boxes, bins, shape[1:3], scale, 2) + count * bins * bins))
         rows.append(timer.compare(f"roi_align forward, {what}", ours[0], forward, bars=bars))
         if peer:
             rows.append(
@@ -86,7 +87,7 @@ def _adaptive(timer: Timer, shape: tuple[int, ...], scale: float, bar: float | N
     what = f"{'x'.join(map(str, shape[1:]))}, stride {round(1 / scale)}, 1000 boxes of 20..600 pixels -> 7x7"
     bars = {} if bar is None else {FIXED: bar}
     return timer.compare(
-        f"roi_align forward, adaptive sampling, {what}", call(0), {FIXED: call(2), COPY: copy(moved)}, bars=bars
+        f"roi_align forward, adaptive sampling, {what}", call(0), {FIXED: call(2), **copying(moved)}, bars=bars
     )
 
 
