@@ -18,7 +18,9 @@ import tensorflow as tf
 
 import kseg_ops
 from benchmarks.harness import Row, Timer
+from benchmarks.limits import copying
 from benchmarks.ops.roi_align import random_boxes
+from benchmarks.region_limits import pixels_read
 
 # The pyramid of an image of 800 x 1216.
 SIZES = {"P2": (200, 304), "P3": (100, 152), "P4": (50, 76), "P5": (25, 38)}
@@ -28,7 +30,6 @@ SAMPLING_RATIO = 2
 
 TORCHVISION = "torchvision.ops.MultiScaleRoIAlign"
 ADAPTIVE = "kseg itself with sampling_ratio=0"
-COPY = "the bytes that it must move at the speed of a copy"
 
 
 def run(timer: Timer) -> list[Row]:
@@ -47,7 +48,7 @@ def run(timer: Timer) -> list[Row]:
             timer.compare(
                 f"multilevel_roi_align forward, {what}",
                 forward,
-                {**({TORCHVISION: peer[0]} if peer else {}), ADAPTIVE: adaptive, COPY: _copy(moved)},
+                {**({TORCHVISION: peer[0]} if peer else {}), ADAPTIVE: adaptive, **copying(moved)},
                 bars={TORCHVISION: 20.0} if peer else {},
             )
         )
@@ -111,31 +112,7 @@ def _bytes(boxes: np.ndarray, bins: int) -> int:
     sides = np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
     levels = np.clip(np.floor(4 + np.log2(sides / 224) + 1e-6), 2, 5).astype(int)
     read = 0
-    for name, (height, width) in SIZES.items():
+    for name, size in SIZES.items():
         level = int(name[1:])
-        touched = np.zeros((height, width), bool)
-        for box in boxes[levels == level] / 2.0**level - 0.5:
-            rows, columns = (
-                _pixels(box[axis + 1], box[axis + 3], bins, size) for axis, size in ((0, height), (-1, width))
-            )
-            touched[np.ix_(rows, columns)] = True
-        read += int(touched.sum())
+        read += pixels_read(boxes[levels == level], bins, size, 2.0**-level, SAMPLING_RATIO)
     return 4 * CHANNELS * (read + len(boxes) * bins * bins)
-
-
-def _pixels(begin: float, end: float, bins: int, extent: int) -> np.ndarray:
-    """The pixels along an axis that samples fall between."""
-    count = bins * SAMPLING_RATIO
-    low = np.floor(begin + (np.arange(count) + 0.5) * (end - begin) / count).astype(int)
-    return np.unique(np.clip(np.concatenate([low, low + 1]), 0, extent - 1))
-
-
-def _copy(moved: int) -> Callable:
-    """Moves as many bytes by TensorFlow's own copy, on all of its threads: half of them are read, half written."""
-    source = tf.zeros([moved // 8], tf.float32)
-
-    @tf.function
-    def copy(source):
-        return -source
-
-    return lambda: copy(source)

@@ -18,18 +18,28 @@ import tensorflow as tf
 
 import kseg_ops
 from benchmarks.harness import Row, Timer
+from benchmarks.limits import copying
+from benchmarks.region_limits import pixels_read
 
 # (boxes, bins, features [B, H, W, C], scale): the finest level of a feature pyramid on an image of 800 x 1216.
 CASES = ((1000, 7, (1, 200, 304, 256), 0.25), (100, 14, (1, 200, 304, 256), 0.25))
 
+# (features, scale, the least share of the speed of fixed sampling). On a coarse map a bin is a pixel or two wide, and
+# adaptive sampling takes as many samples. On a fine map it averages every pixel under a box, 150 x 150 of them for one
+# of 600 pixels, where two samples per bin read 28 x 28: there the cost is that of the pixels.
+ADAPTIVE_CASES = (((1, 50, 76, 256), 1 / 16, 0.7), ((1, 200, 304, 256), 0.25, None))
+
 TORCHVISION = "torchvision.ops.roi_align"
+FIXED = "kseg itself with sampling_ratio=2"
 STOCK = "tf.image.crop_and_resize + avg_pool2d"
 
 
-def random_boxes(count: int, height: float, width: float, seed: int = 0) -> np.ndarray:
-    """Boxes as of region proposals: sides of 16 to 512 pixels evenly on a log scale, aspects 1:2 to 2:1."""
+def random_boxes(
+    count: int, height: float, width: float, seed: int = 0, least: float = 16, most: float = 512
+) -> np.ndarray:
+    """Boxes as of region proposals: sides of `least` to `most` pixels evenly on a log scale, aspects 1:2 to 2:1."""
     generator = np.random.default_rng(seed)
-    side = np.exp(generator.uniform(np.log(16), np.log(512), count))
+    side = np.exp(generator.uniform(np.log(least), np.log(most), count))
     aspect = np.exp(generator.uniform(-np.log(2), np.log(2), count))
     sizes = np.minimum(np.stack([side * np.sqrt(aspect), side / np.sqrt(aspect)], 1), [width, height])
     corners = generator.uniform(0, 1, (count, 2)) * ([width, height] - sizes)
@@ -48,15 +58,37 @@ def run(timer: Timer) -> list[Row]:
         peer = _torchvision(features, boxes, gradient, bins, scale)
         what = f"{'x'.join(map(str, shape[1:]))}, {count} boxes -> {bins}x{bins}"
         forward = {**({TORCHVISION: peer[0]} if peer else {}), STOCK: _stock(features, boxes, bins, scale)}
-        bars = {name: {TORCHVISION: 20.0, STOCK: 2.0}[name] for name in forward}
+        bars = {name: {TORCHVISION: 25.0, STOCK: 2.0}[name] for name in forward}
+        forward |= copying(4 * shape[-1] * (pixels_read(boxes, bins, shape[1:3], scale, 2) + count * bins * bins))
         rows.append(timer.compare(f"roi_align forward, {what}", ours[0], forward, bars=bars))
         if peer:
             rows.append(
                 timer.compare(
-                    f"roi_align forward + backward, {what}", ours[1], {TORCHVISION: peer[1]}, bars={TORCHVISION: 20.0}
+                    f"roi_align forward + backward, {what}", ours[1], {TORCHVISION: peer[1]}, bars={TORCHVISION: 25.0}
                 )
             )
-    return rows
+    return rows + [_adaptive(timer, *case) for case in ADAPTIVE_CASES]
+
+
+def _adaptive(timer: Timer, shape: tuple[int, ...], scale: float, bar: float | None) -> Row:
+    """Adaptive sampling against two samples per bin and axis, on the same boxes."""
+    features = tf.constant(np.random.default_rng(1).standard_normal(shape, np.float32))
+    boxes = random_boxes(1000, shape[1] / scale, shape[2] / scale, least=20, most=600)
+    moved = 4 * shape[-1] * (pixels_read(boxes, 7, shape[1:3], scale, 0) + len(boxes) * 49)
+    boxes, indices = tf.constant(boxes), tf.zeros(len(boxes), tf.int32)
+
+    def call(sampling_ratio):
+        @tf.function
+        def forward(features, boxes, indices):
+            return kseg_ops.roi_align(features, boxes, indices, 7, scale, sampling_ratio)
+
+        return lambda: forward(features, boxes, indices)
+
+    what = f"{'x'.join(map(str, shape[1:]))}, stride {round(1 / scale)}, 1000 boxes of 20..600 pixels -> 7x7"
+    bars = {} if bar is None else {FIXED: bar}
+    return timer.compare(
+        f"roi_align forward, adaptive sampling, {what}", call(0), {FIXED: call(2), **copying(moved)}, bars=bars
+    )
 
 
 def _ours(features, boxes, gradient, bins, scale) -> tuple[Callable, Callable]:

@@ -54,10 +54,10 @@ def _checks(features: list[tf.Tensor], boxes: tf.Tensor) -> list:
         shape = tf.shape(level)
         checks += [
             tf.debugging.assert_equal(
-                shape[0], tf.shape(boxes)[0], f"features of level {index} must have the batch size of boxes"
+                shape[0], tf.shape(boxes)[0], f"features[{index}] must have the batch size of boxes"
             ),
             tf.debugging.assert_equal(
-                shape[3], tf.shape(features[0])[3], f"features of level {index} must have as many channels as the first"
+                shape[3], tf.shape(features[0])[3], f"features[{index}] must have as many channels as the first"
             ),
         ]
     return [check for check in checks if check is not None]  # eager assertions return nothing

@@ -141,6 +141,22 @@ def test_few_boxes_that_are_cut_by_channels_give_the_same(target, sampling_ratio
         assert len(answers) == 1
 
 
+@pytest.mark.parametrize("channels", [64, 80, 100])
+def test_large_results_are_the_same_as_small_ones(target, channels):
+    """Results of 8 MiB and more are written past the caches."""
+    generator = np.random.default_rng(5)
+    features = tf.constant(generator.normal(size=(1, 30, 30, channels)).astype(np.float32))
+    corners = generator.uniform(-5, 25, (240, 2))
+    boxes = np.concatenate([corners, corners + generator.uniform(0, 40, (240, 2))], 1).astype(np.float32)
+
+    def pool(part):
+        return kseg_ops.roi_align(features, part, np.zeros(len(part), np.int32), 14, 1.0, sampling_ratio=0).numpy()
+
+    whole = pool(boxes)
+    assert whole.nbytes > 8 << 20
+    np.testing.assert_array_equal(whole, np.concatenate([pool(part) for part in np.split(boxes, 6)]))
+
+
 # -- the raw op --------------------------------------------------------------------------------------------------------
 
 ATTRIBUTES = {
@@ -211,9 +227,9 @@ def test_native_gradient_op_checks_what_it_gets():
         *WRONG_ATTRIBUTES,
         ({"features_shapes": [[1, 8, 8, 5], [1, 4, 4]]}, "features_shapes must have four entries each"),
         ({"features_shapes": [[1, 8, 8, 5], [1, 4, -4, 5]]}, "must be >= 0|negative"),
-        ({"features_shapes": [[1, 8, 8, 5], [2, 4, 4, 5]]}, "features_shapes of level 1 must have B = 1 and C = 5"),
-        ({"features_shapes": [[1, 8, 8, 4], [1, 4, 4, 5]]}, "features_shapes of level 0 must have B = 1 and C = 5"),
-        ({"features_shapes": [[1, 8, 8, 5], [1, 0, 4, 5]]}, "level 1 must have at least one row and one column"),
+        ({"features_shapes": [[1, 8, 8, 5], [2, 4, 4, 5]]}, r"features_shapes\[1\] must have B = 1 and C = 5"),
+        ({"features_shapes": [[1, 8, 8, 4], [1, 4, 4, 5]]}, r"features_shapes\[0\] must have B = 1 and C = 5"),
+        ({"features_shapes": [[1, 8, 8, 5], [1, 0, 4, 5]]}, r"features\[1\] must have at least one row and one column"),
         ({"output_size": (2, 2)}, "must have the rows and columns of output_size"),
         ({"output_gradient": tf.zeros([6, 2, 3, 5])}, "output_gradient must have rank 5"),
         ({"boxes": tf.zeros([1, 5, 4])}, "must have shape .B, N, h, w, C. with B = 1 and N = 5"),
@@ -236,7 +252,7 @@ def test_the_numpy_module_checks_what_it_gets():
         (([levels[0].astype(int)] * 2, boxes, *rest), TypeError, "features must be one of float32"),
         ((levels, boxes, (2**20, 2**20), *rest[1:]), (MemoryError, ValueError), "."),
         ((levels[:1], boxes, *rest), ValueError, "spatial_scales must have one entry per level, 1, got 2"),
-        (([levels[0], levels[1][..., :4]], boxes, *rest), ValueError, "features of level 1 must have 5 channels"),
+        (([levels[0], levels[1][..., :4]], boxes, *rest), ValueError, r"features\[1\] must have 5 channels"),
     ):
         with pytest.raises(error, match=message):
             CORE.multilevel_roi_align(*args)

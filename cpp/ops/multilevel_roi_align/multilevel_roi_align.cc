@@ -125,17 +125,17 @@ Status check(const std::vector<View<T, 4>>& features, const Shape<5>& output, co
   for (size_t level = 0; level < features.size(); ++level) {
     const Shape<4>& shape = features[level].shape;
     if (shape[0] != boxes[0]) {
-      return invalid_argument("features of level ", level, " must have the batch size of boxes, ", boxes[0],
-                              ", got shape ", to_string<4>(shape));
+      return invalid_argument("features[", level, "] must have the batch size of boxes, ", boxes[0], ", got shape ",
+                              to_string<4>(shape));
     }
     if (shape[3] != output[4]) {
-      return invalid_argument("features of level ", level, " must have ", output[4], " channels, got shape ",
+      return invalid_argument("features[", level, "] must have ", output[4], " channels, got shape ",
                               to_string<4>(shape));
     }
     for (const int axis : {1, 2}) {
       if (shape[axis] > kMost || (any_box && shape[axis] < 1)) {
-        return invalid_argument("features of level ", level,
-                                " must have at least one row and one column, and fewer than 2**31, got shape ",
+        return invalid_argument("features[", level,
+                                "] must have at least one row and one column, and fewer than 2**31, got shape ",
                                 to_string<4>(shape));
       }
     }

@@ -193,7 +193,7 @@ class MultilevelRoiAlignGradOp final : public OpKernel {
       OP_REQUIRES(
           context,
           shapes[level].dim_size(0) == gradient.dim_size(0) && shapes[level].dim_size(3) == gradient.dim_size(4),
-          to_absl(invalid_argument("features_shapes of level ", level, " must have B = ", gradient.dim_size(0),
+          to_absl(invalid_argument("features_shapes[", level, "] must have B = ", gradient.dim_size(0),
                                    " and C = ", gradient.dim_size(4), ", got ", shapes[level].DebugString())));
     }
     std::vector<View<K, 4>> views;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "base/huge_pages.h"
@@ -71,11 +72,14 @@ void pool_rois(const std::vector<RoiMap<const T>>& maps, const PlacedRois& rois,
   const int64_t per_box = bin_rows * parts;
   const int64_t total = boxes * per_box;
   const int64_t grain = std::clamp<int64_t>(total / (16 * threads), 1, per_box);
+  const bool past_cache = can_stream(output.data, channels, output.size() * static_cast<int64_t>(sizeof(T)));
   const int samples = options.sampling_ratio > 0 ? options.sampling_ratio : 4;
   const int64_t cost = bin_columns * channels * samples * samples / 2 + 200;
   run_in_pieces(parallel_for, total, grain, cost, [&](int64_t begin, int64_t end) {
     RoiTapLists<Real> row_taps, column_taps;
-    std::vector<RoiTap<Real>> taps, next;
+    BinTaps<Real> buffers[2];
+    BinTaps<Real>* taps = &buffers[0];
+    BinTaps<Real>* next = &buffers[1];
     int64_t current = -1;
     for (int64_t unit = begin; unit < end; ++unit) {
       const int64_t box = order[unit / per_box];
@@ -93,22 +97,29 @@ void pool_rois(const std::vector<RoiMap<const T>>& maps, const PlacedRois& rois,
       }
       const T* const image = map.data + rois.images[box] * map.height * map.width * channels + first_channel;
       T* const to = output.data + (box * bin_rows + bin_row) * bin_columns * channels + first_channel;
-      cross(row_taps, bin_row, column_taps, 0, &taps);
+      cross(row_taps, bin_row, column_taps, 0, taps);
       for (int64_t bin_column = 0; bin_column < bin_columns; ++bin_column) {
-        next.clear();
+        next->count = 0;
         if (bin_column + 1 < bin_columns) {
-          cross(row_taps, bin_row, column_taps, bin_column + 1, &next);
+          cross(row_taps, bin_row, column_taps, bin_column + 1, next);
         } else if (bin_row + 1 < bin_rows) {
-          cross(row_taps, bin_row + 1, column_taps, 0, &next);
+          cross(row_taps, bin_row + 1, column_taps, 0, next);
         }
         if (is_large(row_taps, bin_row, column_taps, bin_column)) {
           pool_large_bin(image, row_taps, bin_row, column_taps, bin_column, count, to + bin_column * channels);
+        } else if constexpr (std::is_same<T, float>::value) {
+          if (past_cache) {
+            pool_bin<true>(image, *taps, *next, count, to + bin_column * channels);
+          } else {
+            pool_bin<false>(image, *taps, *next, count, to + bin_column * channels);
+          }
         } else {
-          pool_bin(image, taps, next, count, to + bin_column * channels);
+          pool_bin<false>(image, *taps, *next, count, to + bin_column * channels);
         }
-        taps.swap(next);
+        std::swap(taps, next);
       }
     }
+    if (past_cache) end_of_streams();
   });
 }
 

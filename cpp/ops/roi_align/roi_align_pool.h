@@ -40,22 +40,67 @@ T narrow(Compute<T> value) {
   }
 }
 
+// Asks for every second line: the other one of a pair comes along, and more requests than that take longer than they
+// save.
+template <int count, class T>
+KSEG_INLINE void prefetch(const T* from) {
+  for (int i = 0; i < count; i += 128 / sizeof(T)) __builtin_prefetch(from + i);
+}
+
+// Stores that do not first read what they overwrite, for results too large to stay in a cache. They need aligned
+// addresses, and end_of_streams() before another thread reads what they wrote.
+template <class T>
+bool can_stream(const T* to, int64_t channels, int64_t bytes) {
+  constexpr int64_t kLeast = int64_t{8} << 20;
+  return KSEG_X86 && std::is_same<T, float>::value && bytes >= kLeast && channels % kLanesF == 0 &&
+         reinterpret_cast<uintptr_t>(to) % KSEG_VECTOR_BYTES == 0;
+}
+KSEG_INLINE void stream(float* to, VecF value) {
+#if defined(KSEG_TARGET_AVX512)
+  _mm512_stream_ps(to, (__m512)value);
+#elif defined(KSEG_TARGET_AVX2)
+  _mm256_stream_ps(to, (__m256)value);
+#elif KSEG_X86
+  _mm_stream_ps(to, (__m128)value);
+#else
+  store(to, value);
+#endif
+}
+KSEG_INLINE void end_of_streams() {
+#if KSEG_X86
+  _mm_sfence();
+#endif
+}
+
+// More taps than this are not multiplied out into a list: adaptive sampling of a large box reads its whole area.
+constexpr int kMostCrossed = 64;
+
+// The taps of a bin: every row of it with every column.
+template <class Real>
+struct BinTaps {
+  int count = 0;
+  int64_t offset[kMostCrossed];
+  Real weight[kMostCrossed];
+};
+
 // A weighted sum of channel vectors: to[c] = sum over taps of weight * from[offset + c]. Meanwhile asks for what `next`
 // will read: the taps of a bin lie in several rows of the map, where no hardware sees a pattern.
-template <int vectors, class T, class Real = Compute<T>>
-KSEG_INLINE void pool_block(const T* from, const std::vector<RoiTap<Real>>& taps, const std::vector<RoiTap<Real>>& next,
-                            T* to) {
-  constexpr int kElements = vectors * kLanes<Real>;
-  constexpr int kLine = 64 / sizeof(T);
+template <bool past_cache, int vectors, class T, class Real = Compute<T>>
+KSEG_INLINE void pool_block(const T* from, const BinTaps<Real>& taps, const BinTaps<Real>& next, T* to) {
   Vec<Real> sum[vectors] = {};
-  for (size_t i = 0; i < taps.size(); ++i) {
-    if (i < next.size()) {
-      for (int c = 0; c < kElements; c += kLine) __builtin_prefetch(from + next[i].offset + c);
-    }
-    const Vec<Real> weight = splat(taps[i].weight);
-    for (int v = 0; v < vectors; ++v) sum[v] += weight * load_compute(from + taps[i].offset + v * kLanes<Real>);
+  for (int i = 0; i < taps.count; ++i) {
+    if (i < next.count) prefetch<vectors * kLanes<Real>>(from + next.offset[i]);
+    const T* const pixel = from + taps.offset[i];
+    const Vec<Real> weight = splat(taps.weight[i]);
+    for (int v = 0; v < vectors; ++v) sum[v] += weight * load_compute(pixel + v * kLanes<Real>);
   }
-  for (int v = 0; v < vectors; ++v) store_compute(to + v * kLanes<Real>, sum[v]);
+  for (int v = 0; v < vectors; ++v) {
+    if constexpr (past_cache) {
+      stream(to + v * kLanes<Real>, sum[v]);
+    } else {
+      store_compute(to + v * kLanes<Real>, sum[v]);
+    }
+  }
 }
 
 // How many vectors of channels one pass over the taps sums: as many as the registers hold. Of 256 floats, AVX-512 then
@@ -65,25 +110,22 @@ constexpr int kPoolBlock = KSEG_VECTOR_BYTES == 64 ? 16 : 8;
 // Where channels may be cut into parts: a multiple of the lanes of kPoolBlock vectors of any type.
 constexpr int64_t kChannelPart = 256;
 
-template <class T, class Real = Compute<T>>
-void pool_bin(const T* from, const std::vector<RoiTap<Real>>& taps, const std::vector<RoiTap<Real>>& next,
-              int64_t channels, T* to) {
+template <bool past_cache, class T, class Real = Compute<T>>
+void pool_bin(const T* from, const BinTaps<Real>& taps, const BinTaps<Real>& next, int64_t channels, T* to) {
   constexpr int64_t kLane = kLanes<Real>;
   int64_t c = 0;
   for (; c + kPoolBlock * kLane <= channels; c += kPoolBlock * kLane) {
-    pool_block<kPoolBlock>(from + c, taps, next, to + c);
+    pool_block<past_cache, kPoolBlock>(from + c, taps, next, to + c);
   }
-  for (; c + 4 * kLane <= channels; c += 4 * kLane) pool_block<4>(from + c, taps, next, to + c);
-  for (; c + kLane <= channels; c += kLane) pool_block<1>(from + c, taps, next, to + c);
+  for (; c + 4 * kLane <= channels; c += 4 * kLane) pool_block<past_cache, 4>(from + c, taps, next, to + c);
+  for (; c + kLane <= channels; c += kLane) pool_block<past_cache, 1>(from + c, taps, next, to + c);
   for (; c < channels; ++c) {
     Real sum = 0;
-    for (const RoiTap<Real>& tap : taps) sum += tap.weight * to_float(from[tap.offset + c]);
+    for (int i = 0; i < taps.count; ++i) sum += taps.weight[i] * to_float(from[taps.offset[i] + c]);
     to[c] = narrow<T>(sum);
   }
 }
 
-// More taps than this are not multiplied out into a list: adaptive sampling of a large box reads its whole area.
-constexpr int64_t kMostCrossed = 64;
 // Long sums are sums of sums of this many terms, so that rounding errors do not grow with the area of the box.
 constexpr int kSumBlock = 64;
 
@@ -107,11 +149,13 @@ KSEG_INLINE void pool_large_block(const T* from, const RoiTap<Real>* rows, int r
     Value sum_of_rows[values] = {};
     for (int row = first_row; row < std::min(row_count, first_row + kSumBlock); ++row) {
       const T* const line = from + rows[row].offset;
+      const int64_t to_next_line = row + 1 < row_count ? rows[row + 1].offset - rows[row].offset : 0;
       Value sum_of_row[values] = {};
       for (int first = 0; first < column_count; first += kSumBlock) {
         Value part[values] = {};
         for (int column = first; column < std::min(column_count, first + kSumBlock); ++column) {
           const T* const pixel = line + columns[column].offset;
+          if constexpr (kStep > 1) prefetch<values * kStep>(pixel + to_next_line);
           for (int v = 0; v < values; ++v) part[v] += columns[column].weight * read<Value>(pixel + v * kStep);
         }
         for (int v = 0; v < values; ++v) sum_of_row[v] += part[v];
@@ -154,19 +198,25 @@ bool is_large(const RoiTapLists<Real>& rows, int64_t row_bin, const RoiTapLists<
   return int64_t{rows.size(row_bin)} * columns.size(column_bin) > kMostCrossed;
 }
 
-// The taps of a bin: every row of it with every column. None for a large bin, which does without.
+// The taps of a bin; none for a large one, which does without.
 template <class Real>
 void cross(const RoiTapLists<Real>& rows, int64_t row_bin, const RoiTapLists<Real>& columns, int64_t column_bin,
-           std::vector<RoiTap<Real>>* taps) {
-  taps->clear();
+           BinTaps<Real>* taps) {
+  taps->count = 0;
   if (is_large(rows, row_bin, columns, column_bin)) return;
-  for (int row = 0; row < rows.size(row_bin); ++row) {
-    const RoiTap<Real>& of_row = rows.begin(row_bin)[row];
-    for (int column = 0; column < columns.size(column_bin); ++column) {
-      const RoiTap<Real>& of_column = columns.begin(column_bin)[column];
-      taps->push_back({of_row.offset + of_column.offset, of_row.weight * of_column.weight});
+  const int row_count = rows.size(row_bin), column_count = columns.size(column_bin);
+  const RoiTap<Real>* const row_taps = rows.begin(row_bin);
+  const RoiTap<Real>* const column_taps = columns.begin(column_bin);
+  int64_t* offset = taps->offset;
+  Real* weight = taps->weight;
+  for (int row = 0; row < row_count; ++row) {
+    const RoiTap<Real> of_row = row_taps[row];
+    for (int column = 0; column < column_count; ++column) {
+      *offset++ = of_row.offset + column_taps[column].offset;
+      *weight++ = of_row.weight * column_taps[column].weight;
     }
   }
+  taps->count = row_count * column_count;
 }
 
 KSEG_KERNEL_END
