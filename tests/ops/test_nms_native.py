@@ -49,27 +49,52 @@ def test_nms_equals_the_reference(target, count):
         )
 
 
-@pytest.mark.parametrize("threshold", [0.05, 0.3, 0.5])
-def test_many_boxes_equal_the_rule(target, threshold):
-    # More than a block, more than a chunk of sorted candidates, and lists of several pieces.
+def many_boxes(name: str) -> np.ndarray:
+    """Thousands of boxes, so spread that more than a thousand are kept: then they are sorted into cells."""
     generator = np.random.default_rng(1)
-    corners = generator.uniform(0, 300, (3000, 2))
-    boxes = np.concatenate([corners, corners + generator.uniform(4, 40, (3000, 2))], 1).astype(np.float32)
-    scores = np.round(generator.normal(size=3000), 2).astype(np.float32)
-    kept = kseg_ops.numpy.nms(boxes, scores, threshold)
+    corners, sizes = generator.uniform(0, 500, (3000, 2)), generator.uniform(2, 30, (3000, 2))
+    if name == "scales":
+        sizes = np.exp(generator.uniform(-8, 8, (3000, 2)))
+    elif name == "column":
+        corners[:, 0], sizes[:, 0] = 7, 3
+        corners[:, 1] *= 40
+    elif name == "outliers":
+        corners[1500:] += generator.choice([-1e6, 0, 1e5], (1500, 1))
+    elif name == "repeated":
+        corners, sizes = np.repeat(corners[:1500], 2, axis=0), np.repeat(sizes[:1500], 2, axis=0)
+        corners[1::2] += generator.uniform(-1, 1, (1500, 2))
+    return np.concatenate([corners, corners + sizes], 1).astype(np.float32)
+
+
+@cache
+def many_kept(name: str, threshold: float):
+    """Boxes, scores and what is kept, by the rule with a row of overlaps at a time."""
+    boxes = many_boxes(name)
+    scores = np.round(np.random.default_rng(2).normal(size=3000), 2).astype(np.float32)
+    # The outliers come last, when the cells are laid out already.
+    scores = -np.sort(-scores) if name == "outliers" else scores
     alive = np.ones(3000, bool)
-    expected = []
+    kept = []
     x1, y1, x2, y2 = boxes.T
     areas = (x2 - x1) * (y2 - y1)
     for i in np.argsort(-scores, kind="stable"):
         if not alive[i]:
             continue
-        expected.append(i)
+        kept.append(i)
         width = np.maximum(np.minimum(x2, x2[i]) - np.maximum(x1, x1[i]), 0)
         height = np.maximum(np.minimum(y2, y2[i]) - np.maximum(y1, y1[i]), 0)
         shared = width * height
         alive &= ~(shared / (areas + areas[i] - shared) > np.float32(threshold))
-    np.testing.assert_array_equal(kept, expected)
+    return boxes, scores, kept
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.3, 0.7])
+@pytest.mark.parametrize("name", ["plain", "scales", "column", "outliers", "repeated"])
+def test_many_boxes_equal_the_rule(target, name, threshold):
+    boxes, scores, expected = many_kept(name, threshold)
+    assert len(expected) > 1100 or threshold == 0
+    assert len(expected) < 3000 or name == "scales"
+    np.testing.assert_array_equal(kseg_ops.numpy.nms(boxes, scores, threshold), expected)
     np.testing.assert_array_equal(kseg_ops.numpy.nms(boxes, scores, threshold, 50), expected[:50])
 
 
