@@ -38,7 +38,9 @@ def run(timer: Timer) -> list[Row]:
         rows.append(_combined(timer, what, boxes, scores, threshold))
     boxes, scores = (tf.constant(array) for array in detections(1, 1000, 80, True))
     for method in ("linear", "gaussian", "matrix"):
-        soft = tf.function(lambda boxes, scores, method=method: kseg_ops.batched_nms(boxes, scores, 0.5, 0.05, method=method))
+        soft = tf.function(
+            lambda boxes, scores, method=method: kseg_ops.batched_nms(boxes, scores, 0.5, 0.05, method=method)
+        )
         hard = tf.function(lambda boxes, scores: kseg_ops.batched_nms(boxes, scores, 0.5, 0.05))
         rows.append(
             timer.compare(

@@ -1,8 +1,9 @@
 """`kseg_ops.nms` against torchvision's CPU operator and `tf.image.non_max_suppression`.
 
-The limit: a test of a pair takes ten vector operations (four minima and maxima, two differences, a maximum, a product, a
-sum, a comparison). Where all boxes are kept, a plain form tests every pair; a matrix product of as many multiply-adds shows
-how long the machine's vector units take for that at the least. A ratio above 1 is owed to pairs that need no test.
+The limit: a test of a pair takes ten vector operations (four minima and maxima, two differences, a maximum, a product,
+a sum, a comparison). Where all boxes are kept, a plain form tests every pair; a matrix product of as many
+multiply-adds shows how long the machine's vector units take for that at the least. A ratio above 1 is owed to pairs
+that need no test.
 """
 
 from __future__ import annotations

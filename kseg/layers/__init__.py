@@ -9,4 +9,13 @@ from kseg.layers.normalize import Normalize
 from kseg.layers.pad_to_stride import PadToStride
 from kseg.layers.up_block import UpBlock
 
-__all__ = ["ConvBlock", "CropTo", "DownBlock", "NativeLayer", "NonMaxSuppression", "Normalize", "PadToStride", "UpBlock"]
+__all__ = [
+    "ConvBlock",
+    "CropTo",
+    "DownBlock",
+    "NativeLayer",
+    "NonMaxSuppression",
+    "Normalize",
+    "PadToStride",
+    "UpBlock",
+]

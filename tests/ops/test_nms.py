@@ -17,7 +17,7 @@ from tests.ops import make_nms_golden as golden
 
 @pytest.fixture(params=[with_native, with_reference], ids=["native", "reference"])
 def nms(request):
-    """`kseg_ops.nms` in either form, answering with a list; in a graph, which is faster for the reference, if wished."""
+    """`kseg_ops.nms` in either form, answering with a list; in a graph the reference is faster."""
     form = request.param(kseg_ops.nms)
 
     def call(*args, in_graph=False, **kwargs):
@@ -244,9 +244,9 @@ def test_shapes_known_only_at_run_time(form):
 
     zeros = np.zeros(3, np.int32)
     np.testing.assert_array_equal(unknown(ROW, np.float32([0.9, 0.8, 0.7]), zeros), [0, 2])
-    with pytest.raises(tf.errors.InvalidArgumentError, match="(?s)scores must have one entry per box"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"(?s)scores must have one entry per box"):
         unknown(ROW, np.zeros(2, np.float32), zeros)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="(?s)class_ids must have one entry per box"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"(?s)class_ids must have one entry per box"):
         unknown(ROW, np.zeros(3, np.float32), zeros[:2])
 
 

@@ -101,7 +101,8 @@ struct BoxPlace {
   int32_t offset = 0;
 };
 
-// One list for each group, in the order of addition; `room` is a guess at how many chunks there will be. Reading is safe side by side, adding is not.
+// One list for each group, in the order of addition; `room` is a guess at how many chunks there will be. Reading is
+// safe side by side, adding is not.
 class BoxLists {
  public:
   explicit BoxLists(int64_t groups, int64_t room = 0) : lists_(groups) { chunks_.reserve(room); }
