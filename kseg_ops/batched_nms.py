@@ -35,12 +35,12 @@ def batched_nms(
       others: by the factor `1 - iou` where the IoU is above `iou_threshold`, or by `exp(-iou**2 / sigma)`.
     - `"matrix"`: matrix NMS (Wang et al. 2020, "SOLOv2"), here on boxes. All scores are lowered at once: candidate `j`
       by the least `f(iou(i, j)) / f(c(i))` over the better candidates `i`, where `c(i)` is the largest IoU of `i` with
-      one better than itself, and `f(iou)` is `exp(-iou**2 / sigma)` or, with `matrix_kernel="linear"`, `1 - iou`. An `i`
-      with `f(c(i)) = 0` counts for nothing, and no factor is above 1. `iou_threshold` plays no part.
+      one better than itself, and `f(iou)` is `exp(-iou**2 / sigma)` or, with `matrix_kernel="linear"`, `1 - iou`. An
+      `i` with `f(c(i)) = 0` counts for nothing, and no factor is above 1. `iou_threshold` plays no part.
 
     Args:
-        boxes: float32 `[B, N, 4]`: `x1, y1, x2, y2`; or `[B, N, C, 4]`, a box of its own for each class. Converted as in
-            `kseg_ops.nms`.
+        boxes: float32 `[B, N, 4]`: `x1, y1, x2, y2`; or `[B, N, C, 4]`, a box of its own for each class. Converted as
+            in `kseg_ops.nms`.
         scores: floating `[B, N]`, or `[B, N, C]`; compared as float32.
         iou_threshold: 0 to 1.
         score_threshold: candidates need a score above it, with the methods that lower scores also after that; these
@@ -58,20 +58,20 @@ def batched_nms(
 
     Returns:
         A named tuple `BatchedNMS`: `boxes` float32 `[B, M, 4]`, `scores` float32 `[B, M]` (as lowered), `classes` int32
-        `[B, M]`, `indices` int32 `[B, M]` (rows of the input) and `num_valid` int32 `[B]`. In falling order of score, of
-        equal ones in rising order of row and class. Places beyond `num_valid` hold boxes and scores of 0, and -1 for
+        `[B, M]`, `indices` int32 `[B, M]` (rows of the input) and `num_valid` int32 `[B]`. In falling order of score,
+        of equal ones in rising order of row and class. Places beyond `num_valid` hold boxes and scores of 0, and -1 for
         class and index.
 
     There is no gradient, not even to the lowered scores. For one to the boxes, gather them by `indices`.
 
-    Compiled and reference forms give the same result to the bit, on every instruction set and for any number of threads.
-    The exponential is our own for that: it is exact to a few units in the last place, and the same everywhere.
+    Compiled and reference forms give the same result to the bit, on every instruction set and for any number of
+    threads. The exponential is our own for that: it is exact to a few units in the last place, and the same everywhere.
 
     The reference compiles under XLA where shapes are static. XLA cannot compile the native op yet: inside
     `tf.function(jit_compile=True)`, call it within `with kseg_ops.use_reference():`.
 
-    Matrix NMS compares all pairs of a class until no candidate to come can be among the best; the other methods stop when
-    `M` are picked.
+    Matrix NMS compares all pairs of a class until no candidate to come can be among the best; the other methods stop
+    when `M` are picked.
 
     Raises:
         TypeError: a dtype is not supported, an argument is not a number of its kind, or a tensor is a KerasTensor.
@@ -118,7 +118,8 @@ def batched_nms(
 def _with_rank(name: str, tensor: tf.Tensor) -> tf.Tensor:
     if tensor.shape.rank is None:
         raise ValueError(
-            f"{name} must have a known rank for the reference of batched_nms; tf.ensure_shape({name}, [...]) gives it one"
+            f"{name} must have a known rank for the reference of batched_nms; "
+            f"tf.ensure_shape({name}, [None, ...]) gives it one"
         )
     return tensor
 

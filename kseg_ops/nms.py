@@ -42,8 +42,8 @@ def nms(
         class_ids: integers `[N]`, a negative one marking a row of padding, which is never kept. None: one class.
 
     Returns:
-        int32 `[K]`: the indices of the kept boxes, best first. `K` depends on the values; `batched_nms` has outputs of a
-        fixed size.
+        int32 `[K]`: the indices of the kept boxes, best first. `K` depends on the values; `batched_nms` has outputs of
+        a fixed size.
 
     The op has no gradient. It gives the same indices compiled, in its reference, on every instruction set and for any
     number of threads. XLA can compile neither form, because of the size of the result: use `batched_nms` there.

@@ -14,8 +14,8 @@ class NonMaxSuppression(NativeLayer):
     """Keeps the best boxes of each image: `kseg_ops.batched_nms` as a layer, whose docstring has the semantics in full.
 
     Args:
-        iou_threshold: 0 to 1. With `"hard"` boxes whose IoU with a better one of their class is above it are dropped, with
-            `"linear"` their scores are lowered.
+        iou_threshold: 0 to 1. With `"hard"` boxes whose IoU with a better one of their class is above it are dropped,
+            with `"linear"` their scores are lowered.
         score_threshold: what scores must be above; None for no threshold.
         max_output_size: `M`, how many places each image has.
         max_per_class: how many of one class are kept at most; None for any number.
@@ -23,17 +23,17 @@ class NonMaxSuppression(NativeLayer):
         sigma: of the Gaussian functions.
         matrix_kernel: `"gaussian"` or `"linear"`.
         class_agnostic: whether boxes of different classes suppress each other.
-        **kwargs: `name`, `dtype`. Whatever the precision policy, boxes and scores are taken as they come and the result is
-            float32: bfloat16 would round a coordinate of 1003.3 to 1004.
+        **kwargs: `name`, `dtype`. Whatever the precision policy, boxes and scores are taken as they come and the
+            result is float32: bfloat16 would round a coordinate of 1003.3 to 1004.
 
     Call arguments:
-        inputs: a list `[boxes, scores]` or `[boxes, scores, class_ids]`: boxes `[B, N, 4]` (`x1, y1, x2, y2` in pixels) or
-            `[B, N, C, 4]`, scores `[B, N, C]` or `[B, N]`, the latter with integer `class_ids` `[B, N]`, of which -1 marks
-            padding, or without, for one class.
+        inputs: a list `[boxes, scores]` or `[boxes, scores, class_ids]`: boxes `[B, N, 4]` (`x1, y1, x2, y2` in
+            pixels) or `[B, N, C, 4]`, scores `[B, N, C]` or `[B, N]`, the latter with integer `class_ids` `[B, N]`, of
+            which -1 marks padding, or without, for one class.
 
     Returns:
-        A dictionary of `boxes` float32 `[B, M, 4]`, `scores` float32 `[B, M]`, `classes` and `indices` int32 `[B, M]` and
-        `num_valid` int32 `[B]`, best first. Free places hold zeros, and -1 in `classes` and `indices`.
+        A dictionary of `boxes` float32 `[B, M, 4]`, `scores` float32 `[B, M]`, `classes` and `indices` int32 `[B, M]`
+        and `num_valid` int32 `[B]`, best first. Free places hold zeros, and -1 in `classes` and `indices`.
 
     No gradient passes through the layer.
 

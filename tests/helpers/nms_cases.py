@@ -13,7 +13,13 @@ from kseg_ops import _library
 
 METHODS = ("hard", "linear", "gaussian", "matrix")
 # All combinations of a method with a kernel that differ.
-KINDS = (("hard", "gaussian"), ("linear", "gaussian"), ("gaussian", "gaussian"), ("matrix", "gaussian"), ("matrix", "linear"))
+KINDS = (
+    ("hard", "gaussian"),
+    ("linear", "gaussian"),
+    ("gaussian", "gaussian"),
+    ("matrix", "gaussian"),
+    ("matrix", "linear"),
+)
 
 
 def with_native(function):
@@ -38,7 +44,7 @@ def with_reference(function):
 
 
 def random_boxes(generator: np.random.Generator, *shape: int, grid: float = 0) -> np.ndarray:
-    """Boxes that overlap a good deal, some of them inverted; corners rounded to multiples of `grid`, for ties of IoU."""
+    """Boxes that overlap a good deal, some of them inverted; with `grid`, corners are its multiples: IoUs repeat."""
     corners = generator.uniform(-5, 50, (*shape, 2))
     boxes = np.concatenate([corners, corners + generator.uniform(-1, 25, (*shape, 2))], -1)
     return (np.round(boxes / grid) * grid if grid else boxes).astype(np.float32)
@@ -134,6 +140,10 @@ def scalar_matrix(boxes, scores, classes, most, f, threshold=0.0) -> list[tuple[
 
 def gaussian(sigma: float):
     return lambda overlap: math.exp(-(overlap**2) / sigma)
+
+
+def linear_above(threshold: float):
+    return lambda overlap: 1 - overlap if overlap > threshold else 1.0
 
 
 def limited(candidates: list[int], classes, most_per_class: int, most: int) -> list[int]:

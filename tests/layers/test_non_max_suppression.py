@@ -94,9 +94,9 @@ def test_xla_is_declared_as_it_is():
 
 
 def test_refusals(inputs):
-    with pytest.raises(ValueError, match="method must be one of 'hard', .*, got 'fuzzy'"):
+    with pytest.raises(ValueError, match=r"method must be one of 'hard', .*, got 'fuzzy'"):
         NonMaxSuppression(method="fuzzy")
-    with pytest.raises(ValueError, match="iou_threshold must be in 0..1, got 2"):
+    with pytest.raises(ValueError, match=r"iou_threshold must be in 0..1, got 2"):
         NonMaxSuppression(iou_threshold=2)
     with pytest.raises(ValueError, match=r"inputs must be \[boxes, scores\] or .*, got list of 1"):
         NonMaxSuppression()([inputs[0]])

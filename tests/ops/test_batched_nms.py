@@ -11,6 +11,7 @@ from tests.helpers.nms_cases import (
     KINDS,
     gaussian,
     limited,
+    linear_above,
     random_boxes,
     scalar_iou,
     scalar_matrix,
@@ -103,8 +104,8 @@ def test_max_per_class(nms):
 
 def test_linear_soft_nms(nms):
     found = nms(HALVES[None], [[1.0, 0.75, 0.5]], 0.25, method="linear", max_output_size=3)
-    # The first halves the second, whose IoU is above the threshold, and spares the third, whose IoU equals it. The third
-    # comes next and halves the second again.
+    # The first halves the second, whose IoU is above the threshold, and spares the third, whose IoU equals it. The
+    # third comes next and halves the second again.
     np.testing.assert_array_equal(found.indices, [[0, 2, 1]])
     np.testing.assert_array_equal(found.scores, [[1.0, 0.5, 0.75 * 0.5 * 0.5]])
     # What falls to the threshold goes.
@@ -186,9 +187,8 @@ def test_equals_the_rule(nms, method, kernel, cap):
             f = gaussian(0.4) if kernel == "gaussian" else lambda overlap: 1 - overlap
             expected = scalar_matrix(corners, flat, classes, 80, f, 0.02)
         else:
-            threshold = float(np.float32(0.3))
-            linear = lambda overlap: 1 - overlap if overlap > threshold else 1.0  # noqa: E731 - beside its sibling
-            expected = scalar_soft(corners, flat, classes, 80, linear if method == "linear" else gaussian(0.4), 0.02)
+            decay = gaussian(0.4) if method == "gaussian" else linear_above(np.float32(0.3))
+            expected = scalar_soft(corners, flat, classes, 80, decay, 0.02)
         kept = limited([i for i, _ in expected], classes, cap or 80, 70)
         assert len(kept) > 5
         assert found.num_valid[image] == len(kept)

@@ -59,7 +59,7 @@ def test_shapes_known_only_at_run_time(nms, method):
 
     assert_same(unknown(BOXES, SCORES), nms(BOXES, SCORES, 0.3, max_output_size=5, method=method))
     assert unknown(BOXES[:, :0], SCORES[:, :0]).num_valid.numpy().tolist() == [0, 0]
-    with pytest.raises(tf.errors.InvalidArgumentError, match="(?s)scores must have the images and rows of boxes"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"(?s)scores must have the images and rows of boxes"):
         unknown(BOXES, SCORES[:, :2])
 
 
@@ -135,7 +135,11 @@ def test_in_a_training_graph(nms):
         ({"scores": SCORES[:, :2]}, ValueError, r"scores must have the images and rows of boxes, got shape \(2, 2\)"),
         ({"scores": np.zeros((2, 3, 0))}, ValueError, "scores must have at least one class"),
         ({"scores": np.zeros((2, 3), np.int64)}, TypeError, "scores must be floating, got int64"),
-        ({"class_ids": [[0, 1], [0, 1]]}, ValueError, r"class_ids must have the shape of scores, \(2, 3\), got \(2, 2\)"),
+        (
+            {"class_ids": [[0, 1], [0, 1]]},
+            ValueError,
+            r"class_ids must have the shape of scores, \(2, 3\), got \(2, 2\)",
+        ),
         (
             {"class_ids": np.zeros((2, 3), np.int32), "scores": np.zeros((2, 3, 2))},
             ValueError,

@@ -11,13 +11,13 @@ import pytest
 import tensorflow as tf
 
 import kseg_ops
-from tests.helpers.nms_cases import hostile_boxes, hostile_scores, random_boxes, scalar_nms, with_native, with_reference
+from tests.helpers.nms_cases import hostile_boxes, random_boxes, scalar_nms, with_native, with_reference
 from tests.ops import make_nms_golden as golden
 
 
 @pytest.fixture(params=[with_native, with_reference], ids=["native", "reference"])
 def nms(request):
-    """`kseg_ops.nms` in either form, answering with a list; in a graph, which is faster for the reference, if wished."""
+    """`kseg_ops.nms` in either form, answering with a list; in a graph the reference is faster."""
     form = request.param(kseg_ops.nms)
 
     def call(*args, in_graph=False, **kwargs):
@@ -244,9 +244,9 @@ def test_shapes_known_only_at_run_time(form):
 
     zeros = np.zeros(3, np.int32)
     np.testing.assert_array_equal(unknown(ROW, np.float32([0.9, 0.8, 0.7]), zeros), [0, 2])
-    with pytest.raises(tf.errors.InvalidArgumentError, match="(?s)scores must have one entry per box"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"(?s)scores must have one entry per box"):
         unknown(ROW, np.zeros(2, np.float32), zeros)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="(?s)class_ids must have one entry per box"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"(?s)class_ids must have one entry per box"):
         unknown(ROW, np.zeros(3, np.float32), zeros[:2])
 
 
@@ -256,12 +256,3 @@ def test_in_a_data_pipeline(form):
     data = tf.data.Dataset.from_tensors((ROW, np.float32([0.9, 0.8, 0.7])))
     data = data.map(lambda boxes, scores: nms(boxes, scores, 0.3))
     assert [kept.numpy().tolist() for kept in data] == [[0, 2]]
-
-
-def test_hostile_numbers_are_the_same_in_both_forms():
-    boxes = hostile_boxes()
-    for threshold in (0.0, 0.3, 1.0):
-        for scores in (hostile_scores(len(boxes)), np.linspace(1, 0, len(boxes)), np.linspace(0, 1, len(boxes))):
-            expected = with_reference(kseg_ops.nms)(boxes, scores, threshold)
-            np.testing.assert_array_equal(kseg_ops.nms(boxes, scores, threshold), expected)
-            assert len(expected) > 10

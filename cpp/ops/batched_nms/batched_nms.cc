@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <memory>
 #include <vector>
 
 #include "ops/batched_nms/selection.h"
@@ -12,6 +13,7 @@
 #include "base/kernel.h"
 #include "base/argmax.h"             // target code only
 #include "ops/nms/box_lists.h"       // target code only
+#include "ops/nms/box_cells.h"  // target code only
 #include "ops/nms/greedy.h"          // target code only
 #include "ops/batched_nms/decay.h"   // target code only
 #include "ops/batched_nms/soft.h"    // target code only
@@ -45,7 +47,7 @@ void suppress_image(const BatchedNmsArgs& args, int64_t index, const ParallelFor
   if (most > 0) {
     RankedCandidates ranked(image, threshold, !hard);
     if (hard) {
-      picked = pick_greedily(image, &ranked, options.iou_threshold, most, per_class, picks.data(), parallel_for);
+      picked = Greedy(image, options.iou_threshold, most, per_class).pick(&ranked, picks.data(), parallel_for);
     } else if (options.method == NmsMethod::kLinear || options.method == NmsMethod::kGaussian) {
       picked = pick_softly(image, &ranked, limited, threshold, per_class, picks.data());
     } else {

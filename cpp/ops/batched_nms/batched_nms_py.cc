@@ -53,13 +53,13 @@ py::tuple batched_nms_numpy(const py::array& boxes, const py::array& scores, con
 }  // namespace
 
 void bind_batched_nms(py::module_& module) {
-  module.def("batched_nms", &batched_nms_numpy, py::arg("boxes"), py::arg("scores"), py::arg("class_ids"),
-             py::arg("iou_threshold"), py::arg("score_threshold"), py::arg("max_output_size"),
-             py::arg("max_per_class") = -1, py::arg("class_agnostic") = false, py::arg("sigma") = 0.5,
-             py::arg("method") = "hard",
-             "The best boxes of each image after suppression, as (boxes, scores, classes, indices, num_valid): boxes\n"
-             "float32 [B, N, 4] or [B, N, C, 4], scores float32 [B, N] or [B, N, C], class_ids int32 [B, N], or [0, 0]\n"
-             "for none.");
+  module.def(
+      "batched_nms", &batched_nms_numpy, py::arg("boxes"), py::arg("scores"), py::arg("class_ids"),
+      py::arg("iou_threshold"), py::arg("score_threshold"), py::arg("max_output_size"), py::arg("max_per_class") = -1,
+      py::arg("class_agnostic") = false, py::arg("sigma") = 0.5, py::arg("method") = "hard",
+      "The best boxes of each image after suppression, as (boxes, scores, classes, indices, num_valid): boxes\n"
+      "float32 [B, N, 4] or [B, N, C, 4], scores float32 [B, N] or [B, N, C], class_ids int32 [B, N], or [0, 0]\n"
+      "for none.");
 }
 
 }  // namespace kseg

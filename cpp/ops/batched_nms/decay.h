@@ -18,7 +18,8 @@ KSEG_INLINE float exp_minus(float x) {
   // halvings * ln 2 - x in two parts, the first of which is exact.
   float rest = (settled(halvings * 0.693359375f) - x) - settled(halvings * 2.12194440e-4f);
   rest = rest > 0.0f ? rest : 0.0f;
-  constexpr float kTaylor[] = {1.0f / 40320, 1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f};
+  constexpr float kTaylor[] = {1.0f / 40320, 1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24,
+                               1.0f / 6,     0.5f,        1.0f,       1.0f};
   float power = 1.0f / 362880;
   for (const float coefficient : kTaylor) power = settled(power * rest) + coefficient;
   const int32_t bits = (127 - static_cast<int32_t>(halvings)) << 23;

@@ -1,5 +1,5 @@
-// Matrix NMS of one image (Wang et al. 2020, "SOLOv2"): the decay of every candidate at once, from its overlaps with all
-// better ones of its group and from theirs with better ones still. Opens the target as base/kernel.h does, so it is
+// Matrix NMS of one image (Wang et al. 2020, "SOLOv2"): the decay of every candidate at once, from its overlaps with
+// all better ones of its group and from theirs with better ones still. Opens the target as base/kernel.h does, so it is
 // included last.
 #ifndef KSEG_OPS_BATCHED_NMS_MATRIX_H_
 #define KSEG_OPS_BATCHED_NMS_MATRIX_H_
@@ -48,9 +48,8 @@ KSEG_INLINE float largest_iou(const BoxLists& lists, const Decayed& candidate) {
 KSEG_INLINE float gaussian_matrix_decay(const BoxLists& lists, const Decayed& candidate, float inverse_sigma) {
   VecF most{};
   for_better(lists, candidate.group, candidate.place, candidate.box,
-             [&](VecF iou, VecF compensation) __attribute__((always_inline)) {
-               most = larger(settled(iou * iou) - compensation, most);
-             });
+             [&](VecF iou, VecF compensation)
+                 __attribute__((always_inline)) { most = larger(settled(iou * iou) - compensation, most); });
   return gaussian_decay(largest_lane(most), inverse_sigma);
 }
 
@@ -68,8 +67,8 @@ KSEG_INLINE float linear_matrix_decay(const BoxLists& lists, const Decayed& cand
 constexpr int64_t kLeastMatrixBlock = 256;
 constexpr int64_t kMostMatrixBlock = 4096;
 
-// In falling order of score, block by block. A candidate's final score is not above its first one: once there are enough
-// final scores at or above those to come, the rest cannot matter.
+// In falling order of score, block by block. A candidate's final score is not above its first one: once there are
+// enough final scores at or above those to come, the rest cannot matter.
 inline int64_t pick_by_matrix(const NmsImage& image, RankedCandidates* ranked, const BatchedNmsOptions& options,
                               float score_threshold, int64_t most_per_group, uint64_t* picks,
                               const ParallelFor& parallel_for) {

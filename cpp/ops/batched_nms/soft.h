@@ -20,8 +20,7 @@ struct Softened {
 inline void soften(const BoxLists& lists, bool gaussian, float iou_threshold, float inverse_sigma,
                    Softened* candidate) {
   const BoxVectors vectors(candidate->box);
-  const BoxPlace place =
-      candidate->applied.chunk < 0 ? lists.begin(candidate->group) : candidate->applied;
+  const BoxPlace place = candidate->applied.chunk < 0 ? lists.begin(candidate->group) : candidate->applied;
   float score = candidate->score;
   int32_t at = place.offset & ~(kLanesF - 1);
   uint32_t done = (1u << (place.offset - at)) - 1;

@@ -1,9 +1,9 @@
 // Lists of boxes in vector-friendly order, and the overlap of one box with a list. Opens the target as base/kernel.h
 // does, so it is included last.
 //
-// A decision hangs on the last bit of an IoU, which must therefore come out the same here, in the reference and on every
-// instruction set. The boxes are made such that nothing overflows and nothing becomes subnormal (prepare_box), and
-// `settled` keeps the compiler from fusing a product with the sum that follows it.
+// A decision hangs on the last bit of an IoU, which must therefore come out the same here, in the reference and on
+// every instruction set. The boxes are made such that nothing overflows and nothing becomes subnormal (prepare_box),
+// and `settled` keeps the compiler from fusing a product with the sum that follows it.
 #ifndef KSEG_OPS_NMS_BOX_LISTS_H_
 #define KSEG_OPS_NMS_BOX_LISTS_H_
 
@@ -73,9 +73,9 @@ KSEG_INLINE PreparedBox prepare_box(const float* corners, float factor) {
   return {x1, y1, x2, y2, area, area * factor, true};
 }
 
-// IoU > threshold means intersection > threshold / (1 + threshold) * (sum of the areas), but for rounding: of the factor
-// this much is left, so that the quick test passes whatever the exact one would. It refuses most pairs, without the
-// division.
+// IoU > threshold means intersection > threshold / (1 + threshold) * (sum of the areas), but for rounding: of the
+// factor this much is left, so that the quick test passes whatever the exact one would. It refuses most pairs, without
+// the division.
 inline float share_factor(float iou_threshold) {
   if (!(iou_threshold > 0x1p-20f)) return 0.0f;
   return iou_threshold / (1.0f + iou_threshold) * (1.0f - 0x1p-20f);
@@ -101,10 +101,11 @@ struct BoxPlace {
   int32_t offset = 0;
 };
 
-// One list for each group, in the order of addition. Reading is safe side by side, adding is not.
+// One list for each group, in the order of addition; `room` is a guess at how many chunks there will be. Reading is
+// safe side by side, adding is not.
 class BoxLists {
  public:
-  explicit BoxLists(int64_t groups) : lists_(groups) {}
+  explicit BoxLists(int64_t groups, int64_t room = 0) : lists_(groups) { chunks_.reserve(room); }
 
   BoxPlace begin(int64_t group) const { return {lists_[group].first, 0}; }
   BoxPlace end(int64_t group) const { return {lists_[group].last, lists_[group].used}; }
@@ -135,7 +136,24 @@ class BoxLists {
     return {list.last, at};
   }
 
-  // The place to resume at after `end` was all there was: the next chunk, once there is one.
+  // Calls visit(box) for the boxes of a list, in their order.
+  template <class Visit>
+  void for_each(int64_t group, Visit&& visit) const {
+    const List& list = lists_[group];
+    for (int64_t index = list.first; index >= 0; index = chunks_[index].next) {
+      const BoxChunk& chunk = chunks_[index];
+      const int32_t used = index == list.last ? list.used : kChunkBoxes;
+      for (int32_t i = 0; i < used; ++i) {
+        visit(PreparedBox{chunk.x1[i], chunk.y1[i], chunk.x2[i], chunk.y2[i], chunk.area[i], chunk.share[i], true});
+      }
+    }
+  }
+
+  void clear() {
+    chunks_.clear();
+    for (List& list : lists_) list = List();
+  }
+
   const BoxChunk& chunk(int64_t index) const { return chunks_[index]; }
   BoxChunk& chunk(int64_t index) { return chunks_[index]; }
 
@@ -173,8 +191,8 @@ struct BoxVectors {
   }
 };
 
-// Calls visit(chunk, offset of a vector) for the vectors from `place` on to the end of its list, until it returns false.
-// A vector may hold boxes before `place`, and places behind the end.
+// Calls visit(chunk, offset of a vector) for the vectors from `place` on to the end of its list, until it returns
+// false. A vector may hold boxes before `place`, and places behind the end.
 template <class Visit>
 KSEG_INLINE void for_vectors(const BoxLists& lists, BoxPlace place, Visit&& visit) {
   int32_t at = place.offset & ~(kLanesF - 1);

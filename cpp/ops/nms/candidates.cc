@@ -68,13 +68,25 @@ RankedCandidates::RankedCandidates(const NmsImage& image, float score_threshold,
   const int64_t count = image.rows * image.classes;
   const float threshold = without_subnormals(score_threshold);
   const float most = finite ? std::numeric_limits<float>::max() : std::numeric_limits<float>::infinity();
-  left_.resize(count);
+  constexpr int64_t kBlock = 32;
   size_t kept = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    const float score = without_subnormals(image.scores[i]);
-    left_[kept] = key(std::min(score, most), static_cast<uint32_t>(i));
-    // False for NaN.
-    kept += score > threshold && (image.class_ids == nullptr || image.class_ids[i] >= 0);
+  for (int64_t first = 0; first < count; first += kBlock) {
+    const int64_t size = std::min(kBlock, count - first);
+    const float* const scores = image.scores + first;
+    // Few scores of a detector are worth a look. False for NaN; and never false where a subnormal number counts as 0.
+    int any = 0;
+    if (size == kBlock) {
+      for (int64_t i = 0; i < kBlock; ++i) any |= scores[i] > threshold;
+    } else {
+      for (int64_t i = 0; i < size; ++i) any |= scores[i] > threshold;
+    }
+    if (any == 0) continue;
+    if (left_.size() < kept + kBlock) left_.resize(2 * left_.size() + kBlock);
+    for (int64_t i = 0; i < size; ++i) {
+      const float score = without_subnormals(scores[i]);
+      left_[kept] = key(std::min(score, most), static_cast<uint32_t>(first + i));
+      kept += score > threshold && (image.class_ids == nullptr || image.class_ids[first + i] >= 0);
+    }
   }
   left_.resize(kept);
 }

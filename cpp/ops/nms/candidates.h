@@ -26,8 +26,8 @@ struct NmsImage {
 // Subnormal numbers are 0 in TensorFlow's threads and not in others: as 0 they are ranked alike everywhere. So is -0.
 float without_subnormals(float value);
 
-// Candidates whose score is above a threshold, in falling order of score, and of equal scores in rising order of number.
-// Sorts as much as is asked for: who stops early pays little for the rest.
+// Candidates whose score is above a threshold, in falling order of score, and of equal scores in rising order of
+// number. Sorts as much as is asked for: who stops early pays little for the rest.
 class RankedCandidates {
  public:
   // With `finite`, a score of infinity counts as the largest number.

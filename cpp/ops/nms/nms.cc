@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <vector>
 
 #include "ops/nms/candidates.h"
@@ -9,6 +10,7 @@
 #include "base/kernel.h"
 #include "base/argmax.h"        // target code only
 #include "ops/nms/box_lists.h"  // target code only
+#include "ops/nms/box_cells.h"  // target code only
 #include "ops/nms/greedy.h"     // target code only
 
 KSEG_KERNEL_BEGIN
@@ -23,7 +25,7 @@ Status nms_kernel(const NmsArgs& args, int32_t* kept, int64_t* kept_count, const
       args.max_output_size < 0 || args.max_output_size > image.rows ? image.rows : args.max_output_size;
   RankedCandidates ranked(image, args.score_threshold, false);
   std::vector<uint64_t> picks(most);
-  *kept_count = pick_greedily(image, &ranked, args.iou_threshold, most, most, picks.data(), parallel_for);
+  *kept_count = Greedy(image, args.iou_threshold, most, most).pick(&ranked, picks.data(), parallel_for);
   for (int64_t i = 0; i < *kept_count; ++i) kept[i] = static_cast<int32_t>(RankedCandidates::candidate(picks[i]));
   return Status();
 }
@@ -50,8 +52,7 @@ Status check_nms(const NmsArgs& args) {
     return invalid_argument("boxes must have shape [N, 4], got ", to_string<2>(args.boxes.shape));
   }
   if (args.scores.shape[0] != count) {
-    return invalid_argument("scores must have one entry per box, got ", args.scores.shape[0], " for ", count,
-                            " boxes");
+    return invalid_argument("scores must have one entry per box, got ", args.scores.shape[0], " for ", count, " boxes");
   }
   if (args.class_ids.shape[0] != 0 && args.class_ids.shape[0] != count) {
     return invalid_argument("class_ids must have one entry per box, got ", args.class_ids.shape[0], " for ", count,

@@ -32,10 +32,11 @@ py::array nms_numpy(const py::array& boxes, const py::array& scores, const py::a
 }  // namespace
 
 void bind_nms(py::module_& module) {
-  module.def("nms", &nms_numpy, py::arg("boxes"), py::arg("scores"), py::arg("class_ids"), py::arg("iou_threshold"),
-             py::arg("score_threshold"), py::arg("max_output_size") = -1,
-             "Indices (int32) of the boxes (float32 [N, 4], x1 y1 x2 y2) that no better one of their class suppresses,\n"
-             "best first; scores float32 [N], class_ids int32 [N], or [0] where all are of one class.");
+  module.def(
+      "nms", &nms_numpy, py::arg("boxes"), py::arg("scores"), py::arg("class_ids"), py::arg("iou_threshold"),
+      py::arg("score_threshold"), py::arg("max_output_size") = -1,
+      "Indices (int32) of the boxes (float32 [N, 4], x1 y1 x2 y2) that no better one of their class suppresses,\n"
+      "best first; scores float32 [N], class_ids int32 [N], or [0] where all are of one class.");
 }
 
 }  // namespace kseg
