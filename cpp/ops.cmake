@@ -4,6 +4,7 @@
 #   <op>*.cu    the CUDA kernel, once there is one
 # and for the Python side: kseg_ops/<op>.py, kseg_ops/reference/<op>.py, tests/ops/test_<op>.py, benchmarks/ops/<op>.py.
 kseg_add_op(roi_align)
+kseg_add_op(crop_masks)
 kseg_add_op(confusion_matrix)
 kseg_add_op(resize_argmax)
 

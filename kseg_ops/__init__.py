@@ -19,13 +19,14 @@ __version__ = "0.1.0"
 # Public name -> the module that defines it.
 _LAZY = {
     "confusion_matrix": "kseg_ops.confusion_matrix",
+    "crop_masks": "kseg_ops.crop_masks",
     "resize_argmax": "kseg_ops.resize_argmax",
     "roi_align": "kseg_ops.roi_align",
 }
 # Public modules of functions, imported when first asked for.
 _LAZY_MODULES = ("rle",)
 
-__all__ = ["confusion_matrix", "resize_argmax", "rle", "roi_align", "use_reference"]
+__all__ = ["confusion_matrix", "crop_masks", "resize_argmax", "rle", "roi_align", "use_reference"]
 
 
 def __getattr__(name: str):

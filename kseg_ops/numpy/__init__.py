@@ -7,7 +7,8 @@ Unless its docstring says otherwise, a function has no reference to fall back on
 
 from kseg_ops import rle
 from kseg_ops.numpy.confusion_matrix import confusion_matrix
+from kseg_ops.numpy.crop_masks import crop_masks
 from kseg_ops.numpy.resize_argmax import resize_argmax
 from kseg_ops.numpy.roi_align import roi_align
 
-__all__ = ["confusion_matrix", "resize_argmax", "rle", "roi_align"]
+__all__ = ["confusion_matrix", "crop_masks", "resize_argmax", "rle", "roi_align"]
