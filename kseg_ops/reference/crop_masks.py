@@ -228,8 +228,9 @@ def _crop(masks, boxes, mask_indices, image_size, size, sampling_ratio: int, ali
 
 def _axis(begin, end, extent, bins: int, sampling_ratio: int, aligned: bool):
     """The weights along one axis of one box: float64 `[bins, extent]`."""
-    taps = _taps(begin[None], end[None], extent, bins, 1.0, sampling_ratio, aligned)
-    return _dense_weights(taps._replace(weight=tf.cast(taps.weight, tf.float64)), extent)[0]
+    least = tf.maximum(extent, 1) if tf.is_tensor(extent) else max(extent, 1)  # weights need a pixel to be for
+    taps = _taps(begin[None], end[None], least, bins, 1.0, sampling_ratio, aligned)
+    return _dense_weights(taps._replace(weight=tf.cast(taps.weight, tf.float64)), least)[0, :, :extent]
 
 
 def _sized(masks, image_size):
