@@ -63,8 +63,8 @@ def test_torchvision(crop):
     assert undecided.mean() < 0.01
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("sampling_ratio", [0, 1, 2, 5])
+@pytest.mark.parametrize("form", ["packed", "runs"])
+@pytest.mark.parametrize("sampling_ratio", [0, 1, 5])
 @pytest.mark.parametrize("aligned", [True, False])
 def test_is_roi_align_of_the_mask(crop, form, sampling_ratio, aligned):
     masks, boxes = discs(0, 4, 23, 37), random_boxes(1, 20, 23, 37)

@@ -17,21 +17,43 @@ constexpr int64_t kLane = kLanes<double>;
 // Neighbouring bins share no more rows than this, so that each row is summed once.
 constexpr int64_t kRing = 4;
 
-// The weighted sums of a row's bits over each bin of columns. Most words are all ones or all zeros.
-KSEG_INLINE void sum_row(const uint8_t* row, const CropWords& words, int64_t bins, double* sums) {
-  for (int64_t bin = 0; bin < bins; ++bin) {
-    double sum = 0;
-    for (int32_t i = words.first[bin]; i < words.first[bin + 1]; ++i) {
-      const CropWord& word = words.words[i];
+// The weighted sum of a row's bits within each word. Most words are all ones or all zeros, which costs no branch; the
+// others are summed bit by bit.
+KSEG_INLINE void sum_words(const uint8_t* row, const CropWords& words, double* sums) {
+  const int64_t count = static_cast<int64_t>(words.bytes.size());
+  for (int64_t first = 0; first < count; first += 64) {
+    const int64_t here = std::min<int64_t>(64, count - first);
+    const int64_t* const bytes = words.bytes.data() + first;
+    const uint64_t* const masks = words.masks.data() + first;
+    const double* const totals = words.totals.data() + first;
+    uint64_t mixed = 0;
+    for (int64_t i = 0; i < here; ++i) {
       uint64_t bits;
-      std::memcpy(&bits, row + word.byte, sizeof bits);  // the pixel of the lowest address is the lowest bit
-      bits &= word.mask;
-      if (bits == word.mask) {
-        sum += word.total;
-      } else {
-        for (; bits != 0; bits &= bits - 1) sum += word.weights[__builtin_ctzll(bits)];
-      }
+      std::memcpy(&bits, row + bytes[i], sizeof bits);  // the pixel of the lowest address is the lowest bit
+      bits &= masks[i];
+      const bool all = bits == masks[i];
+      sums[first + i] = all ? totals[i] : 0.0;
+      mixed |= uint64_t{!all && bits != 0} << i;
     }
+    for (; mixed != 0; mixed &= mixed - 1) {
+      const int64_t i = __builtin_ctzll(mixed);
+      uint64_t bits;
+      std::memcpy(&bits, row + bytes[i], sizeof bits);
+      const double* const weights = words.weights.data() + 64 * (first + i);
+      double sum = 0;
+      for (bits &= masks[i]; bits != 0; bits &= bits - 1) sum += weights[__builtin_ctzll(bits)];
+      sums[first + i] = sum;
+    }
+  }
+}
+
+// The same within each bin. `values` has room for all words.
+KSEG_INLINE void sum_row(const uint8_t* row, const CropWords& words, int64_t bins, double* values, double* sums) {
+  if (words.one_each) return sum_words(row, words, sums);
+  sum_words(row, words, values);
+  for (int64_t bin = 0; bin < bins; ++bin) {
+    double sum = values[words.first[bin]];
+    for (int32_t i = words.first[bin] + 1; i < words.first[bin + 1]; ++i) sum += values[i];
     sums[bin] = sum;
   }
 }
@@ -42,6 +64,7 @@ struct Scratch {
   CropWords words;
   WindowBits bits;
   std::vector<double> ring;  // sums of row y at (y % kRing) * padded
+  std::vector<double> values;
   std::vector<double> sums;
 };
 
@@ -68,6 +91,7 @@ void crop_box(const CropSource& source, int64_t mask, const float* corners, cons
   left = left / 8 * 8;
   source.read(mask, {top, left, bottom - top, right - left}, &scratch->bits);
   scratch->words.assign(scratch->columns, bins, left);
+  scratch->values.resize(scratch->words.bytes.size());
 
   scratch->ring.assign(static_cast<size_t>(kRing * padded), 0.0);
   int64_t held[kRing];
@@ -81,7 +105,8 @@ void crop_box(const CropSource& source, int64_t mask, const float* corners, cons
       double* const row = scratch->ring.data() + y % kRing * padded;
       if (held[y % kRing] != y) {
         held[y % kRing] = y;
-        sum_row(scratch->bits.rows.data() + (y - top) * scratch->bits.row_bytes, scratch->words, bins, row);
+        sum_row(scratch->bits.rows.data() + (y - top) * scratch->bits.row_bytes, scratch->words, bins,
+                scratch->values.data(), row);
       }
       const Vec<double> factor = splat(weight);
       for (int64_t i = 0; i < padded; i += kLane) store(sums + i, load(sums + i) + factor * load(row + i));

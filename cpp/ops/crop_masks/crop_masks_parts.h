@@ -17,19 +17,17 @@ namespace kseg {
 void crop_taps(float begin, float end, int64_t extent, int64_t bins, const CropMasksOptions& options,
                RoiTapLists<double>* lists);
 
-// Up to 64 neighbouring pixels of a row that one bin reads.
-struct CropWord {
-  int64_t byte;         // where they begin in the row
-  uint64_t mask;        // which of them the bin reads
-  double total;         // the sum of all weights
-  const double* weights;  // by bit
-};
-// The words of bin b are words[first[b]] up to words[first[b + 1]], for rows that begin at pixel `left`.
+// What the bins of columns read of a row, as words of up to 64 neighbouring pixels: most bins have one. The words of
+// bin b are those from first[b] up to first[b + 1], at least one.
 struct CropWords {
   std::vector<int32_t> first;
-  std::vector<CropWord> words;
-  std::vector<double> weights;
+  std::vector<int64_t> bytes;    // where the pixels begin in the row
+  std::vector<uint64_t> masks;   // which of them the bin reads
+  std::vector<double> totals;    // the sum of all weights
+  std::vector<double> weights;   // 64 per word, by bit
+  bool one_each = false;         // word i is bin i
 
+  // For rows that begin at pixel `left`.
   void assign(const RoiTapLists<double>& columns, int64_t bins, int64_t left);
 };
 

@@ -74,30 +74,30 @@ void crop_taps(float begin, float end, int64_t extent, int64_t bins, const CropM
 
 void CropWords::assign(const RoiTapLists<double>& columns, int64_t bins, int64_t left) {
   first.assign(1, 0);
-  words.clear();
+  bytes.clear();
+  masks.clear();
+  totals.clear();
+  weights.clear();
+  const auto add_word = [&](int64_t byte) {
+    bytes.push_back(byte);
+    masks.push_back(0);
+    totals.push_back(0);
+    weights.resize(weights.size() + 64);
+  };
   for (int64_t bin = 0; bin < bins; ++bin) {
-    const RoiTap<double>* const taps = columns.begin(bin);
-    for (int i = 0; i < columns.size(bin); ++i) {
-      const int64_t byte = (taps[i].offset - left) / 8;
-      if (static_cast<int32_t>(words.size()) == first.back() || byte >= words.back().byte + 8) {
-        words.push_back({byte, 0, 0.0, nullptr});
-      }
-      CropWord& word = words.back();
-      word.mask |= uint64_t{1} << (taps[i].offset - left - 8 * word.byte);
-      word.total += taps[i].weight;
-    }
-    first.push_back(static_cast<int32_t>(words.size()));
-  }
-  weights.assign(64 * words.size(), 0.0);
-  for (size_t i = 0; i < words.size(); ++i) words[i].weights = weights.data() + 64 * i;
-  for (int64_t bin = 0; bin < bins; ++bin) {
-    int32_t word = first[bin];
+    if (columns.size(bin) == 0) add_word(0);  // of no pixel
     for (int i = 0; i < columns.size(bin); ++i) {
       const RoiTap<double>& tap = columns.begin(bin)[i];
-      if ((tap.offset - left) / 8 >= words[word].byte + 8) ++word;
-      weights[64 * word + (tap.offset - left - 8 * words[word].byte)] = tap.weight;
+      const int64_t byte = (tap.offset - left) / 8;
+      if (i == 0 || byte >= bytes.back() + 8) add_word(byte);
+      const int64_t bit = tap.offset - left - 8 * bytes.back();
+      masks.back() |= uint64_t{1} << bit;
+      totals.back() += tap.weight;
+      weights[weights.size() - 64 + bit] = tap.weight;
     }
+    first.push_back(static_cast<int32_t>(bytes.size()));
   }
+  one_each = static_cast<int64_t>(bytes.size()) == bins;
 }
 
 }  // namespace kseg
