@@ -7,12 +7,13 @@
 # A line `kseg_add_numpy_op(<op>)` stands for a folder without <op>_tf.cc: what files and evaluation need and no graph
 # does. Its Python side: kseg_ops/<op>.py, a module of functions that is kseg_ops.numpy.<op>, too; its reference in NumPy,
 # kseg_ops/reference/<op>.py; tests/ops/test_<op>.py; benchmarks/ops/<op>.py.
+kseg_add_op(roi_align)
+kseg_add_op(crop_masks)
+kseg_add_op(confusion_matrix)
+kseg_add_op(resize_argmax)
 kseg_add_op(atrous_separable_conv2d)
 kseg_add_op(depthwise_atrous_conv2d)
-kseg_add_op(roi_align)
-kseg_add_op(confusion_matrix)
 kseg_add_op(multilevel_roi_align)
-kseg_add_op(resize_argmax)
 kseg_add_op(nms)
 kseg_add_op(batched_nms)
 kseg_add_op(connected_components)

@@ -10,6 +10,7 @@ import numpy as np
 
 MAX_SAMPLING_RATIO = 128
 MAX_OUTPUT_SIZE = 1 << 20
+MAX_CROP_SIZE = 4096
 # The matrix of int64 counts takes num_classes**2 * 8 bytes: 2 GiB here.
 MAX_CLASSES = 16384
 MAX_MAP_SIZE = 2**31 - 1
@@ -72,6 +73,33 @@ def as_map_size(value) -> tuple[int, int]:
         raise ValueError(f"size must be two integers, (height, width), got {value!r}")
     height, width = (as_int(f"size[{axis}]", number, 1, MAX_MAP_SIZE) for axis, number in enumerate(pair))
     return height, width
+
+
+def as_crop_size(value) -> tuple[int, int]:
+    """The `size` of crop_masks: an int or a pair of them."""
+    try:
+        pair = tuple(value)
+    except TypeError:
+        pair = (value, value)
+    if len(pair) != 2:
+        raise ValueError(f"size must be an int or (height, width), got {value!r}")
+    height, width = (as_int("size", number, 1, MAX_CROP_SIZE) for number in pair)
+    return height, width
+
+
+def as_threshold(value) -> float | None:
+    """The `threshold` of crop_masks: a finite number or None."""
+    if value is None:
+        return None
+    if isinstance(value, (bool, str, bytes)):
+        raise TypeError(f"threshold must be a number or None, got {value!r}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"threshold must be a number or None, got {value!r}") from None
+    if not math.isfinite(number):
+        raise ValueError(f"threshold must be finite, got {number}")
+    return number
 
 
 def as_ignore_index(value) -> int | None:

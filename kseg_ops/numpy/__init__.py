@@ -10,6 +10,7 @@ from kseg_ops.numpy.atrous_separable_conv2d import atrous_separable_conv2d
 from kseg_ops.numpy.batched_nms import batched_nms
 from kseg_ops.numpy.confusion_matrix import confusion_matrix
 from kseg_ops.numpy.connected_components import connected_components
+from kseg_ops.numpy.crop_masks import crop_masks
 from kseg_ops.numpy.depthwise_atrous_conv2d import depthwise_atrous_conv2d
 from kseg_ops.numpy.distance_transform import distance_transform
 from kseg_ops.numpy.mask_iou import mask_iou
@@ -29,6 +30,7 @@ __all__ = [
     "batched_nms",
     "confusion_matrix",
     "connected_components",
+    "crop_masks",
     "depthwise_atrous_conv2d",
     "distance_transform",
     "mask_iou",

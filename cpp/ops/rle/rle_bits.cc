@@ -20,13 +20,6 @@ inline uint64_t transpose8(uint64_t bits) {
   return bits ^ swapped ^ (swapped << 28);
 }
 
-// Bit i of the result: whether byte i is not 0.
-inline uint64_t nonzero_bytes(uint64_t bytes) {
-  const uint64_t low = 0x7f7f7f7f7f7f7f7full;
-  const uint64_t ones = ((((bytes & low) + low) | bytes) >> 7) & 0x0101010101010101ull;
-  return (ones * 0x0102040810204080ull) >> 56;
-}
-
 // Up to eight bytes, the first one lowest.
 inline uint64_t load_bytes(const uint8_t* from, int64_t count) {
   uint64_t value = 0;
@@ -159,7 +152,7 @@ void pixels_to_columns(const uint8_t* pixels, int64_t height, int64_t width, Col
     for (const uint64_t value : values) any |= value;
     if (any == 0) return;
     uint64_t block = 0;
-    for (int r = 0; r < 8; ++r) block |= nonzero_bytes(values[r]) << (8 * r);
+    for (int r = 0; r < 8; ++r) block |= uint64_t{nonzero_bytes(values[r])} << (8 * r);
     put_block(block, y / 8, x, bits);
   };
   for (int64_t y = 0; y < height; y += 8) {

@@ -9,6 +9,13 @@
 
 namespace kseg {
 
+// Bit i of the result: whether byte i is not 0.
+inline uint8_t nonzero_bytes(uint64_t bytes) {
+  const uint64_t low = 0x7f7f7f7f7f7f7f7full;
+  const uint64_t ones = ((((bytes & low) + low) | bytes) >> 7) & 0x0101010101010101ull;
+  return static_cast<uint8_t>((ones * 0x0102040810204080ull) >> 56);
+}
+
 struct MaskWindow {
   int64_t top, left, height, width;
 };
