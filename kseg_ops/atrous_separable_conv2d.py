@@ -47,11 +47,13 @@ def atrous_separable_conv2d(
         depthwise: `[kh, kw, C, m]` in the dtype of `x`; `m` is the depth multiplier. 1 to 64 rows and columns.
         pointwise: `[1, 1, C * m, F]` in the dtype of `x`.
         rate: dilation, `(rows, columns)` or one int for both, 1 to 65536; may be larger than the map.
-        depthwise_scale, depthwise_offset: `[C * m]`, float32 (float64 for float64; others are cast), or None.
+        depthwise_scale: `[C * m]`, float32 (float64 for float64; others are cast), or None.
+        depthwise_offset: `[C * m]`, likewise.
         depthwise_activation: None or "linear", "relu", "relu6", "hard_sigmoid" (`relu6(x + 3) / 6`) or "hard_silu"
             (`x * hard_sigmoid(x)`).
         bias: `[F]`; another name for `offset`, for use without `scale`.
-        scale, offset: `[F]`, like `depthwise_scale`.
+        scale: `[F]`, like `depthwise_scale`.
+        offset: `[F]`, likewise.
         activation: like `depthwise_activation`.
         padding: "same" (TensorFlow's SAME for stride 1) or "valid".
 
