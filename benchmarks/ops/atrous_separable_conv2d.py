@@ -1,8 +1,8 @@
 """Atrous separable convolution with affine maps and ReLU after both halves, against the graph of stock TensorFlow.
 
-The rows over rate, size, channels and filters show how the advantage moves: it shrinks where the matrix product is small
-beside calling anything at all, and without dilation, where TensorFlow rearranges nothing. Beside each stands the
-pointwise matrix product alone, as TensorFlow computes it: the limit by arithmetic.
+The rows over rate, size, channels and filters show how the advantage moves: it shrinks without dilation, where
+TensorFlow rearranges nothing. Beside each stands the pointwise matrix product alone, as TensorFlow computes it: the
+limit by arithmetic.
 """
 
 from __future__ import annotations

@@ -149,18 +149,40 @@ def test_gradients_equal_those_of_the_definition(convolution, case):
         assert np.all(np.abs(ours - theirs) <= terms * EPS * magnitude)
 
 
-def test_gradients_through_activations(convolution):
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [("relu", "relu"), ("relu6", "hard_sigmoid"), ("hard_sigmoid", "hard_silu"), ("hard_silu", "relu6")],
+)
+def test_gradients_through_activations(convolution, first, last):
     x, weights = random_separable(CASES[0], 5)
+    x = 4 * x  # beyond the corners at -3, 3 and 6
     upstream = np.random.default_rng(2).uniform(-1, 1, (*x.shape[:3], 5)).astype(np.float32)
-    given = gradients(lambda *a: call(convolution, a[0], a[1:], 2, "same", "relu", "relu"), (x, *weights), upstream)
+    given = gradients(lambda *a: call(convolution, a[0], a[1:], 2, "same", first, last), (x, *weights), upstream)
     exact = gradients(
-        lambda *a: call(reference, a[0], a[1:], 2, "same", "relu", "relu"),
+        lambda *a: call(reference, a[0], a[1:], 2, "same", first, last),
         [np.float64(array) for array in (x, *weights)],
         upstream,
     )
     for ours, theirs in zip(given, exact, strict=True):
-        # Sums of at most 63 pixels times 27 products, each below 1 in magnitude after at most two sums of 9.
-        np.testing.assert_allclose(ours, theirs, rtol=0, atol=63 * 27 * 9 * EPS)
+        # Sums of at most 63 pixels times 27 products of values below 4 * 9.
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=63 * 27 * 36 * EPS)
+
+
+@pytest.mark.parametrize("last", ["relu", "relu6"])
+def test_gradients_of_sixteen_bits(convolution, last):
+    x, (depthwise, pointwise, *vectors) = random_separable(CASES[0], 5)
+    given = [*(tf.cast(array, tf.bfloat16) for array in (x, depthwise, pointwise)), *vectors]
+    upstream = np.random.default_rng(2).uniform(-1, 1, (*x.shape[:3], 5)).astype(np.float32)
+    found = gradients(lambda *a: call(convolution, a[0], a[1:], 2, "same", "relu", last), given, upstream)
+    exact = gradients(
+        lambda *a: call(reference, a[0], a[1:], 2, "same", "relu", last),
+        [tf.cast(array, tf.float64) for array in given],
+        tf.cast(tf.cast(upstream, tf.bfloat16), tf.float64),
+    )
+    for ours, theirs in zip(found, exact, strict=True):
+        # Sums in float32 as before, rounded once to the eight bits of bfloat16; vectors and theirs stay float32.
+        unit = 2.0**-8 if ours.dtype != np.float32 else 0
+        assert np.all(np.abs(ours.astype(np.float64) - theirs) <= unit * np.abs(theirs) + 63 * 27 * 9 * EPS)
 
 
 def test_missing_vectors_have_no_gradient_and_cost_none(convolution):
