@@ -9,7 +9,7 @@ from kseg_ops._atrous import as_activation, as_padding, as_rate
 from kseg_ops._checks import reject_keras_tensors
 from kseg_ops.depthwise_atrous_conv2d import as_weights, check_shapes, depthwise_atrous_conv2d
 from kseg_ops.reference.atrous_separable_conv2d import atrous_separable_conv2d as _reference
-from kseg_ops.reference.atrous_separable_conv2d import finish, multiply
+from kseg_ops.reference.atrous_separable_conv2d import activate, finish, multiply
 
 _FLOATS = (tf.float32, tf.float16, tf.bfloat16, tf.float64)
 _AFFINE = ("depthwise_scale", "depthwise_offset", "scale", "offset")
@@ -47,11 +47,13 @@ def atrous_separable_conv2d(
         depthwise: `[kh, kw, C, m]` in the dtype of `x`; `m` is the depth multiplier. 1 to 64 rows and columns.
         pointwise: `[1, 1, C * m, F]` in the dtype of `x`.
         rate: dilation, `(rows, columns)` or one int for both, 1 to 65536; may be larger than the map.
-        depthwise_scale, depthwise_offset: `[C * m]`, float32 (float64 for float64; others are cast), or None.
+        depthwise_scale: `[C * m]`, float32 (float64 for float64; others are cast), or None.
+        depthwise_offset: `[C * m]`, likewise.
         depthwise_activation: None or "linear", "relu", "relu6", "hard_sigmoid" (`relu6(x + 3) / 6`) or "hard_silu"
             (`x * hard_sigmoid(x)`).
         bias: `[F]`; another name for `offset`, for use without `scale`.
-        scale, offset: `[F]`, like `depthwise_scale`.
+        scale: `[F]`, like `depthwise_scale`.
+        offset: `[F]`, likewise.
         activation: like `depthwise_activation`.
         padding: "same" (TensorFlow's SAME for stride 1) or "valid".
 
@@ -159,25 +161,69 @@ def _check_affine(name: str, value, pointwise: tf.TensorShape, axis: int) -> Non
 
 @_library.register_gradient("Kseg>AtrousSeparableConv2d")
 def _gradient(op: tf.Operation, gradient: tf.Tensor):
-    x, depthwise, pointwise = op.inputs[:3]
-    # A vector without elements stands for none. Where its size is unknown it is taken for one per channel: the caller
-    # of this module gives static shapes for missing ones.
-    affine = [None if value.shape.num_elements() == 0 else value for value in op.inputs[3:]]
-    rate = tuple(op.get_attr("rate"))
-    padding, first, last = (
-        tf.compat.as_str(op.get_attr(name)) for name in ("padding", "depthwise_activation", "activation")
-    )
-    watched = [x, depthwise, pointwise, *(value for value in affine if value is not None)]
+    x, depthwise, pointwise = (tf.cast(value, tf.float32) for value in op.inputs[:3])
+    # A vector without elements stands for none: the caller gives those with a static shape.
+    given = [None if value.shape.num_elements() == 0 else value for value in op.inputs[3:]]
+    scale1, offset1, scale2, offset2 = given
+    rate, padding = tuple(op.get_attr("rate")), tf.compat.as_str(op.get_attr("padding"))
+    first, last = (tf.compat.as_str(op.get_attr(name)) for name in ("depthwise_activation", "activation"))
+
+    # Scales go into the filters: one pass over the map less, and their gradients come from those of the filters.
+    folded = depthwise if scale1 is None else depthwise * tf.reshape(scale1, tf.shape(depthwise)[2:])
     with tf.GradientTape() as tape:
-        tape.watch(watched)
-        result = _unfused(x, depthwise, pointwise, rate, padding, affine, first, last)
-    gradients = iter(tape.gradient(result, watched, gradient))
-    return [next(gradients) for _ in range(3)] + [None if value is None else next(gradients) for value in affine]
+        tape.watch([x, folded])
+        sums = depthwise_atrous_conv2d(x, folded, rate, padding)
+    before = finish(sums, None, offset1, "linear")
+    middle = activate(before, first)
+    matrix = pointwise[0, 0]
+    scaled = matrix if scale2 is None else matrix * scale2
+
+    result = op.outputs[0]
+    if result.dtype != tf.float32 or last == "hard_silu":
+        # The result is rounded, or does not tell where it came from.
+        gradient = _through(
+            last, tf.cast(gradient, tf.float32), finish(multiply(middle, scaled[None, None]), None, offset2, "linear")
+        )
+    else:
+        gradient = _through(last, gradient, None, result)
+    flat, pixels = _as_matrix(gradient), _as_matrix(middle)
+    of_matrix = tf.matmul(pixels, flat, transpose_a=True)
+    of_middle = tf.reshape(tf.matmul(flat, scaled, transpose_b=True), tf.shape(middle))
+    of_before = _through(first, of_middle, before, middle)
+    of_x, of_folded = tape.gradient(sums, [x, folded], of_before)
+
+    affine = [
+        None if scale1 is None else tf.reshape(tf.reduce_sum(depthwise * of_folded, [0, 1]), tf.shape(scale1)),
+        None if offset1 is None else tf.reduce_sum(of_before, [0, 1, 2]),
+        None if scale2 is None else tf.reduce_sum(matrix * of_matrix, 0),
+        None if offset2 is None else tf.reduce_sum(gradient, [0, 1, 2]),
+    ]
+    if scale1 is not None:
+        of_folded *= tf.reshape(scale1, tf.shape(depthwise)[2:])
+    if scale2 is not None:
+        of_matrix *= scale2
+    of_filters = (of_x, of_folded, tf.reshape(of_matrix, tf.shape(pointwise)))
+    return [tf.cast(value, given.dtype) for value, given in zip(of_filters, op.inputs[:3], strict=True)] + affine
 
 
-def _unfused(x, depthwise, pointwise, rate, padding, affine, first, last) -> tf.Tensor:
-    """The same in parts that have gradients: the depthwise convolution compiled if it may be, the rest stock."""
-    dtype = x.dtype
-    x, depthwise, pointwise = (tf.cast(value, tf.float32) for value in (x, depthwise, pointwise))
-    middle = finish(depthwise_atrous_conv2d(x, depthwise, rate, padding), affine[0], affine[1], first)
-    return tf.cast(finish(multiply(middle, pointwise), affine[2], affine[3], last), dtype)
+def _as_matrix(x) -> tf.Tensor:
+    """[B, H, W, C] as [B * H * W, C], also without any pixels."""
+    shape = tf.shape(x)
+    return tf.reshape(x, [shape[0] * shape[1] * shape[2], shape[3]])
+
+
+def _through(activation: str, gradient, before, after=None) -> tf.Tensor:
+    """The gradient of what went into an activation, from what went in or, if that is None, from what came out."""
+    known = before if after is None else after
+    if activation == "relu":
+        return tf.raw_ops.ReluGrad(gradients=gradient, features=known)
+    if activation == "relu6":
+        return tf.raw_ops.Relu6Grad(gradients=gradient, features=known)
+    if activation in ("hard_sigmoid", "hard_silu"):
+        if before is None:
+            return gradient * tf.cast((after > 0) & (after < 1), gradient.dtype) / 6
+        with tf.GradientTape() as tape:
+            tape.watch(before)
+            result = activate(before, activation)
+        return tape.gradient(result, before, gradient)
+    return gradient

@@ -165,9 +165,9 @@ struct AtrousTiles {
 
   AtrousTiles(const AtrousAxis& row, const AtrousAxis& column, int64_t image_count)
       : row_axis(row), column_axis(column), images(image_count) {
-    // Tiles fewer than 24 would leave threads idle, small ones read the weights too often.
+    // Fewer than 16 tiles would leave threads idle, small ones read the weights too often.
     const double outputs = static_cast<double>(images) * static_cast<double>(row.output) * column.output;
-    const int64_t most = static_cast<int64_t>(std::clamp<double>(outputs / 24, 28, kMostOutputs));
+    const int64_t most = static_cast<int64_t>(std::clamp<double>(outputs / 16, 28, kMostOutputs));
     const int64_t most_columns = most >= 64 ? 16 : 8;
     const int64_t longest = (column.output + column.rate - 1) / column.rate;  // of the remainders of columns
     columns = cut_axis(column, most_columns);

@@ -102,69 +102,102 @@ KSEG_INLINE void gather_inputs(const T* image, const AtrousTiles& tiles, const A
   }
 }
 
-// `count` outputs of a row from the block at their first tap.
-template <int count, class Store>
+// `count` outputs of a row from the block at their first tap. With `three` the taps are 3 x 3, and unrolled.
+template <int count, bool three, class Store>
 KSEG_INLINE void convolve_run(const float* block, int64_t row_stride, const float* filters, int64_t filter_rows,
                               int64_t filter_columns, int64_t filter_stride, VecF start, const Store& put) {
   VecF sums[count];
   for (int p = 0; p < count; ++p) sums[p] = start;
-  for (int64_t ky = 0; ky < filter_rows; ++ky) {
-    for (int64_t kx = 0; kx < filter_columns; ++kx) {
-      const VecF weight = load(filters + (ky * filter_stride + kx) * kDepthwiseChunk);
-      const float* const from = block + ky * row_stride + kx * kDepthwiseChunk;
+  const auto add_tap = [&](int64_t ky, int64_t kx) __attribute__((always_inline)) {
+    const VecF weight = load(filters + (ky * filter_stride + kx) * kDepthwiseChunk);
+    const float* const from = block + ky * row_stride + kx * kDepthwiseChunk;
 #pragma GCC unroll 8
-      for (int p = 0; p < count; ++p) sums[p] += weight * load(from + p * kDepthwiseChunk);
+    for (int p = 0; p < count; ++p) sums[p] += weight * load(from + p * kDepthwiseChunk);
+  };
+  if constexpr (three) {
+#pragma GCC unroll 9
+    for (int tap = 0; tap < 9; ++tap) add_tap(tap / 3, tap % 3);
+  } else {
+    for (int64_t ky = 0; ky < filter_rows; ++ky) {
+      for (int64_t kx = 0; kx < filter_columns; ++kx) add_tap(ky, kx);
     }
   }
   for (int p = 0; p < count; ++p) put(p, sums[p]);
 }
 
-// All outputs of a pair of pieces for one chunk. `filters` is the chunk's part of what depthwise_pack made, whose
-// kernel has `kernel_columns` columns; put(output, vector, sums) takes the results. `start`: sums start from the last
-// vector of the packed filters.
+// What one call of convolve_pieces works on, for one vector of channels.
+struct ConvolvedPieces {
+  const float* block;
+  int64_t row_stride;
+  const float* filters;
+  int64_t filter_rows, filter_columns, filter_stride;
+  int64_t rows, columns;
+  VecF start;
+};
+
+template <bool three, class Store>
+KSEG_INLINE void convolve_vector(const ConvolvedPieces& pieces, const Store& put) {
+  for (int64_t i = 0; i < pieces.rows; ++i) {
+    int64_t j = 0;
+    const auto run = [&](auto size) __attribute__((always_inline)) {
+      constexpr int kSize = decltype(size)::value;
+      convolve_run<kSize, three>(
+          pieces.block + i * pieces.row_stride + j * kDepthwiseChunk, pieces.row_stride, pieces.filters,
+          pieces.filter_rows, pieces.filter_columns, pieces.filter_stride, pieces.start,
+          [&](int p, VecF sum) __attribute__((always_inline)) { put(i * pieces.columns + j + p, sum); });
+      j += kSize;
+    };
+    while (pieces.columns - j >= 8) run(std::integral_constant<int, 8>());
+    switch (pieces.columns - j) {
+      case 7:
+        run(std::integral_constant<int, 7>());
+        break;
+      case 6:
+        run(std::integral_constant<int, 6>());
+        break;
+      case 5:
+        run(std::integral_constant<int, 5>());
+        break;
+      case 4:
+        run(std::integral_constant<int, 4>());
+        break;
+      case 3:
+        run(std::integral_constant<int, 3>());
+        break;
+      case 2:
+        run(std::integral_constant<int, 2>());
+        break;
+      case 1:
+        run(std::integral_constant<int, 1>());
+        break;
+    }
+  }
+}
+
+// All outputs of a pair of pieces for one chunk. `filters` is the chunk's part of what depthwise_pack made, the last
+// vectors of which are what sums start from; put(output, vector, sums) takes the results.
 template <class Store>
 KSEG_INLINE void convolve_pieces(const float* block, const AtrousTiles& tiles, const AtrousPiece& rows,
                                  const AtrousPiece& columns, const float* filters, int vectors, const Store& put) {
   const int64_t kernel_columns = tiles.column_axis.kernel;
   const float* const starts = filters + tiles.row_axis.kernel * kernel_columns * kDepthwiseChunk;
   const float* const used = filters + (rows.first_tap * kernel_columns + columns.first_tap) * kDepthwiseChunk;
-  const int64_t taps = columns.taps, tap_rows = taps > 0 ? rows.taps : 0;
-  const int64_t row_stride = columns.inputs() * kDepthwiseChunk;
+  const int64_t tap_columns = columns.taps, tap_rows = tap_columns > 0 ? rows.taps : 0;
   for (int v = 0; v < vectors; ++v) {
-    const VecF start = load(starts + v * kLanesF);
-    for (int64_t i = 0; i < rows.count; ++i) {
-      int64_t j = 0;
-      const auto run = [&](auto size) {
-        constexpr int kSize = decltype(size)::value;
-        convolve_run<kSize>(block + i * row_stride + j * kDepthwiseChunk + v * kLanesF, row_stride, used + v * kLanesF,
-                            tap_rows, taps, kernel_columns, start,
-                            [&](int p, VecF sum) { put(i * columns.count + j + p, v, sum); });
-        j += kSize;
-      };
-      while (columns.count - j >= 8) run(std::integral_constant<int, 8>());
-      switch (columns.count - j) {
-        case 7:
-          run(std::integral_constant<int, 7>());
-          break;
-        case 6:
-          run(std::integral_constant<int, 6>());
-          break;
-        case 5:
-          run(std::integral_constant<int, 5>());
-          break;
-        case 4:
-          run(std::integral_constant<int, 4>());
-          break;
-        case 3:
-          run(std::integral_constant<int, 3>());
-          break;
-        case 2:
-          run(std::integral_constant<int, 2>());
-          break;
-        case 1:
-          run(std::integral_constant<int, 1>());
-          break;
-      }
+    const ConvolvedPieces pieces{block + v * kLanesF,
+                                 columns.inputs() * kDepthwiseChunk,
+                                 used + v * kLanesF,
+                                 tap_rows,
+                                 tap_columns,
+                                 kernel_columns,
+                                 rows.count,
+                                 columns.count,
+                                 load(starts + v * kLanesF)};
+    const auto put_vector = [&](int64_t output, VecF sum) __attribute__((always_inline)) { put(output, v, sum); };
+    if (tap_rows == 3 && tap_columns == 3) {
+      convolve_vector<true>(pieces, put_vector);
+    } else {
+      convolve_vector<false>(pieces, put_vector);
     }
   }
 }

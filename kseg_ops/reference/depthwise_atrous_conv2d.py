@@ -13,6 +13,7 @@ def depthwise_atrous_conv2d(x, filters, rate: tuple[int, int] = (1, 1), padding:
     Sums are float32 (float64 for float64) also where values are 16-bit, which TensorFlow's own operation leaves open.
     """
     dtype = x.dtype
+    x, filters = (tf.ensure_shape(tensor, [None] * 4) for tensor in (x, filters))
     if dtype.size < 4:
         x, filters = tf.cast(x, tf.float32), tf.cast(filters, tf.float32)
     if 0 in x.shape.as_list() or 0 in filters.shape.as_list():
