@@ -1,5 +1,6 @@
-// A convolution as matrix products, tap by tap, over the pixels of a strip for which the tap meets the input: what would
-// be read from the padding is neither copied nor multiplied. Opens the target as kernel.h does, so it is included last.
+// A convolution as matrix products, tap by tap, over the pixels of a strip for which the tap meets the input: what
+// would be read from the padding is neither copied nor multiplied. Opens the target as kernel.h does, so it is included
+// last.
 #ifndef KSEG_BASE_TAP_GEMM_H_
 #define KSEG_BASE_TAP_GEMM_H_
 
@@ -18,7 +19,7 @@ KSEG_KERNEL_BEGIN
 // Rows of A in one panel: 112 or 96.
 inline constexpr int64_t kTapPanelRows = kGemmRows * (kGemmRows == 14 ? 8 : 16);
 // Floats of one packed block of weights: it stays in the second-level cache while the panels of a strip pass by.
-inline constexpr int64_t kTapBlockFloats = 64 * 1024;
+inline constexpr int64_t kTapBlockFloats = 128 * 1024;
 // Floats of the sums of one strip.
 inline constexpr int64_t kTapStripFloats = 144 * 1024;
 
@@ -32,16 +33,29 @@ KSEG_INLINE int64_t tap_block_depth(int64_t depth, int64_t columns) {
 // that every thread has work; many, because each task packs all weights for itself.
 KSEG_INLINE int64_t tap_strip_pixels(int64_t pixels, int64_t columns, int64_t threads) {
   const int64_t most = std::max<int64_t>(kTapStripFloats / gemm_padded_columns(columns), kGemmRows);
-  const int64_t strips = std::max({(pixels + most - 1) / most, threads, int64_t{1}});
-  return std::max<int64_t>((pixels + strips - 1) / strips, 1);
+  // TensorFlow reports one thread more than it has cores for: its caller works, too. Cores mostly come in pairs, so an
+  // even number of tasks leaves none of them idle at the end.
+  const int64_t workers = threads > 1 ? threads / 2 * 2 : 1;
+  int64_t strips = (pixels + most - 1) / most;
+  strips = (strips + workers - 1) / workers * workers;
+  return std::max<int64_t>((pixels + strips - 1) / strips, kGemmRows);
 }
 
 // What one task needs.
 struct TapScratch {
-  AlignedFloats panel, block;
+  AlignedFloats panel{kTapPanelRows * kGemmStride};
 
-  TapScratch(int64_t depth, int64_t columns)
-      : panel(kTapPanelRows * kGemmStride), block(tap_block_depth(depth, columns) * gemm_padded_columns(columns)) {}
+  float* block(int64_t floats) {
+    if (floats > block_floats_) {
+      block_ = AlignedFloats(floats);
+      block_floats_ = floats;
+    }
+    return block_.data();
+  }
+
+ private:
+  AlignedFloats block_;
+  int64_t block_floats_ = 0;
 };
 
 // c[i][0..columns) += A[i] * b for i < count, where b [depth, columns] lies as the user gave it and
@@ -51,10 +65,11 @@ KSEG_INLINE void accumulate_product(int64_t count, const T* b, int64_t depth, in
                                     TapScratch* scratch, const Fill& fill) {
   if (count == 0) return;
   const int64_t step = tap_block_depth(depth, columns);
+  float* const packed_floats = scratch->block(step * gemm_padded_columns(columns));
   for (int64_t first = 0; first < depth; first += step) {
     const int64_t block = std::min(depth - first, step);
-    gemm_pack(b + first * columns, block, columns, nullptr, scratch->block.data(), SerialFor());
-    const PackedB packed{scratch->block.data(), block, columns};
+    gemm_pack(b + first * columns, block, columns, nullptr, packed_floats, SerialFor());
+    const PackedB packed{packed_floats, block, columns};
     const int64_t panels = (count + kTapPanelRows - 1) / kTapPanelRows;
     int64_t row = 0;
     for (int64_t panel = 0; panel < panels; ++panel) {

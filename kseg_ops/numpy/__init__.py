@@ -5,8 +5,10 @@ Unless its docstring says otherwise, a function has no reference to fall back on
 `RuntimeError` and says why.
 """
 
+from kseg_ops.numpy.aspp import aspp
+from kseg_ops.numpy.atrous_conv2d import atrous_conv2d
 from kseg_ops.numpy.confusion_matrix import confusion_matrix
 from kseg_ops.numpy.resize_argmax import resize_argmax
 from kseg_ops.numpy.roi_align import roi_align
 
-__all__ = ["confusion_matrix", "resize_argmax", "roi_align"]
+__all__ = ["aspp", "atrous_conv2d", "confusion_matrix", "resize_argmax", "roi_align"]

@@ -19,9 +19,10 @@ Status atrous_conv2d_kernel(const AtrousConv2dArgs<T>& args, const ConvAxis& row
   const int64_t pixels = args.output.size() / filters;
   const int64_t strip = tap_strip_pixels(pixels, filters, parallel_for.max_threads());
   const int64_t cost = strip * filters * channels * rows.kernel * columns.kernel / 16;
-  const Epilogue epilogue{args.scale.data, args.offset.data, args.activation};
+  const Epilogue epilogue{args.scale.empty() ? nullptr : args.scale.data,
+                          args.offset.empty() ? nullptr : args.offset.data, args.activation};
   parallel_for.run((pixels + strip - 1) / strip, cost, [&](int64_t strip_begin, int64_t strip_end) {
-    TapScratch scratch(channels, filters);
+    TapScratch scratch;
     AlignedFloats buffer(kInPlace ? 0 : strip * filters);
     std::vector<float*> sums(strip);
     for (int64_t unit = strip_begin; unit < strip_end; ++unit) {
@@ -37,7 +38,7 @@ Status atrous_conv2d_kernel(const AtrousConv2dArgs<T>& args, const ConvAxis& row
       accumulate_convolution(args.x.data, channels, args.filters.data, filters, rows, columns, begin, end, sums.data(),
                              &scratch);
       for (int64_t i = 0; i < end - begin; ++i) {
-        apply_epilogue(epilogue, filters, sums[i]);
+        if (!epilogue.empty()) apply_epilogue(epilogue, filters, sums[i]);
         if constexpr (!kInPlace) gemm_store_row(sums[i], filters, args.output.data + (begin + i) * filters);
       }
     }
@@ -45,7 +46,7 @@ Status atrous_conv2d_kernel(const AtrousConv2dArgs<T>& args, const ConvAxis& row
   return Status();
 }
 
-#define KSEG_INSTANTIATE(T)                                                                                       \
+#define KSEG_INSTANTIATE(T)                                                                             \
   template Status atrous_conv2d_kernel<T>(const AtrousConv2dArgs<T>&, const ConvAxis&, const ConvAxis&, \
                                           const ParallelFor&);
 KSEG_INSTANTIATE(float)
@@ -93,8 +94,9 @@ Status atrous_conv2d(const AtrousConv2dArgs<T>& args, const ParallelFor& paralle
   const Shape<4>& filters = args.filters.shape;
   KSEG_RETURN_IF_ERROR(make_axes(args.x.shape, filters, args.rate, args.padding, &rows, &columns));
   for (const auto& [name, view] : {std::pair("scale", args.scale), std::pair("offset", args.offset)}) {
-    if (view.shape[0] != filters[3]) {
-      return invalid_argument(name, " must have one entry per output channel, ", filters[3], ", got ", view.shape[0]);
+    if (view.shape[0] != filters[3] && view.shape[0] != 0) {
+      return invalid_argument(name, " must have one entry per output channel, ", filters[3], ", or none, got ",
+                              view.shape[0]);
     }
   }
   const Shape<4> expected{args.x.shape[0], rows.output, columns.output, filters[3]};
@@ -107,8 +109,7 @@ Status atrous_conv2d(const AtrousConv2dArgs<T>& args, const ParallelFor& paralle
   KSEG_RETURN_DISPATCH(atrous_conv2d_kernel<T>, args, rows, columns, parallel_for);
 }
 
-#define KSEG_INSTANTIATE(T) \
-  template KSEG_API Status atrous_conv2d<T>(const AtrousConv2dArgs<T>&, const ParallelFor&);
+#define KSEG_INSTANTIATE(T) template KSEG_API Status atrous_conv2d<T>(const AtrousConv2dArgs<T>&, const ParallelFor&);
 KSEG_INSTANTIATE(float)
 KSEG_INSTANTIATE(Half)
 KSEG_INSTANTIATE(BFloat16)

@@ -19,8 +19,8 @@ template <class T>
 struct AtrousConv2dArgs {
   View<const T, 4> x;            // [B, H, W, C]
   View<const T, 4> filters;      // [kh, kw, C, F]
-  View<const float, 1> scale;    // [F]
-  View<const float, 1> offset;   // [F]
+  View<const float, 1> scale;   // [F], or [0] for ones
+  View<const float, 1> offset;  // [F], or [0] for zeros
   std::array<int64_t, 2> rate;   // rows, columns
   Padding padding = Padding::kSame;
   Activation activation = Activation::kNone;

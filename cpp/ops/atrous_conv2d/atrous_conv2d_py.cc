@@ -27,10 +27,12 @@ py::array atrous_conv2d_numpy(const py::array& x, const py::array& filters, cons
     raise_if_error(parse_padding(padding, &args.padding));
     Shape<4> shape;
     raise_if_error(atrous_conv2d_shape(args.x.shape, args.filters.shape, args.rate, args.padding, &shape));
-    if (args.scale.shape[0] != shape[3] || args.offset.shape[0] != shape[3]) {
-      throw py::value_error("scale and offset must have one entry per output channel, " + std::to_string(shape[3]) +
-                            ", got " + std::to_string(args.scale.shape[0]) + " and " +
-                            std::to_string(args.offset.shape[0]));
+    for (const auto& [name, size] :
+         {std::pair("scale", args.scale.shape[0]), std::pair("offset", args.offset.shape[0])}) {
+      if (size != shape[3] && size != 0) {
+        throw py::value_error(std::string(name) + " must have one entry per output channel, " +
+                              std::to_string(shape[3]) + ", or none, got " + std::to_string(size));
+      }
     }
     auto [output, view] = new_array<T, 4>(from.dtype(), shape);
     args.output = view;
@@ -42,10 +44,11 @@ py::array atrous_conv2d_numpy(const py::array& x, const py::array& filters, cons
 }  // namespace
 
 void bind_atrous_conv2d(py::module_& module) {
-  module.def("atrous_conv2d", &atrous_conv2d_numpy, py::arg("x"), py::arg("filters"), py::arg("scale"),
-             py::arg("offset"), py::arg("rate"), py::arg("activation") = "linear", py::arg("padding") = "same",
-             "activation(convolution * scale + offset): x [B, H, W, C] and filters [kh, kw, C, F] (float32, float16 or\n"
-             "bfloat16), scale and offset float32 [F], rate (rows, columns) -> [B, H', W', F].");
+  module.def(
+      "atrous_conv2d", &atrous_conv2d_numpy, py::arg("x"), py::arg("filters"), py::arg("scale"), py::arg("offset"),
+      py::arg("rate"), py::arg("activation") = "linear", py::arg("padding") = "same",
+      "activation(convolution * scale + offset): x [B, H, W, C] and filters [kh, kw, C, F] (float32, float16 or\n"
+      "bfloat16), scale and offset float32 [F], rate (rows, columns) -> [B, H', W', F].");
 }
 
 }  // namespace kseg

@@ -48,15 +48,18 @@ absl::Status infer_shape(InferenceContext* context) {
   Attributes attributes;
   TF_RETURN_IF_ERROR(get_attributes(context, &attributes));
   ShapeHandle x, filters;
-  DimensionHandle channels, outputs = context->UnknownDim();
+  DimensionHandle channels;
   TF_RETURN_IF_ERROR(context->WithRank(context->input(0), 4, &x));
   TF_RETURN_IF_ERROR(context->WithRank(context->input(1), 4, &filters));
   TF_RETURN_IF_ERROR(context->Merge(context->Dim(x, 3), context->Dim(filters, 2), &channels));
-  outputs = context->Dim(filters, 3);
+  DimensionHandle outputs = context->Dim(filters, 3);
   for (const int i : {2, 3}) {
     ShapeHandle vector;
     TF_RETURN_IF_ERROR(context->WithRank(context->input(i), 1, &vector));
-    TF_RETURN_IF_ERROR(context->Merge(outputs, context->Dim(vector, 0), &outputs));
+    const DimensionHandle size = context->Dim(vector, 0);
+    // None at all stands for ones or zeros.
+    if (!context->ValueKnown(size) || context->Value(size) == 0) continue;
+    TF_RETURN_IF_ERROR(context->Merge(outputs, size, &outputs));
   }
   DimensionHandle sizes[2];
   for (const int i : {0, 1}) {
@@ -65,8 +68,9 @@ absl::Status infer_shape(InferenceContext* context) {
       sizes[i] = input;
     } else if (context->ValueKnown(input) && context->ValueKnown(kernel)) {
       ConvAxis axis;
-      TF_RETURN_IF_ERROR(to_absl(make_conv_axis(i == 0 ? "height" : "width", context->Value(input),
-                                                context->Value(kernel), attributes.rate[i], attributes.padding, &axis)));
+      TF_RETURN_IF_ERROR(
+          to_absl(make_conv_axis(i == 0 ? "height" : "width", context->Value(input), context->Value(kernel),
+                                 attributes.rate[i], attributes.padding, &axis)));
       sizes[i] = context->MakeDim(axis.output);
     } else {
       sizes[i] = context->UnknownDim();
@@ -88,7 +92,8 @@ REGISTER_OP("Kseg>AtrousConv2d")
     .Attr("padding: string = 'same'")
     .SetShapeFn(infer_shape)
     .Doc(R"doc(
-activation(dilated convolution of x [B, H, W, C] by filters [kh, kw, C, F], times scale [F], plus offset [F]).
+activation(dilated convolution of x [B, H, W, C] by filters [kh, kw, C, F], times scale [F], plus offset [F]);
+an empty scale or offset stands for none.
 )doc");
 
 template <class T>
@@ -112,12 +117,13 @@ class AtrousConv2dOp final : public OpKernel {
     args.padding = attributes_.padding;
     args.activation = attributes_.activation;
     Shape<4> extents;
-    OP_REQUIRES_OK(
-        context, to_absl(atrous_conv2d_shape(args.x.shape, args.filters.shape, args.rate, args.padding, &extents)));
+    OP_REQUIRES_OK(context,
+                   to_absl(atrous_conv2d_shape(args.x.shape, args.filters.shape, args.rate, args.padding, &extents)));
     for (const int i : {2, 3}) {
-      OP_REQUIRES(context, context->input(i).dim_size(0) == extents[3],
+      const int64_t size = context->input(i).dim_size(0);
+      OP_REQUIRES(context, size == extents[3] || size == 0,
                   to_absl(invalid_argument(i == 2 ? "scale" : "offset", " must have one entry per output channel, ",
-                                           extents[3], ", got ", context->input(i).dim_size(0))));
+                                           extents[3], ", or none, got ", size)));
     }
     TensorShape shape;
     OP_REQUIRES_OK(context, TensorShape::BuildTensorShape(extents, &shape));
@@ -131,7 +137,7 @@ class AtrousConv2dOp final : public OpKernel {
   Attributes attributes_;
 };
 
-#define KSEG_REGISTER(T)                                                                           \
+#define KSEG_REGISTER(T)                                                                                   \
   REGISTER_KERNEL_BUILDER(Name("Kseg>AtrousConv2d").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), \
                           AtrousConv2dOp<T>);
 KSEG_REGISTER(float)
