@@ -22,7 +22,7 @@ def as_rate(value, name: str = "rate") -> tuple[int, int]:
 
 
 def as_padding(value) -> str:
-    """ "same" or "valid"."""
+    """A padding: same or valid."""
     if not isinstance(value, str) or value not in PADDINGS:
         raise ValueError(f'padding must be "same" or "valid", got {value!r}')
     return value

@@ -40,7 +40,7 @@ def aspp(
     all pixels of an image, comes to a bias.
 
     Args:
-        x: float32, float16, bfloat16 or float64 `[B, H, W, C]`, C at least 1. All sums between input and output are
+        x: float32, float16, bfloat16 or float64 `[B, H, W, C]`, C at least 1. Every sum on the way is
             float32, and 16-bit results are rounded once; float64 is computed by stock operations.
         branches: at least one `kseg_ops.AsppBranch` (or tuple of its fields), dense or separable, whose filters have the
             dtype of `x`, `[kh, kw, C, F_i]`.
@@ -170,7 +170,7 @@ def _as_tensors(name: str, branch: AsppBranch, dtype: tf.DType, channels: int | 
 
 
 def _as_filters(name: str, value, dtype: tf.DType, shape: list[int | None]) -> tf.Tensor:
-    value = tf.convert_to_tensor(value, None if tf.is_tensor(value) or hasattr(value, "dtype") else dtype)
+    value = tf.convert_to_tensor(value, None if hasattr(value, "dtype") else dtype)
     if value.dtype != dtype:
         raise TypeError(f"{name} must have the dtype of x, {dtype.name}, got {value.dtype.name}")
     if not value.shape.is_compatible_with(shape) or (value.shape.rank == 4 and 0 in value.shape):
@@ -182,7 +182,7 @@ def _as_vector(name: str, value, dtype: tf.DType, size: int | None) -> tf.Tensor
     if value is None:
         return None
     compute = tf.float64 if dtype == tf.float64 else tf.float32
-    value = tf.convert_to_tensor(value, None if tf.is_tensor(value) or hasattr(value, "dtype") else compute)
+    value = tf.convert_to_tensor(value, None if hasattr(value, "dtype") else compute)
     if not value.dtype.is_floating:
         raise TypeError(f"{name} must be floating, got {value.dtype.name}")
     if not value.shape.is_compatible_with([size]):

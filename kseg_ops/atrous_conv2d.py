@@ -58,8 +58,8 @@ def atrous_conv2d(
         `[B, H', W', F]` in the dtype of `x`. An empty batch or map gives an empty result.
 
     Differentiable with respect to `x`, `filters`, `bias`, `scale` and `offset`, once. The backward pass uses stock
-    TensorFlow's convolutions, which run at the rate of its matrix products where it has oneDNN. The compiled forward pass
-    is bitwise equal for any number of threads.
+    TensorFlow's convolutions, which run near the rate of its matrix products where it has oneDNN. The compiled forward
+    pass is bitwise equal for any number of threads.
 
     Below 128 channels, where stock TensorFlow is faster, it runs instead of the compiled op. XLA cannot compile the
     native op yet: inside `tf.function(jit_compile=True)`, call it within `with kseg_ops.use_reference():`.
@@ -87,7 +87,7 @@ def atrous_conv2d(
     x = tf.convert_to_tensor(x)
     if x.dtype not in _FLOATS:
         raise TypeError(f"x must be float32, float16, bfloat16 or float64, got {x.dtype.name}")
-    filters = tf.convert_to_tensor(filters, None if tf.is_tensor(filters) else x.dtype)
+    filters = tf.convert_to_tensor(filters, None if hasattr(filters, "dtype") else x.dtype)
     if filters.dtype != x.dtype:
         raise TypeError(f"filters must have the dtype of x, {x.dtype.name}, got {filters.dtype.name}")
     check_convolution_shapes(x.shape, filters.shape, rate, padding)
@@ -140,17 +140,12 @@ def as_affine(name: str, value, dtype: tf.DType, filters: tf.TensorShape) -> tf.
     if value is None:
         return None
     compute = tf.float64 if dtype == tf.float64 else tf.float32
-    if not tf.is_tensor(value) and not hasattr(value, "dtype"):
-        value = tf.convert_to_tensor(value, compute)
-    value = tf.convert_to_tensor(value)
+    value = tf.convert_to_tensor(value, None if hasattr(value, "dtype") else compute)
     if not value.dtype.is_floating:
         raise TypeError(f"{name} must be floating, got {value.dtype.name}")
     channels = None if filters.rank is None else filters[3]
     if not value.shape.is_compatible_with([channels]):
-        raise ValueError(
-            f"{name} must have one entry per output channel, shape [{'F' if channels is None else channels}], got shape "
-            f"{value.shape}"
-        )
+        raise ValueError(f"{name} must have one entry per output channel, shape [{channels}], got shape {value.shape}")
     return tf.cast(value, compute)
 
 

@@ -28,8 +28,15 @@ def aspp(x: tf.Tensor, branches: list[AsppBranch], projection: AsppBranch, pooli
 def _convolution(values: tf.Tensor, branch: AsppBranch) -> tf.Tensor:
     filters, rate = tf.cast(branch.filters, values.dtype), branch.rate
     if branch.depthwise is not None:
-        depthwise = tf.cast(branch.depthwise, values.dtype)
-        values = tf.nn.depthwise_conv2d(values, depthwise, [1, 1, 1, 1], "SAME", dilations=rate)
+        values = _depthwise(values, tf.cast(branch.depthwise, values.dtype), rate)
         values = finish(values, branch.depthwise_scale, branch.depthwise_offset, branch.depthwise_activation)
         rate = (1, 1)
     return finish(convolve(values, filters, rate, "same"), branch.scale, branch.offset, branch.activation)
+
+
+def _depthwise(values: tf.Tensor, filters: tf.Tensor, rate: tuple[int, int]) -> tf.Tensor:
+    if values.shape.rank == 4 and 0 in values.shape[:3]:
+        return values + tf.reduce_sum(filters)  # empty, with gradients of the right shapes
+    result = tf.nn.depthwise_conv2d(values, filters, [1, 1, 1, 1], "SAME", dilations=rate)
+    # An empty batch comes back with other sizes.
+    return result if values.shape[:3].is_fully_defined() else tf.reshape(result, tf.shape(values))

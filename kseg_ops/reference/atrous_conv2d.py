@@ -1,8 +1,9 @@
 """The specification of `kseg_ops.atrous_conv2d` in stock TensorFlow: a convolution, an affine map, an activation.
 
-Of the two ways that TensorFlow has to a dilated convolution, `tf.nn.convolution` (which Keras's Conv2D calls) shuffles
-the pixels through `space_to_batch` when the rate is above 1; it runs everywhere. `tf.nn.conv2d` with `dilations` is up to
-20 times as fast on a CPU, but its gradient exists there only with oneDNN and not for float64; one tiny call tells.
+Of the two ways that TensorFlow has to a dilated convolution, `tf.nn.convolution` (which Keras's Conv2D calls) runs
+everywhere, but shuffles the pixels through `space_to_batch` when the rate is above 1, which costs several times the
+convolution itself at high rates. `tf.nn.conv2d` with `dilations` does not, but has a gradient on CPUs only where there
+is oneDNN, and not for float64; one tiny call tells.
 """
 
 from __future__ import annotations
@@ -32,9 +33,26 @@ def atrous_conv2d(
 
 def convolve(x: tf.Tensor, filters: tf.Tensor, rate: tuple[int, int], padding: str) -> tf.Tensor:
     """The convolution alone, of float32 or float64."""
+    if x.shape.rank == 4 and 0 in x.shape[:3]:
+        # Nothing to sum; but the gradients are zeros of the right shapes.
+        return tf.zeros(_output_shape(x, filters, rate, padding), x.dtype) + tf.reduce_sum(x) + tf.reduce_sum(filters)
     if rate == (1, 1) or (x.dtype == tf.float32 and _conv2d_has_dilated_gradient()):
-        return tf.nn.conv2d(x, filters, 1, padding.upper(), dilations=rate)
-    return tf.nn.convolution(x, filters, padding=padding.upper(), dilations=rate)
+        result = tf.nn.conv2d(x, filters, 1, padding.upper(), dilations=rate)
+    else:
+        result = tf.nn.convolution(x, filters, padding=padding.upper(), dilations=rate)
+    if x.shape[:3].is_fully_defined():
+        return result
+    # With oneDNN, conv2d of an empty batch has the channels of x.
+    shape = result.shape
+    result = tf.reshape(result, _output_shape(x, filters, rate, padding))
+    result.set_shape(shape)
+    return result
+
+
+def _output_shape(x: tf.Tensor, filters: tf.Tensor, rate: tuple[int, int], padding: str) -> tf.Tensor:
+    sizes, kernel = tf.shape(x), tf.shape(filters)
+    lost = (kernel[:2] - 1) * rate if padding == "valid" else 0
+    return tf.concat([sizes[:1], tf.maximum(sizes[1:3] - lost, 0), kernel[3:]], 0)
 
 
 def finish(values: tf.Tensor, scale: tf.Tensor | None, offset: tf.Tensor | None, activation: str | None) -> tf.Tensor:
