@@ -1,5 +1,8 @@
 """Building blocks, usable in any Keras functional model."""
 
+from kseg.layers.aspp import ASPP
+from kseg.layers.atrous_conv2d import AtrousConv2D
+from kseg.layers.atrous_separable_conv2d import AtrousSeparableConv2D
 from kseg.layers.conv_block import ConvBlock
 from kseg.layers.crop_to import CropTo
 from kseg.layers.down_block import DownBlock
@@ -8,4 +11,15 @@ from kseg.layers.normalize import Normalize
 from kseg.layers.pad_to_stride import PadToStride
 from kseg.layers.up_block import UpBlock
 
-__all__ = ["ConvBlock", "CropTo", "DownBlock", "NativeLayer", "Normalize", "PadToStride", "UpBlock"]
+__all__ = [
+    "ASPP",
+    "AtrousConv2D",
+    "AtrousSeparableConv2D",
+    "ConvBlock",
+    "CropTo",
+    "DownBlock",
+    "NativeLayer",
+    "Normalize",
+    "PadToStride",
+    "UpBlock",
+]
