@@ -42,8 +42,8 @@ def aspp(
     Args:
         x: float32, float16, bfloat16 or float64 `[B, H, W, C]`, C at least 1. Every sum on the way is
             float32, and 16-bit results are rounded once; float64 is computed by stock operations.
-        branches: one or more `kseg_ops.AsppBranch` (or tuples of its fields), dense or separable. Their filters, `[kh, kw, C, F_i]`,
-            have the dtype of `x`.
+        branches: one or more `kseg_ops.AsppBranch` (or tuples of its fields), dense or separable. Their filters,
+            `[kh, kw, C, F_i]`, have the dtype of `x`.
         projection: its filters are `[1, 1, D, F]`, D being the channels of all branches in order, those of `pooling`
             last.
         pooling: its filters are `[1, 1, C, F_p]`; None leaves the pooled branch out.

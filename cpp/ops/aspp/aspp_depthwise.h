@@ -1,6 +1,17 @@
-// Rows of a depthwise convolution, made as the panel that the pointwise product reads. Target code only.
+// Rows of a depthwise convolution, made as the panel that the pointwise product reads. Opens the target as
+// base/kernel.h does, so it is included last.
 #ifndef KSEG_OPS_ASPP_ASPP_DEPTHWISE_H_
 #define KSEG_OPS_ASPP_ASPP_DEPTHWISE_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "base/conv_axis.h"
+#include "base/gemm_types.h"
+
+#include "base/kernel.h"
+
+#include "base/gemm.h"
 
 KSEG_KERNEL_BEGIN
 namespace {

@@ -1,7 +1,18 @@
-// The image-pooling branch of ASPP: what it adds to every pixel of an image before the projection's affine map. Target
-// code only.
+// The image-pooling branch of ASPP: what it adds to every pixel of an image before the projection's affine map. Opens
+// the target as base/kernel.h does, so it is included last.
 #ifndef KSEG_OPS_ASPP_ASPP_POOLING_H_
 #define KSEG_OPS_ASPP_ASPP_POOLING_H_
+
+#include <algorithm>
+#include <cstdint>
+
+#include "base/gemm_types.h"
+#include "base/parallel_for.h"
+#include "base/view.h"
+
+#include "base/kernel.h"
+
+#include "base/gemm.h"
 
 KSEG_KERNEL_BEGIN
 namespace {
