@@ -6,50 +6,12 @@
 #include "base/parallel_for.h"
 // Last: these switch the instruction set.
 #include "base/kernel.h"
-#include "base/gemm.h"  // target code only
+#include "base/gemm.h"           // target code only
+#include "base/gemm_activate.h"  // target code only
 
 KSEG_KERNEL_BEGIN
 namespace {
 
-// As the reference has it, NaN stays NaN: the comparisons below are false for it.
-KSEG_INLINE VecF floor_at(VecF value, float least) {
-#if defined(KSEG_TARGET_AVX512)
-  return (VecF)_mm512_max_ps((__m512)splat(least), (__m512)value);
-#elif defined(KSEG_TARGET_AVX2)
-  return (VecF)_mm256_max_ps((__m256)splat(least), (__m256)value);
-#elif KSEG_X86
-  return (VecF)_mm_max_ps((__m128)splat(least), (__m128)value);
-#else
-  return value < splat(least) ? splat(least) : value;
-#endif
-}
-KSEG_INLINE VecF cap_at(VecF value, float most) {
-#if defined(KSEG_TARGET_AVX512)
-  return (VecF)_mm512_min_ps((__m512)splat(most), (__m512)value);
-#elif defined(KSEG_TARGET_AVX2)
-  return (VecF)_mm256_min_ps((__m256)splat(most), (__m256)value);
-#elif KSEG_X86
-  return (VecF)_mm_min_ps((__m128)splat(most), (__m128)value);
-#else
-  return value > splat(most) ? splat(most) : value;
-#endif
-}
-KSEG_INLINE VecF hard_sigmoid(VecF value) { return cap_at(floor_at(value + 3.0f, 0), 6) * (1.0f / 6); }
-KSEG_INLINE VecF activate(VecF value, Activation activation) {
-  switch (activation) {
-    case Activation::kNone:
-      return value;
-    case Activation::kRelu:
-      return floor_at(value, 0);
-    case Activation::kRelu6:
-      return cap_at(floor_at(value, 0), 6);
-    case Activation::kHardSigmoid:
-      return hard_sigmoid(value);
-    case Activation::kHardSilu:
-      return value * hard_sigmoid(value);
-  }
-  return value;
-}
 KSEG_INLINE VecF finish(VecF value, const float* scale, const float* offset, Activation activation) {
   if (scale) value = value * load(scale);
   if (offset) value = value + load(offset);

@@ -1,6 +1,7 @@
 #include "ops/aspp/aspp.h"
 
 #include <algorithm>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -9,112 +10,53 @@
 // Last: these switch the instruction set.
 #include "base/kernel.h"
 #include "base/gemm.h"
-#include "base/tap_gemm.h"  // target code only
-#include "ops/aspp/aspp_depthwise.h"
-#include "ops/aspp/aspp_pooling.h"
+#include "ops/aspp/aspp_branches.h"  // target code only
+#include "ops/aspp/aspp_pooling.h"   // target code only
 
 KSEG_KERNEL_BEGIN
-namespace {
 
-// Rows of a strip: base + i * stride.
-std::vector<float*> rows_of(float* base, int64_t count, int64_t stride) {
-  std::vector<float*> rows(count);
-  for (int64_t i = 0; i < count; ++i) rows[i] = base + i * stride;
-  return rows;
-}
-
-template <class T>
-Epilogue epilogue_of(const AsppConvolution<T>& convolution) {
-  return {convolution.scale.data, convolution.offset.data, convolution.activation};
-}
-
-template <class T>
-int64_t work_per_pixel(const AsppArgs<T>& args) {
-  int64_t work = 1;
-  for (const AsppConvolution<T>& branch : args.branches) {
-    work += (branch.filters.size() + branch.filters.shape[3] * args.output.shape[3]) / 16;
-  }
-  return work;
-}
-
-}  // namespace
-
+// Branch by branch, each adding its share of the projection to every pixel: an element is the bias of the pooled branch
+// and then one sum after the other, in the order of the branches.
 template <class T>
 Status aspp_kernel(const AsppArgs<T>& args, const ParallelFor& parallel_for) {
   constexpr bool kInPlace = std::is_same<T, float>::value;
-  const auto [batch, height, width, channels] = args.x.shape;
-  const int64_t columns = args.output.shape[3];
-  const int64_t pixels = batch * height * width, image_pixels = height * width;
+  const int64_t columns = args.output.shape[3], pixels = args.output.size() / columns;
+  const int64_t batch = args.x.shape[0], image_pixels = pixels / batch;
+  const T* weights = args.projection.filters.data;
+  int64_t branch_channels = 0;
+  for (const AsppConvolution<T>& branch : args.branches) branch_channels += branch.filters.shape[3];
 
-  int64_t branch_widest = 0, offset = 0;
-  for (const AsppConvolution<T>& branch : args.branches) {
-    branch_widest = std::max(branch_widest, branch.filters.shape[3]);
-    offset += branch.filters.shape[3];
-  }
-
-  AlignedFloats bias(args.pooling.empty() ? 0 : batch * columns);
-  if (!args.pooling.empty()) {
+  AlignedFloats bias(batch * columns), buffer(kInPlace ? 0 : pixels * columns);
+  if (args.pooling.empty()) {
+    std::fill_n(bias.data(), batch * columns, 0.0f);
+  } else {
     const AsppConvolution<T>& pooling = args.pooling[0];
     pooled_bias(args.x, pooling.filters.data, pooling.filters.shape[3], epilogue_of(pooling),
-                args.projection.filters.data + offset * columns, columns, bias.data(), parallel_for);
+                weights + branch_channels * columns, columns, bias.data(), parallel_for);
   }
-
-  const int64_t strip = tap_strip_pixels(pixels, std::max(columns, branch_widest), parallel_for.max_threads());
-  parallel_for.run((pixels + strip - 1) / strip, strip * work_per_pixel(args), [&](int64_t first, int64_t last) {
-    TapScratch scratch;
-    AlignedFloats branch_buffer(strip * branch_widest), buffer(kInPlace ? 0 : strip * columns);
-    std::vector<const float*> from(kTapPanelRows);
-    for (int64_t unit = first; unit < last; ++unit) {
-      const int64_t begin = unit * strip, end = std::min(pixels, begin + strip), count = end - begin;
-      float* to;
-      if constexpr (kInPlace) {
-        to = args.output.data + begin * columns;
-      } else {
-        to = buffer.data();
-      }
-      const std::vector<float*> projected = rows_of(to, count, columns);
-      for (int64_t i = 0; i < count; ++i) {
-        if (args.pooling.empty()) {
-          std::fill_n(projected[i], columns, 0.0f);
-        } else {
-          std::copy_n(bias.data() + (begin + i) / image_pixels * columns, columns, projected[i]);
-        }
-      }
-      const T* weights = args.projection.filters.data;
-      for (const AsppConvolution<T>& branch : args.branches) {
-        const int64_t outputs = branch.filters.shape[3];
-        const std::vector<float*> sums = rows_of(branch_buffer.data(), count, outputs);
-        std::fill_n(branch_buffer.data(), count * outputs, 0.0f);
-        const View<const T, 4>& kernel = branch.separable ? branch.depthwise : branch.filters;
-        ConvAxis rows, cols;
-        // Checked before: this fills the axes in.
-        (void)make_conv_axis("height", height, kernel.shape[0], branch.rate[0], Padding::kSame, &rows).ok();
-        (void)make_conv_axis("width", width, kernel.shape[1], branch.rate[1], Padding::kSame, &cols).ok();
-        if (branch.separable) {
-          const Depthwise<T> depthwise{
-              args.x.data, branch.depthwise.data,
-              channels,    rows,
-              cols,        {branch.depthwise_scale.data, branch.depthwise_offset.data, branch.depthwise_activation}};
-          accumulate_product(count, branch.filters.data, channels, outputs, sums.data(), &scratch,
-                             [&](int64_t row, int64_t panel_rows, int64_t from_depth, int64_t depth, float* panel) {
-                               fill_depthwise(depthwise, begin + row, panel_rows, from_depth, depth, panel);
-                             });
-        } else {
-          accumulate_convolution(args.x.data, channels, branch.filters.data, outputs, rows, cols, begin, end,
-                                 sums.data(), &scratch);
-        }
-        for (int64_t i = 0; i < count; ++i) apply_epilogue(epilogue_of(branch), outputs, sums[i]);
-        accumulate_product(count, weights, outputs, columns, projected.data(), &scratch,
-                           [&](int64_t row, int64_t panel_rows, int64_t from_depth, int64_t depth, float* panel) {
-                             for (int64_t i = 0; i < panel_rows; ++i) from[i] = sums[row + i] + from_depth;
-                             gemm_fill_panel(from.data(), panel_rows, depth, panel);
-                           });
-        weights += outputs * columns;
-      }
-      for (int64_t i = 0; i < count; ++i) {
-        apply_epilogue(epilogue_of(args.projection), columns, projected[i]);
-        if constexpr (!kInPlace) gemm_store_row(projected[i], columns, args.output.data + (begin + i) * columns);
-      }
+  float* projected;
+  if constexpr (kInPlace) {
+    projected = args.output.data;
+  } else {
+    projected = buffer.data();
+  }
+  parallel_for.run(pixels, columns / 4, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      std::copy_n(bias.data() + i / image_pixels * columns, columns, projected + i * columns);
+    }
+  });
+  for (const AsppConvolution<T>& branch : args.branches) {
+    if (branch.separable) {
+      add_separable_branch(args.x, branch, weights, columns, projected, parallel_for);
+    } else {
+      add_dense_branch(args.x, branch, weights, columns, projected, parallel_for);
+    }
+    weights += branch.filters.shape[3] * columns;
+  }
+  parallel_for.run(pixels, columns / 2, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      apply_epilogue(epilogue_of(args.projection), columns, projected + i * columns);
+      if constexpr (!kInPlace) gemm_store_row(projected + i * columns, columns, args.output.data + i * columns);
     }
   });
   return Status();
