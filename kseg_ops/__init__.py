@@ -18,6 +18,9 @@ __version__ = "0.1.0"
 
 # Public name -> the module that defines it.
 _LAZY = {
+    "AsppBranch": "kseg_ops.aspp_branch",
+    "aspp": "kseg_ops.aspp",
+    "atrous_conv2d": "kseg_ops.atrous_conv2d",
     "atrous_separable_conv2d": "kseg_ops.atrous_separable_conv2d",
     "batched_nms": "kseg_ops.batched_nms",
     "confusion_matrix": "kseg_ops.confusion_matrix",
@@ -41,6 +44,9 @@ _LAZY = {
 _LAZY_MODULES = ("rle",)
 
 __all__ = [
+    "AsppBranch",
+    "aspp",
+    "atrous_conv2d",
     "atrous_separable_conv2d",
     "batched_nms",
     "confusion_matrix",

@@ -1,5 +1,8 @@
 """Building blocks, usable in any Keras functional model."""
 
+from kseg.layers.aspp import ASPP
+from kseg.layers.atrous_conv2d import AtrousConv2D
+from kseg.layers.atrous_separable_conv2d import AtrousSeparableConv2D
 from kseg.layers.conv_block import ConvBlock
 from kseg.layers.crop_to import CropTo
 from kseg.layers.down_block import DownBlock
@@ -14,6 +17,9 @@ from kseg.layers.roi_align import RoIAlign
 from kseg.layers.up_block import UpBlock
 
 __all__ = [
+    "ASPP",
+    "AtrousConv2D",
+    "AtrousSeparableConv2D",
     "ConvBlock",
     "CropTo",
     "DownBlock",

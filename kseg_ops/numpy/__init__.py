@@ -6,6 +6,8 @@ Unless its docstring says otherwise, a function has no reference to fall back on
 """
 
 from kseg_ops import rle
+from kseg_ops.numpy.aspp import aspp
+from kseg_ops.numpy.atrous_conv2d import atrous_conv2d
 from kseg_ops.numpy.atrous_separable_conv2d import atrous_separable_conv2d
 from kseg_ops.numpy.batched_nms import batched_nms
 from kseg_ops.numpy.confusion_matrix import confusion_matrix
@@ -26,6 +28,8 @@ from kseg_ops.numpy.roi_align import roi_align
 from kseg_ops.numpy.unpack_masks import unpack_masks
 
 __all__ = [
+    "aspp",
+    "atrous_conv2d",
     "atrous_separable_conv2d",
     "batched_nms",
     "confusion_matrix",

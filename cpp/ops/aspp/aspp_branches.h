@@ -1,0 +1,132 @@
+// One branch of ASPP and its share of the projection, tile by tile: neither exists as a whole. Opens the target as
+// base/kernel.h does, so it is included last.
+#ifndef KSEG_OPS_ASPP_ASPP_BRANCHES_H_
+#define KSEG_OPS_ASPP_ASPP_BRANCHES_H_
+
+#include <algorithm>
+#include <cstdint>
+#include <type_traits>
+#include <vector>
+
+#include "base/atrous.h"
+#include "base/conv_axis.h"
+#include "base/gemm_types.h"
+#include "base/parallel_for.h"
+#include "ops/aspp/aspp.h"
+
+#include "base/kernel.h"
+
+#include "base/depthwise.h"
+#include "base/gemm.h"
+#include "base/gemm_activate.h"
+#include "base/tap_gemm.h"
+
+KSEG_KERNEL_BEGIN
+namespace {
+
+template <class T>
+Epilogue epilogue_of(const AsppConvolution<T>& convolution) {
+  return {convolution.scale.data, convolution.offset.data, convolution.activation};
+}
+
+// projected [pixels, columns] += branch(x) * weights [F, columns]. Strips of neighbouring pixels.
+template <class T>
+void add_dense_branch(const View<const T, 4>& x, const AsppConvolution<T>& branch, const T* weights, int64_t columns,
+                      float* projected, const ParallelFor& parallel_for) {
+  const int64_t height = x.shape[1], width = x.shape[2], channels = x.shape[3];
+  const int64_t pixels = x.shape[0] * height * width, outputs = branch.filters.shape[3];
+  ConvAxis row_axis, column_axis;
+  // Checked before: these calls only fill the axes in.
+  (void)make_conv_axis("height", height, branch.filters.shape[0], branch.rate[0], Padding::kSame, &row_axis).ok();
+  (void)make_conv_axis("width", width, branch.filters.shape[1], branch.rate[1], Padding::kSame, &column_axis).ok();
+  const int64_t strip = tap_strip_pixels(pixels, std::max(outputs, columns), parallel_for.max_threads());
+  const int64_t cost = strip * (branch.filters.size() + outputs * columns) / 16;
+  parallel_for.run((pixels + strip - 1) / strip, cost, [&](int64_t first, int64_t last) {
+    TapScratch scratch;
+    AlignedFloats buffer(strip * outputs);
+    std::vector<float*> sums(strip), to(strip);
+    std::vector<const float*> from(kTapPanelRows);
+    for (int64_t i = 0; i < strip; ++i) sums[i] = buffer.data() + i * outputs;
+    for (int64_t unit = first; unit < last; ++unit) {
+      const int64_t begin = unit * strip, end = std::min(pixels, begin + strip), count = end - begin;
+      std::fill_n(buffer.data(), count * outputs, 0.0f);
+      accumulate_convolution(x.data, channels, branch.filters.data, outputs, row_axis, column_axis, begin, end,
+                             sums.data(), &scratch);
+      for (int64_t i = 0; i < count; ++i) {
+        apply_epilogue(epilogue_of(branch), outputs, sums[i]);
+        to[i] = projected + (begin + i) * columns;
+      }
+      accumulate_product(count, weights, outputs, columns, to.data(), &scratch,
+                         [&](int64_t row, int64_t rows, int64_t from_depth, int64_t depth, float* panel) {
+                           for (int64_t i = 0; i < rows; ++i) from[i] = sums[row + i] + from_depth;
+                           gemm_fill_panel(from.data(), rows, depth, panel);
+                         });
+    }
+  });
+}
+
+// The same for a separable branch. Tiles of pixels a multiple of the rate apart, whose taps read the same inputs.
+template <class T>
+void add_separable_branch(const View<const T, 4>& x, const AsppConvolution<T>& branch, const T* weights,
+                          int64_t columns, float* projected, const ParallelFor& parallel_for) {
+  static_assert(kGemmDepth % kDepthwiseChunk == 0);
+  const int64_t height = x.shape[1], width = x.shape[2], channels = x.shape[3];
+  const int64_t outputs = branch.filters.shape[3];
+  AtrousAxis row_axis, column_axis;
+  (void)make_atrous_axis(height, branch.depthwise.shape[0], branch.rate[0], true, &row_axis).ok();
+  (void)make_atrous_axis(width, branch.depthwise.shape[1], branch.rate[1], true, &column_axis).ok();
+  const int64_t taps = row_axis.kernel * column_axis.kernel;
+
+  AlignedFloats depthwise(depthwise_packed_size(taps, channels));
+  depthwise_pack(branch.depthwise.data, taps, channels, channels, 1, false, branch.depthwise_scale.data,
+                 branch.depthwise_offset.data, depthwise.data());
+  AlignedFloats pointwise(gemm_packed_size(channels, outputs)), share(gemm_packed_size(outputs, columns));
+  gemm_pack(branch.filters.data, channels, outputs, nullptr, pointwise.data(), parallel_for);
+  gemm_pack(weights, outputs, columns, nullptr, share.data(), parallel_for);
+  const PackedB b{pointwise.data(), channels, outputs}, project{share.data(), outputs, columns};
+
+  const AtrousTiles tiles(row_axis, column_axis, x.shape[0]);
+  const ChannelMap map{channels};
+  const Activation between = branch.depthwise_activation;
+  const int64_t cost = tiles.most_outputs * (channels + columns) * outputs / kLanesF;
+  parallel_for.run(tiles.count(), cost, [&](int64_t begin, int64_t end) {
+    GemmScratch scratch(tiles.most_outputs, b, /*with_sums=*/false);
+    AlignedFloats block(tiles.most_inputs * kDepthwiseChunk), buffer(tiles.most_outputs * outputs);
+    std::vector<float*> sums(tiles.most_outputs), to;
+    std::vector<const float*> from(tiles.most_outputs);
+    for (int64_t i = 0; i < tiles.most_outputs; ++i) sums[i] = buffer.data() + i * outputs;
+    for (int64_t tile = begin; tile < end; ++tile) {
+      to.clear();
+      tiles.visit_outputs(tile, [&](int64_t pixel) { to.push_back(projected + pixel * columns); });
+      const int64_t count = static_cast<int64_t>(to.size());
+      const T* const image = x.data + tiles.image_of(tile) * height * width * channels;
+      gemm_tile(count, b, epilogue_of(branch), /*add=*/false, sums.data(), &scratch,
+                [&](int64_t from_depth, int64_t depth, float* panel) {
+                  for (int64_t first = from_depth; first < from_depth + depth;
+                       first += kDepthwiseChunk, panel += kDepthwiseChunk) {
+                    const int64_t chunk = std::min(channels - first, kDepthwiseChunk);
+                    const int vectors = static_cast<int>((chunk + kLanesF - 1) / kLanesF);
+                    float* row = panel;
+                    tiles.visit_pairs(tile, [&](const AtrousPiece& row_piece, const AtrousPiece& column_piece) {
+                      gather_inputs(image, tiles, row_piece, column_piece, map, first, chunk, block.data());
+                      convolve_pieces(block.data(), tiles, row_piece, column_piece,
+                                      depthwise.data() + first * (taps + 1), vectors, [&](int64_t p, int v, VecF sum) {
+                                        store(row + p * kGemmStride + v * kLanesF, activate(sum, between));
+                                      });
+                      row += row_piece.count * column_piece.count * kGemmStride;
+                    });
+                  }
+                });
+      gemm_tile(count, project, Epilogue(), /*add=*/true, to.data(), &scratch,
+                [&](int64_t from_depth, int64_t depth, float* panel) {
+                  for (int64_t i = 0; i < count; ++i) from[i] = sums[i] + from_depth;
+                  gemm_fill_panel(from.data(), count, depth, panel);
+                });
+    }
+  });
+}
+
+}  // namespace
+KSEG_KERNEL_END
+
+#endif  // KSEG_OPS_ASPP_ASPP_BRANCHES_H_

@@ -1,0 +1,149 @@
+#include "ops/atrous_conv2d/atrous_conv2d.h"
+
+#include <string>
+#include <vector>
+
+#include "adapters/tf_adapter.h"
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/shape_inference.h"
+
+namespace kseg {
+namespace {
+
+using tensorflow::OpKernel;
+using tensorflow::OpKernelConstruction;
+using tensorflow::OpKernelContext;
+using tensorflow::Tensor;
+using tensorflow::TensorShape;
+using tensorflow::shape_inference::DimensionHandle;
+using tensorflow::shape_inference::InferenceContext;
+using tensorflow::shape_inference::ShapeHandle;
+
+struct Attributes {
+  std::array<int64_t, 2> rate;
+  Activation activation;
+  Padding padding;
+};
+
+template <class Context>
+absl::Status get_attributes(Context* context, Attributes* attributes) {
+  std::vector<int64_t> rate;
+  std::string activation, padding;
+  TF_RETURN_IF_ERROR(context->GetAttr("rate", &rate));
+  TF_RETURN_IF_ERROR(context->GetAttr("activation", &activation));
+  TF_RETURN_IF_ERROR(context->GetAttr("padding", &padding));
+  if (rate.size() != 2) {
+    return to_absl(invalid_argument("rate must have two entries, for rows and columns, got ", rate.size()));
+  }
+  ConvAxis axis;
+  for (const int i : {0, 1}) {
+    TF_RETURN_IF_ERROR(to_absl(make_conv_axis("height", 1, 1, rate[i], Padding::kSame, &axis)));
+    attributes->rate[i] = rate[i];
+  }
+  TF_RETURN_IF_ERROR(to_absl(parse_activation(activation, "activation", &attributes->activation)));
+  return to_absl(parse_padding(padding, &attributes->padding));
+}
+
+absl::Status infer_shape(InferenceContext* context) {
+  Attributes attributes;
+  TF_RETURN_IF_ERROR(get_attributes(context, &attributes));
+  ShapeHandle x, filters;
+  DimensionHandle channels;
+  TF_RETURN_IF_ERROR(context->WithRank(context->input(0), 4, &x));
+  TF_RETURN_IF_ERROR(context->WithRank(context->input(1), 4, &filters));
+  TF_RETURN_IF_ERROR(context->Merge(context->Dim(x, 3), context->Dim(filters, 2), &channels));
+  DimensionHandle outputs = context->Dim(filters, 3);
+  for (const int i : {2, 3}) {
+    ShapeHandle vector;
+    TF_RETURN_IF_ERROR(context->WithRank(context->input(i), 1, &vector));
+    const DimensionHandle size = context->Dim(vector, 0);
+    // None at all stands for ones or zeros.
+    if (!context->ValueKnown(size) || context->Value(size) == 0) continue;
+    TF_RETURN_IF_ERROR(context->Merge(outputs, size, &outputs));
+  }
+  DimensionHandle sizes[2];
+  for (const int i : {0, 1}) {
+    const DimensionHandle input = context->Dim(x, i + 1), kernel = context->Dim(filters, i);
+    if (attributes.padding == Padding::kSame) {
+      sizes[i] = input;
+    } else if (context->ValueKnown(input) && context->ValueKnown(kernel)) {
+      ConvAxis axis;
+      TF_RETURN_IF_ERROR(
+          to_absl(make_conv_axis(i == 0 ? "height" : "width", context->Value(input), context->Value(kernel),
+                                 attributes.rate[i], attributes.padding, &axis)));
+      sizes[i] = context->MakeDim(axis.output);
+    } else {
+      sizes[i] = context->UnknownDim();
+    }
+  }
+  context->set_output(0, context->MakeShape({context->Dim(x, 0), sizes[0], sizes[1], outputs}));
+  return absl::OkStatus();
+}
+
+REGISTER_OP("Kseg>AtrousConv2d")
+    .Input("x: T")
+    .Input("filters: T")
+    .Input("scale: float")
+    .Input("offset: float")
+    .Output("output: T")
+    .Attr("T: {float, half, bfloat16}")
+    .Attr("rate: list(int)")
+    .Attr("activation: string = 'linear'")
+    .Attr("padding: string = 'same'")
+    .SetShapeFn(infer_shape)
+    .Doc(R"doc(
+activation(dilated convolution of x [B, H, W, C] by filters [kh, kw, C, F], times scale [F], plus offset [F]);
+an empty scale or offset stands for none.
+)doc");
+
+template <class T>
+class AtrousConv2dOp final : public OpKernel {
+ public:
+  explicit AtrousConv2dOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, get_attributes(context, &attributes_));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    OP_REQUIRES_OK(context, check_rank(context->input(0), 4, "x"));
+    OP_REQUIRES_OK(context, check_rank(context->input(1), 4, "filters"));
+    OP_REQUIRES_OK(context, check_rank(context->input(2), 1, "scale"));
+    OP_REQUIRES_OK(context, check_rank(context->input(3), 1, "offset"));
+    AtrousConv2dArgs<typename KernelType<T>::type> args;
+    args.x = view_of<T, 4>(context->input(0));
+    args.filters = view_of<T, 4>(context->input(1));
+    args.scale = view_of<float, 1>(context->input(2));
+    args.offset = view_of<float, 1>(context->input(3));
+    args.rate = attributes_.rate;
+    args.padding = attributes_.padding;
+    args.activation = attributes_.activation;
+    Shape<4> extents;
+    OP_REQUIRES_OK(context,
+                   to_absl(atrous_conv2d_shape(args.x.shape, args.filters.shape, args.rate, args.padding, &extents)));
+    for (const int i : {2, 3}) {
+      const int64_t size = context->input(i).dim_size(0);
+      OP_REQUIRES(context, size == extents[3] || size == 0,
+                  to_absl(invalid_argument(i == 2 ? "scale" : "offset", " must have one entry per output channel, ",
+                                           extents[3], ", or none, got ", size)));
+    }
+    TensorShape shape;
+    OP_REQUIRES_OK(context, TensorShape::BuildTensorShape(extents, &shape));
+    Tensor* output = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, shape, &output));
+    args.output = mutable_view_of<T, 4>(output);
+    OP_REQUIRES_OK(context, to_absl(atrous_conv2d(args, TfParallelFor(context))));
+  }
+
+ private:
+  Attributes attributes_;
+};
+
+#define KSEG_REGISTER(T)                                                                                   \
+  REGISTER_KERNEL_BUILDER(Name("Kseg>AtrousConv2d").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), \
+                          AtrousConv2dOp<T>);
+KSEG_REGISTER(float)
+KSEG_REGISTER(Eigen::half)
+KSEG_REGISTER(tensorflow::bfloat16)
+#undef KSEG_REGISTER
+
+}  // namespace
+}  // namespace kseg
