@@ -6,3 +6,4 @@
 kseg_add_op(roi_align)
 kseg_add_op(confusion_matrix)
 kseg_add_op(resize_argmax)
+kseg_add_op(resize_softmax_cross_entropy)
