@@ -131,9 +131,11 @@ class Worker {
       }
     }
     steps_ = take(4 * size.padded);
-    kept_ = take(size.kept());
+    kept_ = take(size.batch() * size.kept());
     tiles_.labels = reinterpret_cast<int32_t*>(take(size.tiles()));
     (kGradient ? tiles_.upstream : tiles_.loss) = take(size.tiles());
+    tiles_.own = take(size.tiles());
+    tiles_.common = reinterpret_cast<int32_t*>(take(size.rounded(size.columns)));
     if (kDice) tiles_.weights = take(size.tiles());
     label_line_ = reinterpret_cast<int32_t*>(take(size.line()));
     line_ = take(size.line());
@@ -150,7 +152,7 @@ class Worker {
     const int64_t in_image = block % call_.blocks_per_image;
     const int64_t begin = in_image * call_.rows_per_block;
     const int64_t end = std::min(begin + call_.rows_per_block, call_.height);
-    Sweep<kGradient, kDice> sweep(call_.plan, steps_, kept_);
+    Sweep<kGradient, kDice> sweep(call_.plan, steps_, kept_, static_cast<int>(call_.scratch.batch()));
     held_[0] = held_[1] = -1;
     top_ = begin;
     if (kGradient) {
@@ -205,7 +207,8 @@ class Worker {
     held_[slot] = row;
     const int64_t start = (image_ * call_.height + row) * call_.width * call_.channels;
     const int64_t all = call_.batch * call_.height * call_.width * call_.channels;
-    prepare_row(call_.logits + start, all - start, call_.width, call_.channels, call_.plan.padded, &source_[slot]);
+    prepare_row(call_.logits + start, all - start, call_.width, call_.channels, call_.plan.padded,
+                call_.plan.smoothing != 0.0f, &source_[slot]);
   }
 
   // Brings the labels and numbers of up to four rows of outputs into tiles. False if all pixels are void.

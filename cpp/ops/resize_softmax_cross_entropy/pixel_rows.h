@@ -5,7 +5,8 @@
 
 #include "ops/resize_softmax_cross_entropy/resize_runs.h"
 
-#include "base/kernel.h"
+#include "base/argmax.h"
+#include "ops/resize_softmax_cross_entropy/softmax_math.h"
 
 KSEG_KERNEL_BEGIN
 
@@ -75,11 +76,16 @@ KSEG_INLINE void from_tiles(const float* tiles, const ResizeRun* runs, int64_t c
 // The class that all pixels of a tile have which are not void; kVoid if all are, kMixed if they differ.
 constexpr int32_t kMixed = -2;
 KSEG_INLINE int32_t common_label(const int32_t* labels) {
+  constexpr int kCount = kRunLength * kRunLength;
+  VecI differs{};
+  for (int i = 0; i < kCount; i += kLanesF) differs |= load(labels + i) != splat(labels[0]);
+  if (!any_lane(differs)) return labels[0];
   int32_t most = kVoid;
-  for (int i = 0; i < kRunLength * kRunLength; ++i) most = labels[i] > most ? labels[i] : most;
-  int32_t differs = 0;
-  for (int i = 0; i < kRunLength * kRunLength; ++i) differs |= (labels[i] != most) & (labels[i] != kVoid);
-  return differs ? kMixed : most;
+  for (int i = 0; i < kCount; ++i) most = labels[i] > most ? labels[i] : most;
+  for (int i = 0; i < kCount; ++i) {
+    if (labels[i] != most && labels[i] != kVoid) return kMixed;
+  }
+  return most;
 }
 
 KSEG_KERNEL_END

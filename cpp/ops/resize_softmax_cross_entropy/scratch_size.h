@@ -8,6 +8,9 @@
 
 namespace kseg {
 
+inline constexpr int kMostBatch = 8;
+inline constexpr int64_t kBatchFloats = 4096;
+
 struct ScratchSize {
   int64_t width = 0;  // source pixels of a row
   int64_t padded = 0;  // classes, rounded up to whole vectors
@@ -25,11 +28,18 @@ struct ScratchSize {
   int64_t line() const { return rounded(out_width); }
   int64_t kept() const { return gradient || dice ? padded * kRunLength * kRunLength : 0; }
 
+  // Tiles whose exponentials are kept at a time: together they should stay in the first-level cache.
+  int64_t batch() const {
+    const int64_t fitting = kBatchFloats / (kept() + 1);
+    return fitting < 1 ? 1 : fitting > kMostBatch ? kMostBatch : fitting;
+  }
+
   int64_t floats() const {
     int64_t count = 2 * row() + 4 * pixels();             // two rows of source pixels, their least values and means
     if (gradient) count += 2 * row() + 2 * pixels();      // their gradients
-    count += 4 * padded + kept();                         // progressions and exponentials
-    count += tiles() * (2 + (dice ? 1 : 0)) + 2 * line();  // labels, upstream or loss, weights
+    count += 4 * padded + batch() * kept();                // progressions and exponentials
+    count += tiles() * (3 + (dice ? 1 : 0));               // labels, upstream or loss, own, weights
+    count += rounded(columns) + 2 * line();
     if (dice) count += 3 * rounded(padded);
     return count;
   }

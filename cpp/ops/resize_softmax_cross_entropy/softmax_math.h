@@ -149,6 +149,31 @@ KSEG_INLINE float join_lanes(VecF value) {
   return value[0];
 }
 
+// The sums over the lanes of four registers.
+KSEG_INLINE void join_four(const VecF* values, float* to) {
+#if KSEG_X86
+  VecF sums = join_quarters<Adding>(values);
+#if defined(KSEG_TARGET_AVX512)
+  sums += (VecF)_mm512_shuffle_f32x4((__m512)sums, (__m512)sums, 0x4e);
+  sums += (VecF)_mm512_shuffle_f32x4((__m512)sums, (__m512)sums, 0xb1);
+#elif defined(KSEG_TARGET_AVX2)
+  sums += (VecF)_mm256_permute2f128_ps((__m256)sums, (__m256)sums, 0x01);
+#endif
+  for (int i = 0; i < 4; ++i) to[i] = sums[i];
+#else
+  for (int i = 0; i < 4; ++i) to[i] = join_lanes<Adding>(values[i]);
+#endif
+}
+
+struct LaneNumbers {
+  int32_t lane[kLanesF];
+};
+constexpr LaneNumbers lane_numbers() {
+  LaneNumbers numbers{};
+  for (int i = 0; i < kLanesF; ++i) numbers.lane[i] = i;
+  return numbers;
+}
+
 KSEG_INLINE VecF choose(VecI where, VecF yes, VecF no) { return (VecF)((where & (VecI)yes) | (~where & (VecI)no)); }
 
 // Whether a lane of a comparison's result is set.

@@ -17,7 +17,7 @@ constexpr float kLn2 = 0.693147181f;
 struct SourceRow {
   float* values;  // [width][padded]
   float* lowest;  // [width]: the pixel's least value, NaN if it holds a NaN
-  float* means;   // [width]: over the classes
+  float* means;   // [width]: over the classes, if wanted
 };
 
 // Up to kLanesF numbers as floats; what lies beyond may not be readable.
@@ -31,7 +31,8 @@ KSEG_INLINE VecF load_few(const T* from, int64_t count) {
 
 // `readable`: elements from `from` to the end of the array. With one channel the classes are 0 and the logit.
 template <class T>
-void prepare_row(const T* from, int64_t readable, int64_t width, int32_t channels, int32_t padded, SourceRow* row) {
+void prepare_row(const T* from, int64_t readable, int64_t width, int32_t channels, int32_t padded, bool want_means,
+                 SourceRow* row) {
   const int32_t classes = channels == 1 ? 2 : channels;
   const int32_t last = padded - kLanesF;
   const VecF limit = splat(kLargestLogit);
@@ -76,7 +77,7 @@ void prepare_row(const T* from, int64_t readable, int64_t width, int32_t channel
     }
     const VecF value = (load(to + last) - tops) * splat(kLog2E);
     store(to + last, choose(there, value, splat(kPadding)));
-    row->means[pixel] = join_lanes<Adding>(total + choose(there, value, VecF{})) * share;
+    if (want_means) row->means[pixel] = join_lanes<Adding>(total + choose(there, value, VecF{})) * share;
   }
 }
 

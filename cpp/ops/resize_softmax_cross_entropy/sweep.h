@@ -32,20 +32,22 @@ struct SweepPlan {
   const float* class_weights;  // or null
 };
 
-// What a tile row works on, in tiles of kOutputs numbers: inputs for both directions, and the loss.
+// What a tile row works on, in tiles of kOutputs numbers.
 struct TileRow {
   int32_t* labels;
+  int32_t* common;  // [column_count], results: see common_label()
   float* upstream;  // gradient only: of the loss, times the class weight; 0 at void pixels
   float* weights;   // dice only: of the pixels, 0 at void ones
-  float* loss;      // forward only
+  float* loss;      // forward only, a result
+  float* own;  // what concerns each output's own class: its part of the loss, or what is handed back to it alone
 };
 
 // Sums of one row of tiles for Dice.
 struct DiceSums {
-  float* overlap;    // [padded]
+  float* overlap;  // [padded]
   float* predicted;  // [padded]
-  float* labelled;   // [padded]
-  bool moderate;     // gradient only: whether all factors are below kMostFactor
+  float* labelled;  // [padded]
+  bool moderate;  // gradient only: whether all factors are below kMostFactor
 };
 
 struct Gradients {
@@ -95,58 +97,78 @@ KSEG_INLINE TileVectors label_logits(const Corners& corners, const int32_t* labe
   return result;
 }
 
+// Every stage of a tile ends in numbers that the next one waits for; side by side, the tiles of a batch hide that from
+// each other.
+struct Tile {
+  Corners corners;
+  const ResizeRun* column;
+  int64_t number;
+  int32_t common;
+  int side;  // at most so many outputs per axis: 1, 2 or 4
+  float* kept;  // exponentials
+  TileSums sums;
+  Returned returned;
+};
+
 template <bool kGradient, bool kDice>
 class Sweep {
  public:
   static constexpr bool kKeep = kGradient || kDice;
 
-  Sweep(const SweepPlan& plan, float* steps, float* kept) : plan_(plan), steps_(steps), kept_(kept) {}
+  Sweep(const SweepPlan& plan, float* steps, float* kept, int batch) : plan_(plan), steps_(steps), batch_(batch) {
+    for (int i = 0; i < batch_; ++i) tiles_[i].kept = kept + int64_t{i} * plan.padded * kOutputs;
+  }
 
   // dice: forward, where its sums go; gradient, the factors that the sums hand back.
   void tile_row(const ResizeRun& row, const SourceRow& upper, const SourceRow& lower, const TileRow& tiles,
                 const DiceSums& dice, const Gradients& gradients) {
-    alignas(KSEG_VECTOR_BYTES) float places[kOutputs];
-    for (int i = 0; i < kOutputs; ++i) places[i] = row.lerps[i / kSide];
+    for (int i = 0; i < kOutputs; ++i) places_[i] = row.lerps[i / kSide];
+    row_ = &row;
     const int32_t padded = plan_.padded;
-    for (int64_t tile = 0; tile < plan_.column_count; ++tile) {
-      const int64_t first = tile * kOutputs;
-      const int32_t* const labels = tiles.labels + first;
-      const int32_t common = common_label(labels);
+    int waiting = 0;
+    for (int64_t number = 0; number < plan_.column_count; ++number) {
+      const int64_t first = number * kOutputs;
+      const int32_t common = common_label(tiles.labels + first);
+      tiles.common[number] = common;
       if (common == kVoid) {
-        if (!kGradient) {
-          for (int i = 0; i < kOutputs; i += kLanesF) store(tiles.loss + first + i, VecF{});
-        }
+        if (!kGradient) clear_loss(tiles, first);
         continue;
       }
-      const ResizeRun& column = plan_.columns[tile];
-      const Corners corners{upper.values + column.lower * padded, upper.values + column.upper * padded,
-                            lower.values + column.lower * padded, lower.values + column.upper * padded};
-      const bool small = row.count <= 2 && column.count <= 2;
-      const float least = small ? kLeastProgression : kLeastProgression / (row.reach * column.reach);
+      const ResizeRun& column = plan_.columns[number];
+      Tile& tile = tiles_[waiting];
+      tile.corners = {upper.values + column.lower * padded, upper.values + column.upper * padded,
+                      lower.values + column.lower * padded, lower.values + column.upper * padded};
+      tile.column = &column;
+      tile.number = number;
+      tile.common = common;
+      tile.side = row.count > 2 || column.count > 2 ? 4 : row.count > 1 || column.count > 1 ? 2 : 1;
+      const float least = tile.side < 4 ? kLeastProgression : kLeastProgression / (row.reach * column.reach);
       // False for NaN, too.
       bool narrow = upper.lowest[column.lower] >= least && upper.lowest[column.upper] >= least &&
                     lower.lowest[column.lower] >= least && lower.lowest[column.upper] >= least;
       if (kGradient) narrow = narrow && is_moderate(tiles.upstream + first, kMostUpstream);
       if (kGradient && kDice) narrow = narrow && dice.moderate && is_moderate(tiles.weights + first, kMostFactor);
-      const float* const x = plan_.column_places + first;
-      if (small && row.count == 1 && column.count == 1) {
-        direct_sums<1, 1, kKeep>(corners, padded, row, column, !narrow, kept_, &sums_);
-        finish<1, 1>(row, column, upper, lower, corners, tiles, first, common, x, places, dice, gradients);
-      } else if (small) {
-        direct_sums<2, 2, kKeep>(corners, padded, row, column, !narrow, kept_, &sums_);
-        finish<2, 2>(row, column, upper, lower, corners, tiles, first, common, x, places, dice, gradients);
-      } else {
-        if (narrow) {
-          progression_sums<kKeep>(corners, padded, row, column, steps_, kept_, &sums_);
-        } else {
-          direct_sums<kSide, kSide, kKeep>(corners, padded, row, column, true, kept_, &sums_);
-        }
-        finish<kSide, kSide>(row, column, upper, lower, corners, tiles, first, common, x, places, dice, gradients);
-      }
+      sum_up(tile, narrow);
+      if (++waiting < batch_) continue;
+      finish(waiting, upper, lower, tiles, dice, gradients);
+      waiting = 0;
+    }
+    finish(waiting, upper, lower, tiles, dice, gradients);
+    if constexpr (kGradient) {
+      hand_to_mixed_labels(tiles, gradients);
+    } else {
+      complete_loss(tiles);
     }
   }
 
  private:
+  static void clear_loss(const TileRow& tiles, int64_t first) {
+    for (int i = 0; i < kOutputs; i += kLanesF) {
+      store(tiles.loss + first + i, splat(1.0f));
+      store(tiles.own + first + i, VecF{});
+    }
+  }
+
   static bool is_moderate(const float* values, float limit) {
     VecI large{};
     const VecF most = splat(limit);
@@ -157,82 +179,118 @@ class Sweep {
     return !any_lane(large);
   }
 
-  template <int kRows, int kColumns>
-  void finish(const ResizeRun& row, const ResizeRun& column, const SourceRow& upper, const SourceRow& lower,
-              const Corners& corners, const TileRow& tiles, int64_t first, int32_t common, const float* x,
-              const float* y, const DiceSums& dice, const Gradients& gradients) {
-    if constexpr (kGradient) {
-      hand_back<kRows, kColumns>(row, column, corners, tiles, first, common, x, y, dice, gradients);
+  void sum_up(Tile& tile, bool narrow) {
+    const int32_t padded = plan_.padded;
+    if (tile.side == 1) {
+      direct_sums<1, 1, kKeep>(tile.corners, padded, *row_, *tile.column, !narrow, tile.kept, &tile.sums);
+    } else if (tile.side == 2) {
+      direct_sums<2, 2, kKeep>(tile.corners, padded, *row_, *tile.column, !narrow, tile.kept, &tile.sums);
+    } else if (narrow) {
+      progression_sums<kKeep>(tile.corners, padded, *row_, *tile.column, steps_, tile.kept, &tile.sums);
     } else {
-      lose<kRows, kColumns>(column, upper, lower, corners, tiles, first, common, x, y, dice);
+      direct_sums<kSide, kSide, kKeep>(tile.corners, padded, *row_, *tile.column, true, tile.kept, &tile.sums);
     }
   }
 
-  // Probabilities of each output's own class: by the logits, because the kept exponentials may have reached 0.
-  TileVectors label_probabilities(const TileVectors& logits) const {
-    TileVectors result;
-    for (int chunk = 0; chunk < kChunks; ++chunk) {
-      const int i = chunk * kLanesF;
-      result.chunk[chunk] = exp2_of(logits.chunk[chunk] - load(sums_.shift + i) - log2_of(load(sums_.sum + i)));
+  void finish(int count, const SourceRow& upper, const SourceRow& lower, const TileRow& tiles, const DiceSums& dice,
+              const Gradients& gradients) {
+    if constexpr (kGradient) {
+      for (int i = 0; i < count; ++i) weigh(tiles_[i], tiles, dice);
+      for (int i = 0; i < count; ++i) hand_back(tiles_[i], tiles, gradients);
+    } else {
+      for (int i = 0; i < count; ++i) lose(tiles_[i], upper, lower, tiles);
+      if (!kDice) return;
+      for (int i = 0; i < count; ++i) add_to_dice(tiles_[i], tiles, dice);
     }
-    return result;
   }
 
-  template <int kRows, int kColumns>
-  void lose(const ResizeRun& column, const SourceRow& upper, const SourceRow& lower, const Corners& corners,
-            const TileRow& tiles, int64_t first, int32_t common, const float* x, const float* y, const DiceSums& dice) {
-    const int32_t* const labels = tiles.labels + first;
-    const TileVectors own = label_logits(corners, labels, common, x, y);
+  // Leaves the sum over classes in `loss` and the rest in `own`, for complete_loss().
+  void lose(const Tile& tile, const SourceRow& upper, const SourceRow& lower, const TileRow& tiles) {
+    const int64_t first = tile.number * kOutputs;
+    const float* const x = plan_.column_places + first;
+    const TileVectors own = label_logits(tile.corners, tiles.labels + first, tile.common, x, places_);
+    const ResizeRun& column = *tile.column;
     const float smoothing = plan_.smoothing;
     for (int chunk = 0; chunk < kChunks; ++chunk) {
       const int i = chunk * kLanesF;
       VecF target = own.chunk[chunk];
       if (smoothing != 0.0f) {
-        const VecF mean =
-            bilinear(splat(upper.means[column.lower]), splat(upper.means[column.upper]),
-                     splat(lower.means[column.lower]), splat(lower.means[column.upper]), load(x + i), load(y + i));
+        const VecF mean = bilinear(splat(upper.means[column.lower]), splat(upper.means[column.upper]),
+                                   splat(lower.means[column.lower]), splat(lower.means[column.upper]), load(x + i),
+                                   load(places_ + i));
         target = splat(1.0f - smoothing) * target + splat(smoothing) * mean;
       }
-      const VecF loss = (log2_of(load(sums_.sum + i)) + (load(sums_.shift + i) - target)) * splat(kLn2);
-      // Rounding must not make it negative. (In this order a NaN stays.)
-      store(tiles.loss + first + i, choose(load(labels + i) >= 0, larger(VecF{}, loss), VecF{}));
-    }
-    if constexpr (kDice) {
-      const TileVectors probability = label_probabilities(own);
-      alignas(KSEG_VECTOR_BYTES) float scaled[kOutputs], overlap[kOutputs];
-      for (int chunk = 0; chunk < kChunks; ++chunk) {
-        const int i = chunk * kLanesF;
-        const VecF weight = load(tiles.weights + first + i);
-        store(scaled + i, weight / load(sums_.sum + i));
-        store(overlap + i, weight * probability.chunk[chunk]);
-      }
-      add_kept<kRows, kColumns>(kept_, plan_.padded, scaled, dice.predicted);
-      for (int i = 0; i < kOutputs; ++i) {
-        if (labels[i] < 0) continue;
-        dice.overlap[labels[i]] += overlap[i];
-        dice.labelled[labels[i]] += tiles.weights[first + i];
-      }
+      store(tiles.loss + first + i, load(tile.sums.sum + i));
+      store(tiles.own + first + i, load(tile.sums.shift + i) - target);
     }
   }
 
-  template <int kRows, int kColumns>
-  void hand_back(const ResizeRun& row, const ResizeRun& column, const Corners& corners, const TileRow& tiles,
-                 int64_t first, int32_t common, const float* x, const float* y, const DiceSums& dice,
-                 const Gradients& gradients) {
+  // In a pass of its own: logarithms take long, but do not wait for each other.
+  void complete_loss(const TileRow& tiles) const {
+    for (int64_t i = 0; i < plan_.column_count * kOutputs; i += kLanesF) {
+      const VecF loss = (log2_of(load(tiles.loss + i)) + load(tiles.own + i)) * splat(kLn2);
+      // Rounding must not make it negative. (In this order a NaN stays.)
+      store(tiles.loss + i, choose(load(tiles.labels + i) >= 0, larger(VecF{}, loss), VecF{}));
+    }
+  }
+
+  // Probabilities of each output's own class: by the logits, because the kept exponentials may have reached 0.
+  TileVectors label_probabilities(const Tile& tile, const int32_t* labels, const float* x) const {
+    const TileVectors logits = label_logits(tile.corners, labels, tile.common, x, places_);
+    TileVectors result;
+    for (int chunk = 0; chunk < kChunks; ++chunk) {
+      const int i = chunk * kLanesF;
+      result.chunk[chunk] = exp2_of(logits.chunk[chunk] - load(tile.sums.shift + i) - log2_of(load(tile.sums.sum + i)));
+    }
+    return result;
+  }
+
+  void add_to_dice(const Tile& tile, const TileRow& tiles, const DiceSums& dice) {
+    const int64_t first = tile.number * kOutputs;
     const int32_t* const labels = tiles.labels + first;
-    const int32_t padded = plan_.padded;
-    const float sharp = 1.0f - plan_.smoothing;
-    Returned returned;
-    alignas(KSEG_VECTOR_BYTES) float own_class[kOutputs];  // what is added to each output's own class alone
+    const TileVectors probability = label_probabilities(tile, labels, plan_.column_places + first);
+    alignas(KSEG_VECTOR_BYTES) float scaled[kOutputs], overlap[kOutputs];
+    for (int chunk = 0; chunk < kChunks; ++chunk) {
+      const int i = chunk * kLanesF;
+      const VecF weight = load(tiles.weights + first + i);
+      store(scaled + i, weight / load(tile.sums.sum + i));
+      store(overlap + i, weight * probability.chunk[chunk]);
+    }
+    if (tile.side == 1) {
+      add_kept<1, 1>(tile.kept, plan_.padded, scaled, dice.predicted);
+    } else if (tile.side == 2) {
+      add_kept<2, 2>(tile.kept, plan_.padded, scaled, dice.predicted);
+    } else {
+      add_kept<kSide, kSide>(tile.kept, plan_.padded, scaled, dice.predicted);
+    }
+    for (int i = 0; i < kOutputs; ++i) {
+      if (labels[i] < 0) continue;
+      dice.overlap[labels[i]] += overlap[i];
+      dice.labelled[labels[i]] += tiles.weights[first + i];
+    }
+  }
+
+  // What each output hands back.
+  void weigh(Tile& tile, const TileRow& tiles, const DiceSums& dice) {
+    const int64_t first = tile.number * kOutputs;
+    const int32_t* const labels = tiles.labels + first;
+    const VecF sharp = splat(1.0f - plan_.smoothing);
+    Returned& returned = tile.returned;
     if constexpr (kDice) {
       alignas(KSEG_VECTOR_BYTES) float weighed[kOutputs] = {};
       alignas(KSEG_VECTOR_BYTES) float overlap_factor[kOutputs];
-      weigh_kept<kRows, kColumns>(kept_, padded, dice.predicted, weighed);
+      if (tile.side == 1) {
+        weigh_kept<1, 1>(tile.kept, plan_.padded, dice.predicted, weighed);
+      } else if (tile.side == 2) {
+        weigh_kept<2, 2>(tile.kept, plan_.padded, dice.predicted, weighed);
+      } else {
+        weigh_kept<kSide, kSide>(tile.kept, plan_.padded, dice.predicted, weighed);
+      }
       for (int i = 0; i < kOutputs; ++i) overlap_factor[i] = labels[i] < 0 ? 0.0f : dice.overlap[labels[i]];
-      const TileVectors probability = label_probabilities(label_logits(corners, labels, common, x, y));
+      const TileVectors probability = label_probabilities(tile, labels, plan_.column_places + first);
       for (int chunk = 0; chunk < kChunks; ++chunk) {
         const int i = chunk * kLanesF;
-        const VecF inverse = splat(1.0f) / load(sums_.sum + i);
+        const VecF inverse = splat(1.0f) / load(tile.sums.sum + i);
         const VecF given = load(tiles.upstream + first + i);
         const VecF weight = load(tiles.weights + first + i);
         const VecF own = probability.chunk[chunk] * load(overlap_factor + i);
@@ -240,39 +298,45 @@ class Sweep {
         store(returned.alike + i,
               choose(counted, (given - weight * (load(weighed + i) * inverse + own)) * inverse, VecF{}));
         store(returned.per_class + i, choose(counted, weight * inverse, VecF{}));
-        store(own_class + i, choose(counted, weight * own - splat(sharp) * given, VecF{}));
+        store(tiles.own + first + i, choose(counted, weight * own - sharp * given, VecF{}));
       }
       returned.class_factors = dice.predicted;
     } else {
       for (int i = 0; i < kOutputs; i += kLanesF) {
         const VecF given = load(tiles.upstream + first + i);
-        store(returned.alike + i, given / load(sums_.sum + i));
-        store(own_class + i, splat(-sharp) * given);
+        store(returned.alike + i, given / load(tile.sums.sum + i));
+        store(tiles.own + first + i, -(sharp * given));
       }
     }
-    const CornerGradients to{gradients.upper + column.lower * padded, gradients.upper + column.upper * padded,
-                             gradients.lower + column.lower * padded, gradients.lower + column.upper * padded};
-    scatter_kept<kRows, kColumns, kDice>(kept_, padded, row, column, returned, to);
+  }
 
-    if (common >= 0) {
-      const FourSums sums = corner_sums(own_class, x, y);
-      to.upper_left[common] += sums.upper_left;
-      to.upper_right[common] += sums.upper_right;
-      to.lower_left[common] += sums.lower_left;
-      to.lower_right[common] += sums.lower_right;
+  CornerGradients corners_of(const ResizeRun& column, const Gradients& gradients) const {
+    const int32_t padded = plan_.padded;
+    return {gradients.upper + column.lower * padded, gradients.upper + column.upper * padded,
+            gradients.lower + column.lower * padded, gradients.lower + column.upper * padded};
+  }
+
+  void hand_back(const Tile& tile, const TileRow& tiles, const Gradients& gradients) {
+    const ResizeRun& column = *tile.column;
+    const int64_t first = tile.number * kOutputs;
+    const float* const x = plan_.column_places + first;
+    const CornerGradients to = corners_of(column, gradients);
+    if (tile.side == 1) {
+      scatter_kept<1, 1, kDice>(tile.kept, plan_.padded, *row_, column, tile.returned, to);
+    } else if (tile.side == 2) {
+      scatter_kept<2, 2, kDice>(tile.kept, plan_.padded, *row_, column, tile.returned, to);
     } else {
-      for (int i = 0; i < kOutputs; ++i) {
-        if (labels[i] < 0) continue;
-        const float below = own_class[i] * y[i], above = own_class[i] - below;
-        const float lower_right = below * x[i], upper_right = above * x[i];
-        to.upper_left[labels[i]] += above - upper_right;
-        to.upper_right[labels[i]] += upper_right;
-        to.lower_left[labels[i]] += below - lower_right;
-        to.lower_right[labels[i]] += lower_right;
-      }
+      scatter_kept<kSide, kSide, kDice>(tile.kept, plan_.padded, *row_, column, tile.returned, to);
+    }
+    if (tile.common >= 0) {
+      const FourSums sums = corner_sums(tiles.own + first, x, places_);
+      add_to_class(to.upper_left, tile.common, sums.upper_left);
+      add_to_class(to.upper_right, tile.common, sums.upper_right);
+      add_to_class(to.lower_left, tile.common, sums.lower_left);
+      add_to_class(to.lower_right, tile.common, sums.lower_right);
     }
     if (plan_.smoothing != 0.0f) {
-      const FourSums sums = corner_sums(tiles.upstream + first, x, y);
+      const FourSums sums = corner_sums(tiles.upstream + first, x, places_);
       gradients.upper_spread[column.lower] += sums.upper_left;
       gradients.upper_spread[column.upper] += sums.upper_right;
       gradients.lower_spread[column.lower] += sums.lower_left;
@@ -280,27 +344,57 @@ class Sweep {
     }
   }
 
+  // A whole vector is read and written: the next tile reads it in that size, and would wait for a smaller write.
+  static void add_to_class(float* classes, int32_t which, float value) {
+    alignas(KSEG_VECTOR_BYTES) static constexpr auto kNumbers = lane_numbers();
+    float* const to = classes + which / kLanesF * kLanesF;
+    const VecI here = load(kNumbers.lane) == splat(which % kLanesF);
+    store(to, load(to) + choose(here, splat(value), VecF{}));
+  }
+
+  // In a pass of its own, for the same reason.
+  void hand_to_mixed_labels(const TileRow& tiles, const Gradients& gradients) {
+    for (int64_t number = 0; number < plan_.column_count; ++number) {
+      if (tiles.common[number] != kMixed) continue;
+      const CornerGradients to = corners_of(plan_.columns[number], gradients);
+      const int32_t* const labels = tiles.labels + number * kOutputs;
+      const float* const own = tiles.own + number * kOutputs;
+      const float* const x = plan_.column_places + number * kOutputs;
+      for (int i = 0; i < kOutputs; ++i) {
+        if (labels[i] < 0) continue;
+        const float below = own[i] * places_[i], above = own[i] - below;
+        const float lower_right = below * x[i], upper_right = above * x[i];
+        to.upper_left[labels[i]] += above - upper_right;
+        to.upper_right[labels[i]] += upper_right;
+        to.lower_left[labels[i]] += below - lower_right;
+        to.lower_right[labels[i]] += lower_right;
+      }
+    }
+  }
+
   struct FourSums {
     float upper_left, upper_right, lower_left, lower_right;
   };
   static FourSums corner_sums(const float* values, const float* x, const float* y) {
-    VecF whole{}, right{}, below{}, both{};
+    VecF sums[4] = {};  // whole, times x, times y, times both
     for (int i = 0; i < kOutputs; i += kLanesF) {
       const VecF value = load(values + i), to_right = value * load(x + i);
-      whole += value;
-      right += to_right;
-      below += value * load(y + i);
-      both += to_right * load(y + i);
+      sums[0] += value;
+      sums[1] += to_right;
+      sums[2] += value * load(y + i);
+      sums[3] += to_right * load(y + i);
     }
-    const float all = join_lanes<Adding>(whole), x_sum = join_lanes<Adding>(right);
-    const float y_sum = join_lanes<Adding>(below), xy_sum = join_lanes<Adding>(both);
-    return {all - x_sum - (y_sum - xy_sum), x_sum - xy_sum, y_sum - xy_sum, xy_sum};
+    float joined[4];
+    join_four(sums, joined);
+    return {joined[0] - joined[1] - (joined[2] - joined[3]), joined[1] - joined[3], joined[2] - joined[3], joined[3]};
   }
 
   const SweepPlan& plan_;
+  const ResizeRun* row_ = nullptr;
   float* const steps_;
-  float* const kept_;
-  TileSums sums_;
+  const int batch_;
+  alignas(KSEG_VECTOR_BYTES) float places_[kOutputs];  // y of each output of a tile
+  Tile tiles_[kMostBatch];
 };
 
 KSEG_KERNEL_END
