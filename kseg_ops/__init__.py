@@ -20,10 +20,19 @@ __version__ = "0.1.0"
 _LAZY = {
     "confusion_matrix": "kseg_ops.confusion_matrix",
     "resize_argmax": "kseg_ops.resize_argmax",
+    "resize_softmax_cross_entropy": "kseg_ops.resize_softmax_cross_entropy",
+    "resize_softmax_cross_entropy_and_dice": "kseg_ops.resize_softmax_cross_entropy_and_dice",
     "roi_align": "kseg_ops.roi_align",
 }
 
-__all__ = ["confusion_matrix", "resize_argmax", "roi_align", "use_reference"]
+__all__ = [
+    "confusion_matrix",
+    "resize_argmax",
+    "resize_softmax_cross_entropy",
+    "resize_softmax_cross_entropy_and_dice",
+    "roi_align",
+    "use_reference",
+]
 
 
 def __getattr__(name: str):

@@ -7,6 +7,18 @@ Unless its docstring says otherwise, a function has no reference to fall back on
 
 from kseg_ops.numpy.confusion_matrix import confusion_matrix
 from kseg_ops.numpy.resize_argmax import resize_argmax
+from kseg_ops.numpy.resize_softmax_cross_entropy import (
+    resize_softmax_cross_entropy,
+    resize_softmax_cross_entropy_and_dice,
+    resize_softmax_cross_entropy_gradient,
+)
 from kseg_ops.numpy.roi_align import roi_align
 
-__all__ = ["confusion_matrix", "resize_argmax", "roi_align"]
+__all__ = [
+    "confusion_matrix",
+    "resize_argmax",
+    "resize_softmax_cross_entropy",
+    "resize_softmax_cross_entropy_and_dice",
+    "resize_softmax_cross_entropy_gradient",
+    "roi_align",
+]
