@@ -124,4 +124,3 @@ def gradient_of(function, logits: tf.Tensor, upstream):
         tape.watch(logits)
         result = function(logits)
     return tape.gradient(result, logits, upstream)
-

@@ -121,8 +121,14 @@ def _cross_entropy(labels, valid, resized, class_weights, label_smoothing):
 
 def resize_bilinear(logits: tf.Tensor, labels: tf.Tensor, align_corners: bool = False) -> tf.Tensor:
     """Logits `[B, h, w, C]` at the height and width of `labels` `[B, H, W]`, interpolated between pixel centres."""
-    if logits.shape[1:3].is_fully_defined() and logits.shape[1:3] == labels.shape[1:3]:
-        return logits
+    if logits.shape[1:3].is_fully_defined() and labels.shape[1:3].is_fully_defined():
+        return logits if logits.shape[1:3] == labels.shape[1:3] else _resize(logits, labels, align_corners)
+    same = tf.reduce_all(tf.equal(tf.shape(logits)[1:3], tf.shape(labels)[1:3]))
+    resized = tf.cond(same, lambda: logits, lambda: _resize(logits, labels, align_corners))
+    return tf.ensure_shape(resized, [logits.shape[0], *labels.shape[1:3], logits.shape[3]])
+
+
+def _resize(logits, labels, align_corners: bool):
     if not align_corners and logits.dtype == tf.float32:
         return tf.image.resize(logits, _size_of(labels), "bilinear")
     for axis in (1, 2):
