@@ -68,6 +68,7 @@ struct Call {
   SweepPlan plan;
   ScratchSize scratch;
   CleanLabels clean;
+  PreparePixels<T> prepare;
   LabelRule rule;
   std::atomic<int64_t> strange_row{std::numeric_limits<int64_t>::max()};  // lowest row of outputs with a bad label
   std::atomic<bool> out_of_memory{false};
@@ -111,6 +112,7 @@ struct Call {
     scratch.gradient = gradient;
     scratch.dice = dice;
     clean = choose_clean(labels.type);
+    prepare = choose_prepare<T>(plan.padded);
     rule = {classes, options.has_ignore_index, options.ignore_index};
   }
 };
@@ -207,8 +209,8 @@ class Worker {
     held_[slot] = row;
     const int64_t start = (image_ * call_.height + row) * call_.width * call_.channels;
     const int64_t all = call_.batch * call_.height * call_.width * call_.channels;
-    prepare_row(call_.logits + start, all - start, call_.width, call_.channels, call_.plan.padded,
-                call_.plan.smoothing != 0.0f, &source_[slot]);
+    call_.prepare(call_.logits + start, all - start, call_.width, call_.channels, call_.plan.padded,
+                  call_.plan.smoothing != 0.0f, &source_[slot]);
   }
 
   // Brings the labels and numbers of up to four rows of outputs into tiles. False if all pixels are void.
