@@ -78,12 +78,11 @@ def _prepare(labels, logits, ignore_index, align_corners):
     # Not clip_by_value: a NaN stays NaN.
     largest = tf.constant(LARGEST, logits.dtype)
     logits = tf.where(logits > largest, largest, tf.where(logits < -largest, -largest, logits))
-    extent = tf.shape(logits)[-1] if logits.shape[-1] is None else logits.shape[-1]
     if logits.shape[-1] in (None, 1):  # the first class of a sigmoid has the logit 0
         classes = None if logits.shape[-1] is None else 2
-        with_zero = tf.concat([tf.zeros_like(logits)[..., : 2 - extent], logits], axis=-1)
-        # Without channels at all, nothing is added.
-        logits = tf.ensure_shape(with_zero, [*logits.shape[:3], classes])
+        missing = tf.cast(tf.equal(tf.shape(logits)[-1], 1), tf.int32)
+        logits = tf.concat([tf.zeros_like(logits)[..., :missing], logits], axis=-1)
+        logits = tf.ensure_shape(logits, [*logits.shape[:3], classes])
     labels, valid = _valid_labels(labels, tf.shape(logits)[-1], ignore_index)
     resized = resize_bilinear(logits, labels, align_corners)
     # Void pixels must not hand back NaN: a softmax of NaN would, even times 0.
@@ -121,23 +120,17 @@ def _cross_entropy(labels, valid, resized, class_weights, label_smoothing):
 
 def resize_bilinear(logits: tf.Tensor, labels: tf.Tensor, align_corners: bool = False) -> tf.Tensor:
     """Logits `[B, h, w, C]` at the height and width of `labels` `[B, H, W]`, interpolated between pixel centres."""
-    if logits.shape[1:3].is_fully_defined() and labels.shape[1:3].is_fully_defined():
-        return logits if logits.shape[1:3] == labels.shape[1:3] else _resize(logits, labels, align_corners)
-    same = tf.reduce_all(tf.equal(tf.shape(logits)[1:3], tf.shape(labels)[1:3]))
-    resized = tf.cond(same, lambda: logits, lambda: _resize(logits, labels, align_corners))
-    return tf.ensure_shape(resized, [logits.shape[0], *labels.shape[1:3], logits.shape[3]])
-
-
-def _resize(logits, labels, align_corners: bool):
-    if not align_corners and logits.dtype == tf.float32:
-        return tf.image.resize(logits, _size_of(labels), "bilinear")
+    # Not by tf.cond where sizes are unknown: XLA wants branches of one size.
+    if labels.shape[1:3].is_fully_defined() and logits.shape[1:3] == labels.shape[1:3]:
+        return logits
+    if not align_corners and logits.dtype == tf.float32 and 0 not in labels.shape[1:3]:
+        if labels.shape[1:3].is_fully_defined():
+            return tf.image.resize(logits, labels.shape[1:3], "bilinear")
+        size = tf.shape(labels)[1:3]  # which may turn out to be 0, and the op takes no 0
+        return tf.image.resize(logits, tf.maximum(size, 1), "bilinear")[:, : size[0], : size[1]]
     for axis in (1, 2):
         logits = _resize_axis(logits, labels, axis, align_corners)
     return logits
-
-
-def _size_of(labels):
-    return labels.shape[1:3] if labels.shape[1:3].is_fully_defined() else tf.shape(labels)[1:3]
 
 
 def _resize_axis(logits, labels, axis: int, align_corners: bool):
