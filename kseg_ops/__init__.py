@@ -37,6 +37,8 @@ _LAZY = {
     "pack_masks": "kseg_ops.pack_masks",
     "paste_masks": "kseg_ops.paste_masks",
     "resize_argmax": "kseg_ops.resize_argmax",
+    "resize_softmax_cross_entropy": "kseg_ops.resize_softmax_cross_entropy",
+    "resize_softmax_cross_entropy_and_dice": "kseg_ops.resize_softmax_cross_entropy_and_dice",
     "roi_align": "kseg_ops.roi_align",
     "unpack_masks": "kseg_ops.unpack_masks",
 }
@@ -63,6 +65,8 @@ __all__ = [
     "pack_masks",
     "paste_masks",
     "resize_argmax",
+    "resize_softmax_cross_entropy",
+    "resize_softmax_cross_entropy_and_dice",
     "rle",
     "roi_align",
     "unpack_masks",

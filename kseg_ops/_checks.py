@@ -107,6 +107,34 @@ def as_ignore_index(value) -> int | None:
     return None if value is None else as_int("ignore_index", value, -(2**63), 2**63 - 1)
 
 
+def as_class_weights(value) -> tuple[float, ...] | None:
+    """resize_softmax_cross_entropy's `class_weights`: finite numbers of at least 0, or None."""
+    if value is None:
+        return None
+    try:
+        if isinstance(value, (str, bytes)):
+            raise TypeError
+        weights = tuple(float(weight) for weight in value)
+    except (TypeError, ValueError):
+        raise TypeError(f"class_weights must be a sequence of numbers, one per class, got {value!r}") from None
+    if not weights or not all(math.isfinite(np.float32(weight)) and weight >= 0 for weight in weights):
+        raise ValueError(f"class_weights must be finite numbers of at least 0, one per class, got {value!r}")
+    return weights
+
+
+def as_label_smoothing(value) -> float:
+    """resize_softmax_cross_entropy's `label_smoothing`: a number in [0, 1)."""
+    try:
+        if isinstance(value, (bool, str, bytes)):
+            raise TypeError
+        smoothing = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"label_smoothing must be a number, got {value!r} of type {type(value).__name__}") from None
+    if not (0 <= smoothing and np.float32(smoothing) < 1):
+        raise ValueError(f"label_smoothing must be in [0, 1), got {value!r}")
+    return smoothing
+
+
 def as_scale(value) -> float:
     """RoIAlign's `spatial_scale`, rounded to float32."""
     try:

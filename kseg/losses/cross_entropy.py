@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from kseg._class_arguments import is_finite_number
-from kseg.losses.segmentation_loss import SegmentationLoss
+from kseg.losses.segmentation_loss import SegmentationLoss, small_cross_entropy
 
 
 @keras.saving.register_keras_serializable(package="kseg")
@@ -51,6 +51,10 @@ class CrossEntropy(SegmentationLoss):
 
     def pixel_loss(self, targets):
         smoothing = self.label_smoothing
+        if targets.entropy is not None:
+            return targets.entropy
+        if targets.small:
+            return small_cross_entropy(targets, smoothing)
         if targets.logits.shape[-1] == 1:
             target = tf.cast(targets.labels, tf.float32) * (1 - smoothing) + smoothing / 2
             return tf.nn.sigmoid_cross_entropy_with_logits(target, targets.logits[..., 0])

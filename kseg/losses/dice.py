@@ -5,11 +5,25 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+import kseg_ops
 from kseg._class_arguments import check_ignore_index, is_finite_number
 from kseg.losses.segmentation_loss import REDUCTIONS, mean_over_replicas
-from kseg.losses.targets import check_class_weights, class_weight_vector, pixel_weights, prepare_targets
+from kseg.losses.targets import VOID, check_class_weights, class_weight_vector, pixel_weights, prepare_targets
+from kseg.metrics.native_steps import metric_ops
 
 ABSENT = ("skip", "one", "count")
+
+
+def small_sums(targets, sample_weight, label_smoothing=0.0):
+    """`kseg_ops.CrossEntropyAndDice` of logits that are smaller than the labels."""
+    weights = None
+    if sample_weight is not None:
+        weights = pixel_weights(sample_weight, targets.labels)
+        weights = tf.reshape(weights, [1, 1, 1]) if weights.shape.rank == 0 else weights
+    with metric_ops():
+        return kseg_ops.resize_softmax_cross_entropy_and_dice(
+            targets.marked_labels(), targets.logits, weights, ignore_index=VOID, label_smoothing=label_smoothing
+        )
 
 
 @keras.saving.register_keras_serializable(package="kseg")
@@ -39,7 +53,8 @@ class Dice(keras.losses.Loss):
 
     Call arguments:
         y_true: labels `(B, H, W)` or `(B, H, W, 1)`, integers or floats that are whole.
-        y_pred: logits `(B, H, W, C)`; C = 1 is the sigmoid case, whose Dice is the foreground's.
+        y_pred: logits `(B, H, W, C)`; C = 1 is the sigmoid case, whose Dice is the foreground's. Logits of a smaller
+            height or width are upsampled within the loss: see `SegmentationLoss`.
         sample_weight: per image or per pixel; weights pixels inside the sums, so weight 0 is void. (With
             `per_image=True` a weight common to all pixels of an image cancels, but for `smooth`.)
 
@@ -77,21 +92,46 @@ class Dice(keras.losses.Loss):
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         with tf.name_scope(self.name):
-            losses, counts = self._losses(y_true, y_pred, sample_weight)
-            if self.reduction in ("none", None):
-                return losses
-            total = tf.reduce_sum(losses)
-            if self.reduction == "sum":
-                return total
-            return mean_over_replicas(tf.math.divide_no_nan(total, tf.reduce_sum(tf.cast(counts, tf.float32))))
+            return self.of_targets(prepare_targets(y_true, y_pred, self.ignore_index), sample_weight)
+
+    def of_targets(self, targets, sample_weight):
+        """The loss of prepared targets."""
+        losses, counts = self._losses(targets, sample_weight)
+        if self.reduction in ("none", None):
+            return losses
+        total = tf.reduce_sum(losses)
+        if self.reduction == "sum":
+            return total
+        return mean_over_replicas(tf.math.divide_no_nan(total, tf.reduce_sum(tf.cast(counts, tf.float32))))
 
     def call(self, y_true, y_pred):
         """The loss before the mean over images: `(B,)` if `per_image`, else a scalar."""
-        return self._losses(y_true, y_pred, None)[0]
+        return self._losses(prepare_targets(y_true, y_pred, self.ignore_index), None)[0]
 
-    def _losses(self, y_true, y_pred, sample_weight):
+    def _losses(self, targets, sample_weight):
         """The loss of each image (or of the batch) and whether any class counts in it."""
-        targets = prepare_targets(y_true, y_pred, self.ignore_index)
+        overlap, predicted, labelled = self._sums(targets, sample_weight)
+        # divide_no_nan: with smooth=0 an absent class that is not predicted either has 0 / 0.
+        loss = 1 - tf.math.divide_no_nan(2 * overlap + self.smooth, predicted + labelled + self.smooth)
+        present = labelled > 0
+        # Without a valid pixel no class counts.
+        any_pixel = tf.reduce_sum(labelled, -1, keepdims=True) > 0
+
+        class_weights = self._class_weights(targets)
+        if self.absent == "skip":
+            class_weights = tf.where(present, class_weights, tf.zeros_like(labelled))
+        elif self.absent == "one":
+            loss = tf.where(present, loss, tf.zeros_like(loss))
+        class_weights = tf.where(any_pixel, class_weights, tf.zeros_like(labelled))
+        weight_sum = tf.reduce_sum(class_weights, -1)
+        return tf.math.divide_no_nan(tf.reduce_sum(loss * class_weights, -1), weight_sum), weight_sum > 0
+
+    def _sums(self, targets, sample_weight):
+        """Overlap, predicted and labelled pixels of each class, of each image or of the batch."""
+        if targets.small:
+            sums = targets.dice_sums or small_sums(targets, sample_weight)
+            each = sums.overlap, sums.predicted, sums.labelled
+            return each if self.per_image else tuple(tf.reduce_sum(values, 0) for values in each)
         weight = tf.cast(targets.valid, tf.float32)
         if sample_weight is not None:
             weight *= pixel_weights(sample_weight, targets.labels)
@@ -103,22 +143,7 @@ class Dice(keras.losses.Loss):
             probability = tf.nn.softmax(targets.logits)
         truth = tf.one_hot(targets.labels, targets.num_classes) * weight
         axes = [1, 2] if self.per_image else [0, 1, 2]
-        overlap = tf.reduce_sum(probability * truth, axes)
-        predicted = tf.reduce_sum(probability * weight, axes)
-        labelled = tf.reduce_sum(truth, axes)
-        # divide_no_nan: with smooth=0 an absent class that is not predicted either has 0 / 0.
-        loss = 1 - tf.math.divide_no_nan(2 * overlap + self.smooth, predicted + labelled + self.smooth)
-        present = labelled > 0
-        any_pixel = tf.reduce_sum(weight, axes) > 0  # (..., 1): without a valid pixel no class counts
-
-        class_weights = self._class_weights(targets)
-        if self.absent == "skip":
-            class_weights = tf.where(present, class_weights, tf.zeros_like(labelled))
-        elif self.absent == "one":
-            loss = tf.where(present, loss, tf.zeros_like(loss))
-        class_weights = tf.where(any_pixel, class_weights, tf.zeros_like(labelled))
-        weight_sum = tf.reduce_sum(class_weights, -1)
-        return tf.math.divide_no_nan(tf.reduce_sum(loss * class_weights, -1), weight_sum), weight_sum > 0
+        return tuple(tf.reduce_sum(values, axes) for values in (probability * truth, probability * weight, truth))
 
     def _class_weights(self, targets):
         if self.class_weights is not None:

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from kseg._class_arguments import is_finite_number
-from kseg.losses.segmentation_loss import SegmentationLoss
+from kseg.losses.segmentation_loss import SegmentationLoss, small_cross_entropy
 
 # Below this, 1 - p counts as this: its power with an exponent below 1 has an infinite slope at 0, and infinity times
 # a cross-entropy of 0 is NaN.
@@ -42,7 +42,9 @@ class Focal(SegmentationLoss):
         self.gamma = gamma
 
     def pixel_loss(self, targets):
-        if targets.logits.shape[-1] == 1:
+        if targets.small:
+            entropy = small_cross_entropy(targets)
+        elif targets.logits.shape[-1] == 1:
             target = tf.cast(targets.labels, tf.float32)
             entropy = tf.nn.sigmoid_cross_entropy_with_logits(target, targets.logits[..., 0])
         else:

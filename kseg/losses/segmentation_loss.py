@@ -5,8 +5,10 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+import kseg_ops
 from kseg._class_arguments import check_ignore_index
-from kseg.losses.targets import check_class_weights, class_weight_vector, pixel_weights, prepare_targets
+from kseg.losses.targets import VOID, check_class_weights, class_weight_vector, pixel_weights, prepare_targets
+from kseg.metrics.native_steps import metric_ops
 
 REDUCTIONS = ("sum_over_batch_size", "mean_with_sample_weight", "sum", "none", None)
 
@@ -29,6 +31,8 @@ class SegmentationLoss(keras.losses.Loss):
     Call arguments:
         y_true: labels `(B, H, W)` or `(B, H, W, 1)`, integers or floats that are whole.
         y_pred: logits `(B, H, W, C)`; C = 1 is the sigmoid case: background where the label is 0, foreground where 1.
+            Logits of a smaller height or width are upsampled bilinearly (half-pixel centres, as `tf.image.resize`)
+            within the loss, by `kseg_ops.resize_softmax_cross_entropy`, which never holds them at full size.
         sample_weight: one weight per image `(B,)` or per pixel `(B, H, W)`.
 
     Raises:
@@ -82,22 +86,25 @@ class SegmentationLoss(keras.losses.Loss):
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         with tf.name_scope(self.name):
-            targets = prepare_targets(y_true, y_pred, self.ignore_index)
-            class_weight_map = self.class_weight_map(targets)
-            losses = self._weighted(targets, class_weight_map)
-            divisors = self.normalizer(targets, class_weight_map)
-            if sample_weight is not None:
-                weights = pixel_weights(sample_weight, targets.labels)
-                losses *= weights
-                if self.reduction == "mean_with_sample_weight":
-                    divisors *= weights
-            if self.reduction in ("none", None):
-                return losses
-            total = tf.reduce_sum(losses)
-            if self.reduction == "sum":
-                return total
-            divisor = tf.reduce_sum(tf.where(targets.valid, divisors, tf.zeros_like(divisors)))
-            return mean_over_replicas(tf.math.divide_no_nan(total, divisor))
+            return self.of_targets(prepare_targets(y_true, y_pred, self.ignore_index), sample_weight)
+
+    def of_targets(self, targets, sample_weight):
+        """The loss of prepared targets."""
+        class_weight_map = self.class_weight_map(targets)
+        losses = self._weighted(targets, class_weight_map)
+        divisors = self.normalizer(targets, class_weight_map)
+        if sample_weight is not None:
+            weights = pixel_weights(sample_weight, targets.labels)
+            losses *= weights
+            if self.reduction == "mean_with_sample_weight":
+                divisors *= weights
+        if self.reduction in ("none", None):
+            return losses
+        total = tf.reduce_sum(losses)
+        if self.reduction == "sum":
+            return total
+        divisor = tf.reduce_sum(tf.where(targets.valid, divisors, tf.zeros_like(divisors)))
+        return mean_over_replicas(tf.math.divide_no_nan(total, divisor))
 
     def get_config(self):
         return {
@@ -106,6 +113,14 @@ class SegmentationLoss(keras.losses.Loss):
             "ignore_index": self.ignore_index,
             "class_weights": self.class_weights,
         }
+
+
+def small_cross_entropy(targets, label_smoothing=0.0):
+    """The cross-entropy `(B, H, W)`, without class weights, of logits that are smaller than the labels."""
+    with metric_ops():
+        return kseg_ops.resize_softmax_cross_entropy(
+            targets.marked_labels(), targets.logits, ignore_index=VOID, label_smoothing=label_smoothing
+        )
 
 
 class _OneValue(keras.losses.Loss):

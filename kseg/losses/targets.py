@@ -17,14 +17,28 @@ class Targets(NamedTuple):
     Attributes:
         labels: `P`, int32, 0 at void pixels, so that it can index classes.
         valid: `P`, bool, False at void pixels.
-        logits: `P + (C,)`, float32.
+        logits: `P + (C,)`, float32; smaller in height and width if `small`.
         num_classes: 2 for single-channel logits (background, foreground), C otherwise.
+        small: whether the logits are, or may turn out to be, smaller than the labels: losses then upsample them
+            bilinearly (half-pixel centres) within the op that computes them.
+        entropy: `P`: the cross-entropy without class weights, if a sweep over small logits has already found it.
+        dice_sums: `kseg_ops.CrossEntropyAndDice`, if that sweep has found the sums too.
     """
 
     labels: tf.Tensor
     valid: tf.Tensor
     logits: tf.Tensor
     num_classes: int
+    small: bool = False
+    entropy: tf.Tensor | None = None
+    dice_sums: tuple | None = None
+
+    def marked_labels(self):
+        """The labels with `VOID` at void pixels, for kseg's ops."""
+        return tf.where(self.valid, self.labels, VOID)
+
+
+VOID = -1
 
 
 def prepare_targets(y_true, y_pred, ignore_index) -> Targets:
@@ -32,7 +46,8 @@ def prepare_targets(y_true, y_pred, ignore_index) -> Targets:
 
     Args:
         y_true: labels `(B, H, W)` or `(B, H, W, 1)`, integers or floats that are whole.
-        y_pred: floating logits `(B, H, W, C)`; the class dimension must be known when the graph is built.
+        y_pred: floating logits `(B, H, W, C)`, or smaller in height or width; the class dimension must be known when
+            the graph is built.
         ignore_index: int or None.
 
     Raises:
@@ -48,7 +63,7 @@ def prepare_targets(y_true, y_pred, ignore_index) -> Targets:
         raise ValueError(f"the last dimension of y_pred, the classes, must be known; got shape {tuple(y_pred.shape)}")
     num_classes = 2 if channels == 1 else int(channels)
 
-    labels = _match_pixels(whole_labels(y_true), y_pred)
+    labels, small = _match_pixels(whole_labels(y_true), y_pred)
     # 64-bit and unsigned 32-bit labels are compared before they are narrowed, so that none wraps into the range.
     wide = labels if labels.dtype in (tf.int64, tf.int32) else tf.cast(labels, _comparison_dtype(labels.dtype))
     in_range = (wide >= 0) & (wide < num_classes)
@@ -61,7 +76,7 @@ def prepare_targets(y_true, y_pred, ignore_index) -> Targets:
     with tf.control_dependencies([check] if check is not None else []):
         valid = tf.identity(valid)
     safe = tf.cast(tf.where(valid, wide, tf.zeros_like(wide)), tf.int32)
-    return Targets(safe, valid, tf.cast(y_pred, tf.float32), num_classes)
+    return Targets(safe, valid, tf.cast(y_pred, tf.float32), num_classes, small)
 
 
 def pixel_weights(sample_weight, labels):
@@ -159,24 +174,41 @@ def _comparison_dtype(dtype):
 
 
 def _match_pixels(y_true, y_pred):
-    """The labels as `(B, H, W)`, checked against the logits' size."""
+    """The labels as `(B, H, W)`, checked against the logits' size, and whether the logits are to be upsampled to them."""
     if y_true.shape.rank is None:  # a step traced for both (B, H, W) and (B, H, W, 1)
-        return tf.reshape(y_true, tf.shape(y_pred)[:-1])
+        known = tf.concat([tf.shape(y_true), [1]], 0)
+        y_true = tf.reshape(y_true, known[:3]) if y_pred.shape.rank == 4 else tf.reshape(y_true, tf.shape(y_pred)[:-1])
     if y_true.shape.rank == y_pred.shape.rank and y_true.shape[-1] == 1:
         y_true = tf.squeeze(y_true, -1)
     pixels = y_pred.shape[:-1]
-    if not y_true.shape.is_compatible_with(pixels):
+    small = _may_be_small(y_true.shape, pixels)
+    if not small and not y_true.shape.is_compatible_with(pixels):
         raise ValueError(
             f"labels (y_true) of shape {tuple(y_true.shape)} do not fit logits (y_pred) of shape "
             f"{tuple(y_pred.shape)}: expected {tuple(pixels)} or {(*pixels, 1)}. Labels must have the logits' height "
-            "and width"
+            "and width, or larger ones, to which the loss then upsamples the logits"
         )
     if y_true.shape.is_fully_defined() and pixels.is_fully_defined():
-        return y_true
-    message = "labels (y_true) must have the batch size, height and width of the logits"
-    check = tf.debugging.assert_equal(tf.shape(y_true), tf.shape(y_pred)[:-1], message=message)
+        return y_true, small
+    message = (
+        "labels (y_true) must have the batch size, height and width of the logits, or a larger height and width; got"
+    )
+    shapes = tf.shape(y_true), tf.shape(y_pred)[:-1]
+    fits = tf.reduce_all(shapes[0][1:] >= shapes[1][1:] if small else tf.equal(*shapes)) & (
+        tf.equal(shapes[0][0], shapes[1][0])
+    )
+    check = tf.debugging.Assert(fits, [message, shapes[0], "for logits of", shapes[1]])
     with tf.control_dependencies([check] if check is not None else []):
-        return tf.identity(y_true)
+        return tf.identity(y_true), small
+
+
+def _may_be_small(labels, pixels):
+    """Whether static shapes say or allow that images of labels are larger than those of the logits."""
+    if labels.rank != 3 or pixels.rank != 3 or not labels[:1].is_compatible_with(pixels[:1]):
+        return False
+    sides = list(zip(labels[1:], pixels[1:], strict=True))
+    known = [side for side in sides if None not in side]
+    return all(mine >= logits for mine, logits in known) and (len(known) < 2 or any(m > n for m, n in known))
 
 
 def _assert_labels(labels, allowed, num_classes, ignore_index):

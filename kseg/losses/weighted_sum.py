@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import keras
+import tensorflow as tf
 
 from kseg._class_arguments import is_finite_number
+from kseg.losses.cross_entropy import CrossEntropy
+from kseg.losses.dice import Dice, small_sums
+from kseg.losses.targets import prepare_targets
 
 
 @keras.saving.register_keras_serializable(package="kseg")
@@ -12,7 +16,8 @@ class WeightedSum(keras.losses.Loss):
     """`sum(weight * loss)`, for example cross-entropy plus Dice.
 
     Each loss reduces by itself, with its own `ignore_index`, class weights and policy for absent classes; sample
-    weights go to each of them.
+    weights go to each of them. If the logits are smaller than the labels, a cross-entropy and the Dice losses with its
+    `ignore_index` share one sweep over them.
 
     Args:
         losses: Keras losses (objects, names or configurations).
@@ -45,10 +50,31 @@ class WeightedSum(keras.losses.Loss):
             raise ValueError(f"weights must have one number per loss, {len(self.losses)}; got {len(self.weights)}")
 
     def __call__(self, y_true, y_pred, sample_weight=None):
+        prepared = self._one_sweep(y_true, y_pred, sample_weight)
         total = 0.0
-        for weight, loss in zip(self.weights, self.losses, strict=True):
-            total += weight * loss(y_true, y_pred, sample_weight=sample_weight)
+        for index, (weight, loss) in enumerate(zip(self.weights, self.losses, strict=True)):
+            if index in prepared:
+                with tf.name_scope(loss.name):
+                    total += weight * loss.of_targets(prepared[index], sample_weight)
+            else:
+                total += weight * loss(y_true, y_pred, sample_weight=sample_weight)
         return total
+
+    def _one_sweep(self, y_true, y_pred, sample_weight):
+        """Targets of the losses that one sweep over small logits serves, by their places: cross-entropy plus Dice."""
+        entropy = next((i for i, loss in enumerate(self.losses) if type(loss) is CrossEntropy), None)
+        if entropy is None:
+            return {}
+        ignore_index = self.losses[entropy].ignore_index
+        dice = [i for i, loss in enumerate(self.losses) if type(loss) is Dice and loss.ignore_index == ignore_index]
+        if not dice:
+            return {}
+        targets = prepare_targets(y_true, y_pred, ignore_index)
+        if not targets.small:
+            return {}
+        sums = small_sums(targets, sample_weight, self.losses[entropy].label_smoothing)
+        targets = targets._replace(entropy=sums.loss, dice_sums=sums)
+        return dict.fromkeys([entropy, *dice], targets)
 
     def call(self, y_true, y_pred):
         return self(y_true, y_pred)

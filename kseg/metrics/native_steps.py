@@ -1,4 +1,4 @@
-"""Whether a metric may put a native op into the graph that is being traced."""
+"""Whether a metric or a loss may put a native op into the graph that is being traced."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _state = threading.local()
 
 @contextlib.contextmanager
 def native_steps():
-    """Allow native ops in the metrics that are traced in this block, on this thread.
+    """Allow native ops in the metrics and losses that are traced in this block, on this thread.
 
-    A metric cannot see whether the graph around it will be compiled by XLA, and one native op there ends training with
-    "Detected unsupported operations". In a graph, metrics therefore use the pure-TensorFlow reference, except inside
+    Neither can see whether the graph around it will be compiled by XLA, and one native op there ends training with
+    "Detected unsupported operations". In a graph, they therefore use the pure-TensorFlow reference, except inside
     this block. kseg's models open it around steps that XLA does not compile; a training loop of one's own may too:
 
     Example:
@@ -35,7 +35,7 @@ def native_steps():
 
 
 def metric_ops():
-    """The context in which a metric calls kseg's ops: native when eager or allowed, the reference otherwise."""
+    """The context in which a metric or a loss calls kseg's ops: native when eager or allowed, the reference otherwise."""
     if tf.executing_eagerly() or getattr(_state, "allowed", False):
         return contextlib.nullcontext()
     return kseg_ops.use_reference()

@@ -26,6 +26,11 @@ from kseg_ops.numpy.paste_masks import paste_masks
 from kseg_ops.numpy.resize_argmax import resize_argmax
 from kseg_ops.numpy.roi_align import roi_align
 from kseg_ops.numpy.unpack_masks import unpack_masks
+from kseg_ops.numpy.resize_softmax_cross_entropy import (
+    resize_softmax_cross_entropy,
+    resize_softmax_cross_entropy_and_dice,
+    resize_softmax_cross_entropy_gradient,
+)
 
 __all__ = [
     "aspp",
@@ -46,6 +51,9 @@ __all__ = [
     "pack_masks",
     "paste_masks",
     "resize_argmax",
+    "resize_softmax_cross_entropy",
+    "resize_softmax_cross_entropy_and_dice",
+    "resize_softmax_cross_entropy_gradient",
     "rle",
     "roi_align",
     "unpack_masks",
