@@ -34,7 +34,7 @@ def test_equals_the_op_image_by_image(kind, policy):
             masks[image] > np.float32(0.6), scores[image], classes[image], 0.3, kind, 0.2, 5, sigma=0.4
         )
         valid = len(alone.indices)
-        assert 0 < valid
+        assert valid > 0
         indices = kept["indices"][image].numpy()
         np.testing.assert_array_equal(indices[:valid], alone.indices)
         assert (indices[valid:] == -1).all()

@@ -194,5 +194,5 @@ def test_raw_numpy_binding_checks_what_it_gets():
 def test_keras_tensors_are_refused():
     import keras
 
-    with pytest.raises(TypeError, match="kseg_ops.mask_iou takes tensors, but a is a KerasTensor"):
+    with pytest.raises(TypeError, match=r"kseg_ops\.mask_iou takes tensors, but a is a KerasTensor"):
         kseg_ops.mask_iou(keras.Input((3, 4), dtype="bool"), MASKS)

@@ -363,5 +363,5 @@ def test_shape_function():
 def test_keras_tensors_are_refused():
     import keras
 
-    with pytest.raises(TypeError, match="masks is a KerasTensor.*Use kseg.layers.MaskNMS instead"):
+    with pytest.raises(TypeError, match=r"masks is a KerasTensor.*Use kseg\.layers.MaskNMS instead"):
         kseg_ops.mask_nms(keras.Input((3, 4), dtype="bool"), [0.5])
