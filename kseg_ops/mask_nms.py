@@ -93,6 +93,7 @@ def mask_nms(
     return Suppressed(indices[0, : number[0]], scores[0, : number[0]])
 
 
+@tf.autograph.experimental.do_not_convert
 def padded_mask_nms(
     masks: tf.Tensor,
     scores: tf.Tensor,

@@ -6,6 +6,7 @@ from kseg.layers.atrous_separable_conv2d import AtrousSeparableConv2D
 from kseg.layers.conv_block import ConvBlock
 from kseg.layers.crop_to import CropTo
 from kseg.layers.down_block import DownBlock
+from kseg.layers.mask_nms import MaskNMS
 from kseg.layers.max_pooling_with_indices2d import MaxPoolingWithIndices2D
 from kseg.layers.max_unpooling2d import MaxUnpooling2D
 from kseg.layers.multilevel_roi_align import MultilevelRoIAlign
@@ -23,6 +24,7 @@ __all__ = [
     "ConvBlock",
     "CropTo",
     "DownBlock",
+    "MaskNMS",
     "MaxPoolingWithIndices2D",
     "MaxUnpooling2D",
     "MultilevelRoIAlign",

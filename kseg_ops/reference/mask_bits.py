@@ -25,7 +25,7 @@ def pack(masks: tf.Tensor) -> tf.Tensor:
 
 def unpack(packed: tf.Tensor, width) -> tf.Tensor:
     """uint8 `[..., ceil(width / 8)]` -> uint8 `[..., width]` of 0 and 1. `width`: an int or an int32 scalar."""
-    bits = tf.bitwise.right_shift(packed[..., None], tf.constant(range(8), tf.uint8))
+    bits = tf.bitwise.right_shift(packed[..., None], tf.constant(list(range(8)), tf.uint8))
     bits = tf.bitwise.bitwise_and(bits, tf.constant(1, tf.uint8))
     shape = tf.shape(packed)
     rows = tf.reshape(bits, tf.concat([shape[:-1], [shape[-1] * 8]], 0))[..., :width]

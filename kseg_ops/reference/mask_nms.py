@@ -140,7 +140,7 @@ def _decayed(scores: tf.Tensor, exponent: tf.Tensor, sigma: float) -> tf.Tensor:
     """`scores * exp(-exponent / sigma)`; float32, with a float64 `exponent` that is not negative."""
     halvings = exponent * (1.4426950408889634 / float(np.float32(sigma)))
     vanishes = ~(halvings < 126)
-    fixed = tf.cast(tf.where(vanishes, 0, halvings) * 2.0**30, tf.int64)
+    fixed = tf.cast(tf.where(vanishes, tf.zeros_like(halvings), halvings) * 2.0**30, tf.int64)
     fraction = tf.bitwise.bitwise_and(fixed, 2**30 - 1)
     thirty = tf.constant(30, tf.int64)
     power = tf.fill(tf.shape(fixed), tf.constant(_EXP2_SERIES[-1], tf.int64))

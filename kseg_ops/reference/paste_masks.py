@@ -40,8 +40,8 @@ def paste_masks(masks, boxes, image_size, threshold: float, mode: str, output: s
     """
     masks = tf.cast(tf.ensure_shape(masks, [None] * 3), tf.float32)
     boxes = tf.ensure_shape(boxes, [None, 4])
-    image_size = tf.ensure_shape(image_size, [2])
     static = tf.get_static_value(image_size)
+    image_size = tf.ensure_shape(image_size, [2])
     height, width = (image_size[0], image_size[1]) if static is None else (int(static[0]), int(static[1]))
     same = tf.debugging.assert_equal(tf.shape(masks)[0], tf.shape(boxes)[0], "boxes must be one per mask")
     with tf.control_dependencies([] if same is None else [same]):

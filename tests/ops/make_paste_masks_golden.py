@@ -2,8 +2,8 @@
 
 Needs torch and torchvision, on a processor with fused multiply-add. torchvision's function is called itself. detectron2
 is not on the package index; `detectron2_paste` below is its `paste_masks_in_image` on a CPU written out anew: the grid
-by its formula, sampled by torch's `grid_sample`. Boxes that the originals cannot paste, those outside of the image, count
-as pasted nowhere. Inputs are made by arithmetic that is the same everywhere; the answers are written as bits.
+by its formula, sampled by torch's `grid_sample`. Boxes that the originals cannot paste, those outside of the image,
+count as pasted nowhere. Inputs are made by arithmetic that is the same everywhere; the answers are written as bits.
 """
 
 from __future__ import annotations
@@ -17,7 +17,13 @@ import numpy as np
 FILE = Path(__file__).parent / "data" / "paste_masks_torch.npz"
 IMAGE = (61, 83)
 # Name -> size of the masks, threshold.
-SETTINGS = {"28": ((28, 28), 0.5), "14": ((14, 14), 0.3), "9x16": ((9, 16), 0.5), "1": ((1, 1), 0.5), "binary": ((7, 7), 0.5)}
+SETTINGS = {
+    "28": ((28, 28), 0.5),
+    "14": ((14, 14), 0.3),
+    "9x16": ((9, 16), 0.5),
+    "1": ((1, 1), 0.5),
+    "binary": ((7, 7), 0.5),
+}
 
 
 def boxes() -> np.ndarray:
@@ -86,7 +92,9 @@ def torchvision_paste(masks, boxes, image_size, threshold) -> np.ndarray:
     for index in range(len(masks)):
         one = slice(index, index + 1)
         try:
-            found = paste_masks_in_image(torch.from_numpy(masks[one])[:, None], torch.from_numpy(boxes[one]), image_size)
+            found = paste_masks_in_image(
+                torch.from_numpy(masks[one])[:, None], torch.from_numpy(boxes[one]), image_size
+            )
         except RuntimeError:  # its slices do not match outside of the image
             continue
         pasted[index] = (found[0, 0] > threshold).numpy()

@@ -8,16 +8,20 @@
 
 namespace kseg {
 
-// Words are aligned to the image, not to the mask: two masks meet without shifting.
+// Words are aligned to the image, not to the mask: two masks meet without shifting. Those of one column of words stand
+// one below the other, so that the rows which two masks share are a contiguous piece of each, however narrow they are.
 struct CroppedMask {
   int64_t top = 0, bottom = 0;  // rows [top, bottom)
   int64_t left = 0, right = 0;  // pixels [left, right)
   int64_t first_word = 0;       // left / 64
-  int64_t words = 0;            // per row
+  int64_t words = 0;            // columns of them
   int64_t area = 0;
-  std::vector<uint64_t> bits;   // [bottom - top, words]
+  std::vector<uint64_t> bits;   // [words, bottom - top]
 
-  const uint64_t* row(int64_t y) const { return bits.data() + (y - top) * words; }
+  // Row `y` of column `word`, both counted in the image.
+  const uint64_t* at(int64_t word, int64_t y) const {
+    return bits.data() + (word - first_word) * (bottom - top) + y - top;
+  }
 };
 
 inline bool boxes_meet(const CroppedMask& a, const CroppedMask& b) {

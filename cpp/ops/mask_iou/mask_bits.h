@@ -75,6 +75,45 @@ struct PackedRows {
   }
 };
 
+#if defined(KSEG_TARGET_AVX512)
+// Bits per byte.
+KSEG_INLINE __m512i byte_counts(__m512i bits) {
+  const __m512i table = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
+  const __m512i low = _mm512_set1_epi8(0x0f);
+  const __m512i of_low = _mm512_shuffle_epi8(table, _mm512_and_si512(bits, low));
+  const __m512i of_high = _mm512_shuffle_epi8(table, _mm512_and_si512(_mm512_srli_epi16(bits, 4), low));
+  return _mm512_add_epi8(of_low, of_high);
+}
+#endif
+
+// How many bits are set in both of two arrays of words.
+inline int64_t common_bits(const uint64_t* a, const uint64_t* b, int64_t words) {
+#if defined(KSEG_TARGET_AVX512)
+  constexpr int64_t kMost = 31 * 8;  // words until a byte may overflow
+  __m512i sum = _mm512_setzero_si512();
+  for (int64_t begin = 0; begin < words; begin += kMost) {
+    const int64_t end = begin + kMost < words ? begin + kMost : words;
+    __m512i counts = _mm512_setzero_si512();
+    int64_t i = begin;
+    for (; i + 8 <= end; i += 8) {
+      counts =
+          _mm512_add_epi8(counts, byte_counts(_mm512_and_si512(_mm512_loadu_si512(a + i), _mm512_loadu_si512(b + i))));
+    }
+    if (i < end) {
+      const __mmask8 rest = static_cast<__mmask8>((1u << (end - i)) - 1);
+      counts = _mm512_add_epi8(counts, byte_counts(_mm512_and_si512(_mm512_maskz_loadu_epi64(rest, a + i),
+                                                                    _mm512_maskz_loadu_epi64(rest, b + i))));
+    }
+    sum = _mm512_add_epi64(sum, _mm512_sad_epu8(counts, _mm512_setzero_si512()));
+  }
+  return _mm512_reduce_add_epi64(sum);
+#else
+  int64_t total = 0;
+  for (int64_t i = 0; i < words; ++i) total += __builtin_popcountll(a[i] & b[i]);
+  return total;
+#endif
+}
+
 struct CropScratch {
   std::vector<uint64_t> packed;   // the mask, if it came dense
   std::vector<uint64_t> columns;  // the union of its rows
@@ -136,27 +175,11 @@ inline void crop_mask(const MaskStack& stack, int64_t index, CropScratch* scratc
   crop->words = last - first + 1;
   crop->bits.resize((bottom - top) * crop->words);
   uint64_t* to = crop->bits.data();
-  int64_t area = 0;
-  for (int64_t y = top; y < bottom; ++y) {
-    for (int64_t j = first; j <= last; ++j) {
-      const uint64_t bits = rows.word(y, j);
-      area += __builtin_popcountll(bits);
-      *to++ = bits;
-    }
+  for (int64_t j = first; j <= last; ++j) {
+    for (int64_t y = top; y < bottom; ++y) *to++ = rows.word(y, j);
   }
-  crop->area = area;
+  crop->area = common_bits(crop->bits.data(), crop->bits.data(), to - crop->bits.data());
 }
-
-#if defined(KSEG_TARGET_AVX512)
-// Bits per byte.
-KSEG_INLINE __m512i byte_counts(__m512i bits) {
-  const __m512i table = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
-  const __m512i low = _mm512_set1_epi8(0x0f);
-  const __m512i of_low = _mm512_shuffle_epi8(table, _mm512_and_si512(bits, low));
-  const __m512i of_high = _mm512_shuffle_epi8(table, _mm512_and_si512(_mm512_srli_epi16(bits, 4), low));
-  return _mm512_add_epi8(of_low, of_high);
-}
-#endif
 
 // Pixels that are set in both.
 inline int64_t intersection(const CroppedMask& a, const CroppedMask& b) {
@@ -165,32 +188,9 @@ inline int64_t intersection(const CroppedMask& a, const CroppedMask& b) {
   const int64_t bottom = a.bottom < b.bottom ? a.bottom : b.bottom;
   const int64_t first = a.first_word > b.first_word ? a.first_word : b.first_word;
   const int64_t a_end = a.first_word + a.words, b_end = b.first_word + b.words;
-  const int64_t words = (a_end < b_end ? a_end : b_end) - first;
-  const uint64_t* a_row = a.row(top) + (first - a.first_word);
-  const uint64_t* b_row = b.row(top) + (first - b.first_word);
-#if defined(KSEG_TARGET_AVX512)
-  if (words >= 3) {
-    __m512i sum = _mm512_setzero_si512();
-    const __mmask8 tail = static_cast<__mmask8>((1u << (words % 8)) - 1);
-    for (int64_t y = top; y < bottom; ++y, a_row += a.words, b_row += b.words) {
-      int64_t j = 0;
-      __m512i counts = _mm512_setzero_si512();
-      for (; j + 8 <= words; j += 8) {
-        counts = byte_counts(_mm512_and_si512(_mm512_loadu_si512(a_row + j), _mm512_loadu_si512(b_row + j)));
-        sum = _mm512_add_epi64(sum, _mm512_sad_epu8(counts, _mm512_setzero_si512()));
-      }
-      if (tail == 0) continue;
-      counts = byte_counts(
-          _mm512_and_si512(_mm512_maskz_loadu_epi64(tail, a_row + j), _mm512_maskz_loadu_epi64(tail, b_row + j)));
-      sum = _mm512_add_epi64(sum, _mm512_sad_epu8(counts, _mm512_setzero_si512()));
-    }
-    return _mm512_reduce_add_epi64(sum);
-  }
-#endif
+  const int64_t end = a_end < b_end ? a_end : b_end;
   int64_t total = 0;
-  for (int64_t y = top; y < bottom; ++y, a_row += a.words, b_row += b.words) {
-    for (int64_t j = 0; j < words; ++j) total += __builtin_popcountll(a_row[j] & b_row[j]);
-  }
+  for (int64_t word = first; word < end; ++word) total += common_bits(a.at(word, top), b.at(word, top), bottom - top);
   return total;
 }
 
