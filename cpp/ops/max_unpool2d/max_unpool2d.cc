@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <memory>
 #include <vector>
 
 #include "base/huge_pages.h"
@@ -92,33 +93,60 @@ Status max_unpool2d_kernel(const View<const T, 4>& values, const View<const int3
   return Status();
 }
 
+namespace {
+
+// One band of the gradient. First each place learns which value came last, then each value asks whether it is the one.
+// Only places that were named are read, so that `last` needs no initial value.
+template <class T, class Number>
+void take_band(const T* gradient, const int32_t* indices, const Range* ranges, int64_t rows, int64_t row_size,
+               int64_t channels, int64_t first, int64_t count, Number* last, T* values_gradient) {
+  const auto for_values = [&](auto&& visit) {
+    for (int64_t row = 0; row < rows; ++row) {
+      const Range range = ranges[row];
+      if (range.most < first || range.least >= first + count) continue;
+      const bool all = range.least >= first && range.most < first + count;
+      for (int64_t from = row * row_size; from < (row + 1) * row_size; from += channels) {
+        for (int64_t c = 0; c < channels; ++c) {
+          const int64_t pixel = indices[from + c] - first;
+          if (all || (pixel >= 0 && pixel < count)) visit(from + c, pixel * channels + c);
+        }
+      }
+    }
+  };
+  for_values([&](int64_t from, int64_t place) { last[place] = static_cast<Number>(from); });
+  for_values([&](int64_t from, int64_t place) {
+    const T value = gradient[place];
+    values_gradient[from] = last[place] == static_cast<Number>(from) ? value : T(0);
+  });
+}
+
+template <class T, class Number>
+void take(const View<const T, 4>& output_gradient, const View<const int32_t, 4>& indices, const View<T, 4>& to,
+          const std::vector<Range>& ranges, const ParallelFor& parallel_for) {
+  const int64_t rows = indices.shape[1], channels = indices.shape[3];
+  const int64_t row_size = indices.shape[2] * channels;
+  const int64_t pixels = output_gradient.shape[1] * output_gradient.shape[2];
+  for_bands(output_gradient.shape, rows * row_size, parallel_for, [&](int64_t image, int64_t first, int64_t count) {
+    const std::unique_ptr<Number[]> last(new Number[count * channels]);
+    const int64_t source = image * rows * row_size;
+    take_band(output_gradient.data + (image * pixels + first) * channels, indices.data + source,
+              ranges.data() + image * rows, rows, row_size, channels, first, count, last.get(), to.data + source);
+  });
+}
+
+}  // namespace
+
 template <class T>
 Status max_unpool2d_grad_kernel(const View<const T, 4>& output_gradient, const View<const int32_t, 4>& indices,
                                 const View<T, 4>& values_gradient, const ParallelFor& parallel_for) {
-  const int64_t rows = indices.shape[1], columns = indices.shape[2], channels = indices.shape[3];
-  const int64_t pixels = output_gradient.shape[1] * output_gradient.shape[2];
   std::vector<Range> ranges;
-  KSEG_RETURN_IF_ERROR(index_ranges(indices, pixels, parallel_for, &ranges));
-  for_bands(output_gradient.shape, rows * columns * channels, parallel_for,
-            [&](int64_t image, int64_t first, int64_t count) {
-              const T* const gradient = output_gradient.data + (image * pixels + first) * channels;
-              // Backwards: the first that comes is the one that stays.
-              std::vector<uint8_t> taken(count * channels, 0);
-              for (int64_t row = (image + 1) * rows - 1; row >= image * rows; --row) {
-                const Range range = ranges[row];
-                if (range.most < first || range.least >= first + count) continue;
-                for (int64_t column = columns - 1; column >= 0; --column) {
-                  const int64_t from = (row * columns + column) * channels;
-                  for (int64_t c = 0; c < channels; ++c) {
-                    const int64_t pixel = indices.data[from + c] - first;
-                    if (pixel < 0 || pixel >= count) continue;
-                    const int64_t place = pixel * channels + c;
-                    values_gradient.data[from + c] = taken[place] ? T(0) : gradient[place];
-                    taken[place] = 1;
-                  }
-                }
-              }
-            });
+  KSEG_RETURN_IF_ERROR(
+      index_ranges(indices, output_gradient.shape[1] * output_gradient.shape[2], parallel_for, &ranges));
+  if (indices.size() <= std::numeric_limits<uint32_t>::max()) {
+    take<T, uint32_t>(output_gradient, indices, values_gradient, ranges, parallel_for);
+  } else {
+    take<T, uint64_t>(output_gradient, indices, values_gradient, ranges, parallel_for);
+  }
   return Status();
 }
 
@@ -185,6 +213,7 @@ Status max_unpool2d_grad(const View<const T, 4>& output_gradient, const View<con
                          const View<T, 4>& values_gradient, const ParallelFor& parallel_for) {
   KSEG_RETURN_IF_ERROR(check(values_gradient.shape, indices.shape, output_gradient.shape));
   if (values_gradient.empty()) return Status();
+  prefer_huge_pages(values_gradient.data, values_gradient.size() * static_cast<int64_t>(sizeof(T)));
   KSEG_RETURN_DISPATCH(max_unpool2d_grad_kernel<T>, output_gradient, indices, values_gradient, parallel_for);
 }
 
