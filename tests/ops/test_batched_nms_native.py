@@ -85,6 +85,17 @@ def test_batched_hostile_numbers_equal_the_reference(target, method, kernel):
 
 
 @pytest.mark.parametrize(("method", "kernel"), KINDS)
+def test_hostile_numbers_where_subnormal_ones_count_as_zero(method, kernel):
+    """As in the threads of a data pipeline."""
+    for args, options, expected in batched_hostile_cases(method, kernel)[::4]:
+        boxes, scores, threshold = args
+        data = tf.data.Dataset.from_tensors((boxes, scores.astype(np.float32)))
+        for form in (kseg_ops.batched_nms, reference_batched):
+            mapped = data.map(lambda boxes, scores, form=form: form(boxes, scores, threshold, **options))  # noqa: B023
+            assert_same(next(iter(mapped)), expected)
+
+
+@pytest.mark.parametrize(("method", "kernel"), KINDS)
 def test_stopping_early_changes_nothing(target, method, kernel):
     """The first places of many are the places of few; 6000 candidates are more than is sorted at once."""
     generator = np.random.default_rng(5)

@@ -13,8 +13,9 @@
 #include "base/kernel.h"
 #include "base/argmax.h"             // target code only
 #include "ops/nms/box_lists.h"       // target code only
-#include "ops/nms/box_cells.h"  // target code only
+#include "ops/nms/box_cells.h"       // target code only
 #include "ops/nms/greedy.h"          // target code only
+#include "ops/nms/scores_above.h"    // target code only
 #include "ops/batched_nms/decay.h"   // target code only
 #include "ops/batched_nms/soft.h"    // target code only
 #include "ops/batched_nms/matrix.h"  // target code only
@@ -45,7 +46,7 @@ void suppress_image(const BatchedNmsArgs& args, int64_t index, const ParallelFor
   std::vector<uint64_t> picks(most);
   int64_t picked = 0;
   if (most > 0) {
-    RankedCandidates ranked(image, threshold, !hard);
+    RankedCandidates ranked(image, threshold, !hard, scores_above(image, threshold));
     if (hard) {
       picked = Greedy(image, options.iou_threshold, most, per_class).pick(&ranked, picks.data(), parallel_for);
     } else if (options.method == NmsMethod::kLinear || options.method == NmsMethod::kGaussian) {

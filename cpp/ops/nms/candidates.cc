@@ -64,28 +64,18 @@ float RankedCandidates::score(uint64_t key) {
   return score;
 }
 
-RankedCandidates::RankedCandidates(const NmsImage& image, float score_threshold, bool finite) {
-  const int64_t count = image.rows * image.classes;
+RankedCandidates::RankedCandidates(const NmsImage& image, float score_threshold, bool finite,
+                                   const std::vector<uint32_t>& above) {
   const float threshold = without_subnormals(score_threshold);
   const float most = finite ? std::numeric_limits<float>::max() : std::numeric_limits<float>::infinity();
-  constexpr int64_t kBlock = 32;
   size_t kept = 0;
-  for (int64_t first = 0; first < count; first += kBlock) {
-    const int64_t size = std::min(kBlock, count - first);
-    const float* const scores = image.scores + first;
-    // Few scores of a detector are worth a look. False for NaN; and never false where a subnormal number counts as 0.
-    int any = 0;
-    if (size == kBlock) {
-      for (int64_t i = 0; i < kBlock; ++i) any |= scores[i] > threshold;
-    } else {
-      for (int64_t i = 0; i < size; ++i) any |= scores[i] > threshold;
-    }
-    if (any == 0) continue;
-    if (left_.size() < kept + kBlock) left_.resize(2 * left_.size() + kBlock);
-    for (int64_t i = 0; i < size; ++i) {
-      const float score = without_subnormals(scores[i]);
-      left_[kept] = key(std::min(score, most), static_cast<uint32_t>(first + i));
-      kept += score > threshold && (image.class_ids == nullptr || image.class_ids[first + i] >= 0);
+  for (size_t word = 0; word < above.size(); ++word) {
+    if (left_.size() < kept + 32) left_.resize(2 * left_.size() + 32);
+    for (uint32_t bits = above[word]; bits != 0; bits &= bits - 1) {
+      const size_t i = 32 * word + static_cast<size_t>(__builtin_ctz(bits));
+      const float score = without_subnormals(image.scores[i]);
+      left_[kept] = key(std::min(score, most), static_cast<uint32_t>(i));
+      kept += score > threshold && (image.class_ids == nullptr || image.class_ids[i] >= 0);
     }
   }
   left_.resize(kept);

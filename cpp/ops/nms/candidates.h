@@ -30,8 +30,9 @@ float without_subnormals(float value);
 // number. Sorts as much as is asked for: who stops early pays little for the rest.
 class RankedCandidates {
  public:
-  // With `finite`, a score of infinity counts as the largest number.
-  RankedCandidates(const NmsImage& image, float score_threshold, bool finite);
+  // `above` has a bit for each score that is above the threshold, the lowest bit of a word first; a subnormal one may
+  // count as itself or as 0. With `finite`, a score of infinity counts as the largest number.
+  RankedCandidates(const NmsImage& image, float score_threshold, bool finite, const std::vector<uint32_t>& above);
 
   // Makes chunk() the next best candidates, about `wanted` of them; false if there are none left.
   bool next(int64_t wanted);

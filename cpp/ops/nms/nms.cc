@@ -8,10 +8,11 @@
 #include "ops/nms/candidates.h"
 
 #include "base/kernel.h"
-#include "base/argmax.h"        // target code only
-#include "ops/nms/box_lists.h"  // target code only
-#include "ops/nms/box_cells.h"  // target code only
-#include "ops/nms/greedy.h"     // target code only
+#include "base/argmax.h"           // target code only
+#include "ops/nms/box_lists.h"     // target code only
+#include "ops/nms/box_cells.h"     // target code only
+#include "ops/nms/greedy.h"        // target code only
+#include "ops/nms/scores_above.h"  // target code only
 
 KSEG_KERNEL_BEGIN
 
@@ -23,7 +24,8 @@ Status nms_kernel(const NmsArgs& args, int32_t* kept, int64_t* kept_count, const
   image.class_ids = args.class_ids.empty() ? nullptr : args.class_ids.data;
   const int64_t most =
       args.max_output_size < 0 || args.max_output_size > image.rows ? image.rows : args.max_output_size;
-  RankedCandidates ranked(image, args.score_threshold, false);
+  const float threshold = without_subnormals(args.score_threshold);
+  RankedCandidates ranked(image, threshold, false, scores_above(image, threshold));
   std::vector<uint64_t> picks(most);
   *kept_count = Greedy(image, args.iou_threshold, most, most).pick(&ranked, picks.data(), parallel_for);
   for (int64_t i = 0; i < *kept_count; ++i) kept[i] = static_cast<int32_t>(RankedCandidates::candidate(picks[i]));
