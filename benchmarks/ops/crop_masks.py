@@ -58,7 +58,7 @@ def run(timer: Timer) -> list[Row]:
                 f"crop_masks of {name}, {MASKS} masks {HEIGHT}x{WIDTH}, {BOXES} boxes -> {SIZE}x{SIZE}",
                 _ours(given, boxes, indices, options),
                 baselines,
-                bars={PEER: 30.0} if peer else None,
+                bars={PEER: 10.0 if name == "dense" else 20.0} if peer else None,
             )
         )
     return rows

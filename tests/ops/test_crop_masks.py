@@ -45,7 +45,8 @@ def test_threshold(crop):
 
 
 def test_torchvision(crop):
-    golden = np.load(FILE)
+    with np.load(FILE) as file:
+        golden = dict(file)
     given = inputs()
     for name, array in given.items():
         np.testing.assert_array_equal(golden[name], array)

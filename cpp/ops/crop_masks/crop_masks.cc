@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
+#include <numeric>
+#include <utility>
 #include <vector>
 
 #include "ops/crop_masks/crop_masks_parts.h"
@@ -120,9 +121,15 @@ void crop_box(const CropSource& source, int64_t mask, const float* corners, cons
 Status crop_masks_kernel(const CropSource& source, const CropBoxes& boxes, const CropMasksOptions& options,
                          const View<float, 3>& output, const ParallelFor& parallel_for) {
   const int64_t size = options.height * options.width;
+  // Boxes of one mask after each other: what one has read is still in the cache for the next.
+  std::vector<int64_t> order(static_cast<size_t>(boxes.boxes.shape[0]));
+  std::iota(order.begin(), order.end(), int64_t{0});
+  const int32_t* const masks = boxes.mask_indices.data;
+  std::stable_sort(order.begin(), order.end(), [masks](int64_t a, int64_t b) { return masks[a] < masks[b]; });
   parallel_for.run(boxes.boxes.shape[0], 20000 + 20 * size, [&](int64_t begin, int64_t end) {
     Scratch scratch;
-    for (int64_t box = begin; box < end; ++box) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t box = order[i];
       crop_box(source, boxes.mask_indices.data[box], boxes.boxes.data + 4 * box, options, &scratch,
                output.data + box * size);
     }
