@@ -8,8 +8,8 @@ from kseg_ops import _library
 from kseg_ops._atrous import as_activation, as_padding, as_rate
 from kseg_ops._checks import reject_keras_tensors
 from kseg_ops.depthwise_atrous_conv2d import as_weights, check_shapes, depthwise_atrous_conv2d
-from kseg_ops.reference.atrous_separable_conv2d import atrous_separable_conv2d as _reference
 from kseg_ops.reference.atrous_separable_conv2d import activate, finish, multiply
+from kseg_ops.reference.atrous_separable_conv2d import atrous_separable_conv2d as _reference
 
 _FLOATS = (tf.float32, tf.float16, tf.bfloat16, tf.float64)
 _AFFINE = ("depthwise_scale", "depthwise_offset", "scale", "offset")

@@ -76,28 +76,42 @@ KSEG_INLINE void gather_channels(const T* pixel, const ChannelMap& map, int64_t 
   for (int64_t i = count; i < kDepthwiseChunk; ++i) to[i] = 0;
 }
 
+// Where a block has zeros for the padding. A block that has them in the same places already keeps them.
+struct BlockPadding {
+  int64_t bounds[6] = {-1, -1, -1, -1, -1, -1};
+};
+KSEG_INLINE bool has_padding(BlockPadding* padding, const AtrousPiece& rows, const AtrousPiece& columns) {
+  const int64_t bounds[6] = {rows.inputs(),    rows.inside_begin,    rows.inside_end,
+                             columns.inputs(), columns.inside_begin, columns.inside_end};
+  bool same = true;
+  for (int i = 0; i < 6; ++i) same = same && padding->bounds[i] == bounds[i];
+  for (int i = 0; i < 6; ++i) padding->bounds[i] = bounds[i];
+  return same;
+}
+KSEG_INLINE void clear_pixels(float* block, int64_t begin, int64_t end) {
+  for (int64_t i = begin * kDepthwiseChunk; i < end * kDepthwiseChunk; i += kLanesF) store(block + i, VecF{});
+}
+
 // The inputs of a pair of pieces: [rows.inputs()][columns.inputs()][kDepthwiseChunk]. `image` is the first pixel.
 template <class T>
 KSEG_INLINE void gather_inputs(const T* image, const AtrousTiles& tiles, const AtrousPiece& rows,
                                const AtrousPiece& columns, const ChannelMap& map, int64_t first, int64_t count,
-                               float* block) {
+                               float* block, BlockPadding* padding) {
   const int64_t width = columns.inputs();
-  for (int64_t i = 0; i < rows.inputs(); ++i, block += width * kDepthwiseChunk) {
-    int64_t j = 0;
-    const bool inside = i >= rows.inside_begin && i < rows.inside_end;
-    const int64_t begin = inside ? columns.inside_begin : width;
-    const int64_t end = inside ? columns.inside_end : width;
-    for (; j < begin; ++j) {
-      for (int v = 0; v < kDepthwiseVectors; ++v) store(block + j * kDepthwiseChunk + v * kLanesF, VecF{});
+  if (!has_padding(padding, rows, columns)) {
+    for (int64_t i = 0; i < rows.inputs(); ++i) {
+      const bool inside = i >= rows.inside_begin && i < rows.inside_end;
+      clear_pixels(block, i * width, i * width + (inside ? columns.inside_begin : width));
+      if (inside) clear_pixels(block, i * width + columns.inside_end, (i + 1) * width);
     }
+  }
+  const int64_t step = tiles.column_axis.rate * map.pixel_stride;
+  for (int64_t i = rows.inside_begin; i < rows.inside_end; ++i) {
     const int64_t y = rows.first_input + i * tiles.row_axis.rate;
-    for (; j < end; ++j) {
-      const int64_t x = columns.first_input + j * tiles.column_axis.rate;
-      gather_channels(image + (y * tiles.column_axis.input + x) * map.pixel_stride, map, first, count,
-                      block + j * kDepthwiseChunk);
-    }
-    for (; j < width; ++j) {
-      for (int v = 0; v < kDepthwiseVectors; ++v) store(block + j * kDepthwiseChunk + v * kLanesF, VecF{});
+    int64_t x = columns.first_input + columns.inside_begin * tiles.column_axis.rate;
+    x = (y * tiles.column_axis.input + x) * map.pixel_stride;
+    for (int64_t j = columns.inside_begin; j < columns.inside_end; ++j, x += step) {
+      gather_channels(image + x, map, first, count, block + (i * width + j) * kDepthwiseChunk);
     }
   }
 }

@@ -36,6 +36,7 @@ Status atrous_separable_kernel(const View<const T, 4>& x, const SeparableFilters
   parallel_for.run(tiles.count(), cost, [&](int64_t begin, int64_t end) {
     GemmScratch scratch(tiles.most_outputs, b, !std::is_same<T, float>::value);
     AlignedFloats block(tiles.most_inputs * kDepthwiseChunk);
+    BlockPadding padding;
     std::vector<T*> outputs;
     std::vector<const T*> inputs, inputs_of_next;
     std::vector<const void*> soon;
@@ -58,7 +59,7 @@ Status atrous_separable_kernel(const View<const T, 4>& x, const SeparableFilters
           const int vectors = static_cast<int>((count + kLanesF - 1) / kLanesF);
           float* to = panel;
           tiles.visit_pairs(tile, [&](const AtrousPiece& row_piece, const AtrousPiece& column_piece) {
-            gather_inputs(image, tiles, row_piece, column_piece, map, first, count, block.data());
+            gather_inputs(image, tiles, row_piece, column_piece, map, first, count, block.data(), &padding);
             const auto convolve = [&](auto activation) {
               convolve_pieces(block.data(), tiles, row_piece, column_piece, depthwise.data() + first * (taps + 1),
                               vectors, [&](int64_t p, int v, VecF sum) {

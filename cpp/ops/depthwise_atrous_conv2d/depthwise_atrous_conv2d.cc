@@ -101,6 +101,7 @@ void convolve_map(const T* from, int64_t image_size, const AtrousTiles& tiles, c
   const int64_t cost = tiles.most_outputs * channels * (taps + 4) * static_cast<int64_t>(sources.size()) / kLanesF;
   parallel_for.run(tiles.count(), cost, [&](int64_t begin, int64_t end) {
     AlignedFloats block(tiles.most_inputs * kDepthwiseChunk);
+    BlockPadding padding;
     AlignedFloats sums(tiles.most_outputs * kDepthwiseChunk);
     std::vector<int64_t> outputs;
     for (int64_t tile = begin; tile < end; ++tile) {
@@ -113,7 +114,7 @@ void convolve_map(const T* from, int64_t image_size, const AtrousTiles& tiles, c
         int64_t output = 0;
         tiles.visit_pairs(tile, [&](const AtrousPiece& rows, const AtrousPiece& columns) {
           for (size_t s = 0; s < sources.size(); ++s) {
-            gather_inputs(image, tiles, rows, columns, sources[s].map, first, count, block.data());
+            gather_inputs(image, tiles, rows, columns, sources[s].map, first, count, block.data(), &padding);
             const float* const filters = sources[s].filters + first * (taps + 1);
             if (sources.size() == 1) {
               convolve_pieces(block.data(), tiles, rows, columns, filters, vectors, [&](int64_t p, int v, VecF sum) {
@@ -190,6 +191,7 @@ Status depthwise_atrous_filter_grad_kernel(const View<const T, 4>& x, const View
   const int64_t image_size = rows.input * columns.input * x.shape[3];
   parallel_for.run(parts * groups, cost, [&](int64_t begin, int64_t end) {
     AlignedFloats block(tiles.most_inputs * kDepthwiseChunk);
+    BlockPadding padding;
     AlignedFloats outputs(tiles.most_outputs * kDepthwiseChunk);
     for (int64_t unit = begin; unit < end; ++unit) {
       const int64_t part = unit / groups;
@@ -208,7 +210,7 @@ Status depthwise_atrous_filter_grad_kernel(const View<const T, 4>& x, const View
           });
           const float* outputs_of_pair = outputs.data();
           tiles.visit_pairs(tile, [&](const AtrousPiece& row_piece, const AtrousPiece& column_piece) {
-            gather_inputs(image, tiles, row_piece, column_piece, x_map, first, count, block.data());
+            gather_inputs(image, tiles, row_piece, column_piece, x_map, first, count, block.data(), &padding);
             correlate_pieces(block.data(), tiles, row_piece, column_piece, outputs_of_pair,
                              static_cast<int>((count + kLanesF - 1) / kLanesF), sums + chunk * taps * kDepthwiseChunk);
             outputs_of_pair += row_piece.count * column_piece.count * kDepthwiseChunk;
