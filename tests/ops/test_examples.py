@@ -10,7 +10,7 @@ import tensorflow as tf
 import kseg_ops
 
 
-@pytest.mark.parametrize("name", ["confusion_matrix", "resize_argmax", "roi_align"])
+@pytest.mark.parametrize("name", ["aspp", "atrous_conv2d", "confusion_matrix", "resize_argmax", "roi_align"])
 def test_example(name):
     function = getattr(kseg_ops, name)
     examples = doctest.DocTestParser().get_doctest(function.__doc__, {"tf": tf, "kseg_ops": kseg_ops}, name, None, None)
