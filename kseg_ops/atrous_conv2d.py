@@ -11,9 +11,10 @@ from kseg_ops.reference.atrous_conv2d import atrous_conv2d as _reference
 from kseg_ops.reference.atrous_conv2d import convolve as _convolve
 
 _FLOATS = (tf.float32, tf.float16, tf.bfloat16, tf.float64)
-# With fewer channels the sums of a tile are moved about more than they are added to, and stock TensorFlow is faster:
+# oneDNN runs a dilated convolution at the rate of a matrix product and skips what lies in the padding, too. The
+# compiled op gains where packing the weights weighs most; with fewer channels stock TensorFlow is as fast or faster:
 # benchmarks/ops/atrous_conv2d.py has both sides of the crossover.
-_LEAST_CHANNELS = 128
+_LEAST_CHANNELS = 2048
 # The derivative of these follows from the output: it is their slope inside the open interval, and 0 outside.
 _SLOPES = {"relu": (1.0, 0.0, None), "relu6": (1.0, 0.0, 6.0), "hard_sigmoid": (1 / 6, 0.0, 1.0)}
 
@@ -61,8 +62,9 @@ def atrous_conv2d(
     TensorFlow's convolutions, which run near the rate of its matrix products where it has oneDNN. The compiled forward
     pass is bitwise equal for any number of threads.
 
-    Below 128 channels, where stock TensorFlow is faster, it runs instead of the compiled op. XLA cannot compile the
-    native op yet: inside `tf.function(jit_compile=True)`, call it within `with kseg_ops.use_reference():`.
+    Below 2048 channels, where stock TensorFlow is as fast or faster, it runs instead of the compiled op. XLA cannot
+    compile the native op yet: inside `tf.function(jit_compile=True)`, call it within
+    `with kseg_ops.use_reference():`.
 
     Raises:
         TypeError: a dtype is not supported, an argument is not a number of its kind, or a tensor is a KerasTensor.

@@ -294,7 +294,7 @@ def test_in_a_data_pipeline(conv):
 
 def test_stock_runs_below_the_crossover():
     """The graph has the compiled op only where it is the faster one."""
-    for channels, native in ((127, False), (128, True)):
+    for channels, native in ((2047, False), (2048, True)):
         graph = tf.function(lambda x, f: kseg_ops.atrous_conv2d(x, f, 2)).get_concrete_function(
             tf.TensorSpec([1, 9, 9, channels]), tf.TensorSpec([3, 3, channels, 8])
         )
