@@ -126,8 +126,7 @@ def test_gradient_against_differences(channels, align_corners):
     assert np.abs(theoretical[0]).max() > 0.01
 
 
-@pytest.mark.parametrize("align_corners", [False, True])
-@pytest.mark.parametrize("sizes", [SIZES[2], SIZES[0]], ids=str)
+@pytest.mark.parametrize(("sizes", "align_corners"), [(SIZES[2], False), (SIZES[1], True)], ids=str)
 def test_reference_compiles_under_xla(sizes, align_corners):
     case = random_case(4, sizes, 5, align_corners=align_corners, label_smoothing=0.1)
 
