@@ -170,7 +170,9 @@ def test_labels_out_of_range_are_named(label):
     logits = tf.zeros([2, 2, 2, 3])
     labels = np.zeros((2, 5, 6), np.int64)
     labels[1, 2, 3] = label
-    with pytest.raises(tf.errors.InvalidArgumentError, match=rf"(?s)labels must be .*ignore_index=255.*[ \[]{label}\b"):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match=rf"(?s)labels must be .*ignore_index=255.*[\s\[]{label}\b"
+    ):
         op(labels, logits)
     with pytest.raises(tf.errors.InvalidArgumentError, match=rf"(?s)labels must be .*None.*{label}|{label}.*None"):
         tf.function(lambda: op(labels, logits, ignore_index=None))()
