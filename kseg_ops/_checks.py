@@ -130,7 +130,7 @@ def as_label_smoothing(value) -> float:
         smoothing = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"label_smoothing must be a number, got {value!r} of type {type(value).__name__}") from None
-    if not (0 <= smoothing and np.float32(smoothing) < 1):
+    if not (smoothing >= 0 and np.float32(smoothing) < 1):
         raise ValueError(f"label_smoothing must be in [0, 1), got {value!r}")
     return smoothing
 

@@ -55,7 +55,7 @@ def labels_and_logits(op: str, labels, logits, **others) -> tuple[tf.Tensor, tf.
     """Both as tensors of dtypes that the ops take."""
     reject_keras_tensors(
         op,
-        "a loss such as kseg.losses.CrossEntropy in model.compile(loss=...), which takes logits smaller than the labels",
+        "a loss such as kseg.losses.CrossEntropy in model.compile(loss=...), which takes logits smaller than labels",
         labels=labels,
         logits=logits,
         **others,

@@ -27,10 +27,10 @@ def resize_softmax_cross_entropy(
     Args:
         labels: integer tensor `[B, H, W]`: the true classes, each in `0..C-1` or equal `ignore_index`.
         logits: float32, float16, bfloat16 or float64 `[B, h, w, C]`, at least 1 x 1 pixels, smaller or larger than
-            `labels` by any factors. `C = 1` is the sigmoid case: binary cross-entropy of the labels 0 and 1. Computed in
-            float32 (float64 runs in the reference, in float64). Infinities count as +-1e30, to which values are clipped;
-            a clipped logit has no gradient. A NaN makes NaN of the loss and the gradient at each pixel that is not void
-            and has it among its up to four source pixels.
+            `labels` by any factors. `C = 1` is the sigmoid case: binary cross-entropy of the labels 0 and 1. Computed
+            in float32 (float64 runs in the reference, in float64). Infinities count as +-1e30, to which values are
+            clipped; a clipped logit has no gradient. A NaN makes NaN of the loss and the gradient at each pixel that is
+            not void and has it among its up to four source pixels.
         ignore_index: the label of void pixels: loss 0 and no gradient, whatever the logits there. Any integer, negative
             too; it wins over a class of the same number. None: no pixel is void.
         class_weights: one factor per class (two for `C = 1`), or None: the loss of a pixel is multiplied by that of its

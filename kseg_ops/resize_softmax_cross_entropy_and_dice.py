@@ -39,14 +39,18 @@ def resize_softmax_cross_entropy_and_dice(
 ) -> CrossEntropyAndDice:
     """`resize_softmax_cross_entropy`, and per image and class the sums of which Dice losses are made, in one sweep.
 
-    The soft Dice coefficient of a class (Milletari et al. 2016, "V-Net") is `2 * overlap / (predicted + labelled)`, of an
-    image or, summed over the batch, of the batch. Class weights and label smoothing act on the cross-entropy only.
+    The soft Dice coefficient of a class (Milletari et al. 2016, "V-Net") is `2 * overlap / (predicted + labelled)`, of
+    an image or, summed over the batch, of the batch. Class weights and label smoothing act on the cross-entropy only.
 
     Args:
+        labels: integer tensor `[B, H, W]`, as for `kseg_ops.resize_softmax_cross_entropy`.
+        logits: `[B, h, w, C]`, as there. For `C = 1` the sums are those of background and foreground.
         pixel_weights: float32 `[B, H, W]`, or of extent 1 in any axis: what each pixel counts in the sums, for example
             sample weights. None: 1 each. They have no gradient.
-        labels, logits, ignore_index, class_weights, label_smoothing, align_corners: as for
-            `kseg_ops.resize_softmax_cross_entropy`. For `C = 1` the sums are those of background and foreground.
+        ignore_index: the label of void pixels, which enter no sum, or None.
+        class_weights: one factor per class for the cross-entropy, or None.
+        label_smoothing: in [0, 1), for the cross-entropy.
+        align_corners: as there.
 
     Returns:
         `CrossEntropyAndDice`: the loss `[B, H, W]` and the sums `[B, C]` (`[B, 2]` for `C = 1`), float32 (float64 for

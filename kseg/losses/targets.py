@@ -174,7 +174,7 @@ def _comparison_dtype(dtype):
 
 
 def _match_pixels(y_true, y_pred):
-    """The labels as `(B, H, W)`, checked against the logits' size, and whether the logits are to be upsampled to them."""
+    """The labels as `(B, H, W)`, checked against the logits' size, and whether the logits are to be upsampled."""
     if y_true.shape.rank is None:  # a step traced for both (B, H, W) and (B, H, W, 1)
         known = tf.concat([tf.shape(y_true), [1]], 0)
         y_true = tf.reshape(y_true, known[:3]) if y_pred.shape.rank == 4 else tf.reshape(y_true, tf.shape(y_pred)[:-1])

@@ -35,7 +35,7 @@ def native_steps():
 
 
 def metric_ops():
-    """The context in which a metric or a loss calls kseg's ops: native when eager or allowed, the reference otherwise."""
+    """The context in which a metric or loss calls kseg's ops: native when eager or allowed, the reference otherwise."""
     if tf.executing_eagerly() or getattr(_state, "allowed", False):
         return contextlib.nullcontext()
     return kseg_ops.use_reference()

@@ -57,8 +57,13 @@ def resize_softmax_cross_entropy_and_dice(
     """The same, and the sums of which Dice losses are made.
 
     Args:
+        labels: Integers `[B, H, W]`.
+        logits: As above.
         pixel_weights: What each pixel counts in the sums: `[B, H, W]`, or of extent 1 in any axis. None: 1 each.
-        labels, logits, ignore_index, class_weights, label_smoothing, align_corners: As above.
+        ignore_index: The label of void pixels, or None.
+        class_weights: One factor per class for the loss, or None.
+        label_smoothing: In [0, 1).
+        align_corners: As above.
 
     Returns:
         The loss, float32 `[B, H, W]`, and float32 `[B, 3, classes]`: overlap, predicted and labelled of each class.
@@ -88,10 +93,15 @@ def resize_softmax_cross_entropy_gradient(
     """What gradients of the results above hand back to the logits.
 
     Args:
+        labels: Integers `[B, H, W]`.
+        logits: As above.
         loss_gradient: That of the loss, float32 `[B, H, W]`.
         sums_gradient: That of the sums, float32 `[B, 3, classes]`, or None if there are none.
         pixel_weights: As above; only with `sums_gradient`.
-        labels, logits, ignore_index, class_weights, label_smoothing, align_corners: As above.
+        ignore_index: The label of void pixels, or None.
+        class_weights: One factor per class for the loss, or None.
+        label_smoothing: In [0, 1).
+        align_corners: As above.
 
     Returns:
         The gradient of the logits, in their shape and dtype.

@@ -30,8 +30,8 @@ def resize_softmax_cross_entropy(
         `[B, H, W]`, 0 at void pixels: float32, or float64 for float64 logits, where positions are float64 too.
 
     Raises:
-        tf.errors.InvalidArgumentError: at a label that is neither a class nor `ignore_index`. Not under XLA, which drops
-            assertions: such pixels are void.
+        tf.errors.InvalidArgumentError: at a label that is neither a class nor `ignore_index`. Not under XLA, which
+            drops assertions: such pixels are void.
     """
     labels, valid, resized = _prepare(labels, logits, ignore_index, align_corners)
     return _cross_entropy(labels, valid, resized, class_weights, label_smoothing)
@@ -49,8 +49,13 @@ def resize_softmax_cross_entropy_and_dice(
     """The cross-entropy, and the sums of which Dice losses are made.
 
     Args:
+        labels: integer `[B, H, W]`.
+        logits: as above.
         pixel_weights: `[B, H, W]`, or of extent 1 in any axis: what each pixel counts in the sums. No gradient.
-        labels, logits, ignore_index, class_weights, label_smoothing, align_corners: as above.
+        ignore_index: the label of void pixels, or None.
+        class_weights: a factor of each true class for the loss, or None.
+        label_smoothing: as above.
+        align_corners: as above.
 
     Returns:
         The loss `[B, H, W]`, and sums `[B, 3, classes]` over the pixels that are not void, with the probability p, the

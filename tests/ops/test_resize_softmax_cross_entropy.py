@@ -126,8 +126,7 @@ def test_gradient_against_differences(channels, align_corners):
     assert np.abs(theoretical[0]).max() > 0.01
 
 
-@pytest.mark.parametrize("align_corners", [False, True])
-@pytest.mark.parametrize("sizes", [SIZES[2], SIZES[0]], ids=str)
+@pytest.mark.parametrize(("sizes", "align_corners"), [(SIZES[2], False), (SIZES[1], True)], ids=str)
 def test_reference_compiles_under_xla(sizes, align_corners):
     case = random_case(4, sizes, 5, align_corners=align_corners, label_smoothing=0.1)
 
@@ -171,7 +170,9 @@ def test_labels_out_of_range_are_named(label):
     logits = tf.zeros([2, 2, 2, 3])
     labels = np.zeros((2, 5, 6), np.int64)
     labels[1, 2, 3] = label
-    with pytest.raises(tf.errors.InvalidArgumentError, match=rf"(?s)labels must be .*ignore_index=255.* {label}\b"):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match=rf"(?s)labels must be .*ignore_index=255.*[\s\[]{label}\b"
+    ):
         op(labels, logits)
     with pytest.raises(tf.errors.InvalidArgumentError, match=rf"(?s)labels must be .*None.*{label}|{label}.*None"):
         tf.function(lambda: op(labels, logits, ignore_index=None))()

@@ -98,7 +98,8 @@ def test_infinite_logits_are_large_numbers(target):
     clipped = case._replace(logits=tf.constant(np.clip(logits, -1e30, 1e30)))
     loss, gradient = loss_and_gradient(op, infinite)
     truth, _ = exactly(clipped)
-    assert np.all(np.isfinite(loss)) and np.all(np.isfinite(gradient))
+    assert np.all(np.isfinite(loss))
+    assert np.all(np.isfinite(gradient))
     np.testing.assert_allclose(loss, truth, rtol=16 * EPS, atol=64 * EPS)
     # The gradient is that of numbers clipped to the limit, which hand back nothing.
     np.testing.assert_array_equal(gradient[np.isinf(logits)], 0)

@@ -121,7 +121,10 @@ struct Call {
 template <class T, bool kGradient, bool kDice>
 class Worker {
  public:
-  explicit Worker(Call<T>& call) : call_(call), memory_(aligned_floats(call.scratch.floats())) {
+  explicit Worker(Call<T>& call)
+      : call_(call),
+        memory_(aligned_floats(call.scratch.floats())),
+        line_runs_(call.columns.data(), call.plan.column_count) {
     if (!memory_) return;
     const ScratchSize& size = call.scratch;
     next_ = memory_.get();
@@ -215,7 +218,6 @@ class Worker {
 
   // Brings the labels and numbers of up to four rows of outputs into tiles. False if all pixels are void.
   bool stage(const ResizeRun& run) {
-    const ResizeRun* const columns = call_.columns.data();
     const int64_t count = call_.plan.column_count, width = call_.out_width;
     int32_t most = kVoid;
     for (int row = 0; row < kSide; ++row) {
@@ -229,7 +231,7 @@ class Worker {
       const int64_t first = (image_ * call_.out_height + y) * width;
       if (call_.clean(call_.labels.data, first, width, call_.rule, label_line_)) report(image_ * call_.out_height + y);
       for (int64_t x = 0; x < width; ++x) most = std::max(most, label_line_[x]);
-      to_tiles(label_line_, columns, count, row, kVoid, tiles_.labels);
+      to_tiles(label_line_, line_runs_, row, kVoid, tiles_.labels);
       if (kGradient) {
         const float* const given = call_.loss_gradient + first;
         const float* const weights = call_.plan.class_weights;
@@ -237,7 +239,7 @@ class Worker {
         if (weights != nullptr) {
           for (int64_t x = 0; x < width; ++x) line_[x] *= label_line_[x] < 0 ? 0.0f : weights[label_line_[x]];
         }
-        to_tiles(line_, columns, count, row, 0.0f, tiles_.upstream);
+        to_tiles(line_, line_runs_, row, 0.0f, tiles_.upstream);
       }
       if (kDice) {
         const View<const float, 3>& weights = call_.pixel_weights;
@@ -245,7 +247,7 @@ class Worker {
         const int64_t at = (plane * weights.shape[1] + (weights.shape[1] == 1 ? 0 : y)) * weights.shape[2];
         const int64_t stride = weights.shape[2] == 1 ? 0 : 1;
         for (int64_t x = 0; x < width; ++x) line_[x] = label_line_[x] < 0 ? 0.0f : weights.data[at + x * stride];
-        to_tiles(line_, columns, count, row, 0.0f, tiles_.weights);
+        to_tiles(line_, line_runs_, row, 0.0f, tiles_.weights);
       }
     }
     if (most == kVoid && !kGradient) std::memset(tiles_.loss, 0, sizeof(float) * count * kOutputs);
@@ -265,7 +267,7 @@ class Worker {
       }
     }
     for (int row = 0; row < run.count; ++row) {
-      from_tiles(tiles_.loss, call_.columns.data(), call_.plan.column_count, row,
+      from_tiles(tiles_.loss, line_runs_, row,
                  call_.loss + (image_ * call_.out_height + run.begin + row) * call_.out_width);
     }
   }
@@ -321,6 +323,7 @@ class Worker {
 
   Call<T>& call_;
   AlignedFloats memory_;
+  const RunRow line_runs_;
   float* next_ = nullptr;
   int64_t image_ = 0, block_ = 0;
   SourceRow source_[2];

@@ -7,7 +7,8 @@
 namespace kseg {
 namespace {
 
-constexpr int64_t kMostPerAxis = int64_t{1} << 30;  // the products of two extents must not overflow
+// Positions along an axis are listed, with some 64 bytes each; and products of extents must not overflow.
+constexpr int64_t kMostPerAxis = int64_t{1} << 24;
 
 int64_t label_at(const ResizeLabels& labels, int64_t position) {
   switch (labels.type) {
@@ -52,7 +53,7 @@ Status check_resize_softmax_arrays(const Shape<3>& labels, const Shape<4>& logit
                             to_string<4>(logits));
   }
   if (logits[1] > kMostPerAxis || logits[2] > kMostPerAxis || logits[3] > kMostPerAxis) {
-    return invalid_argument("logits must have at most 2^30 rows, columns and classes, got shape ",
+    return invalid_argument("logits must have at most 2^24 rows, columns and classes, got shape ",
                             to_string<4>(logits));
   }
   if (labels[0] != logits[0]) {
@@ -60,7 +61,7 @@ Status check_resize_softmax_arrays(const Shape<3>& labels, const Shape<4>& logit
                             to_string<3>(labels));
   }
   if (labels[1] > kMostPerAxis || labels[2] > kMostPerAxis) {
-    return invalid_argument("labels must have at most 2^30 rows and columns, got shape ", to_string<3>(labels));
+    return invalid_argument("labels must have at most 2^24 rows and columns, got shape ", to_string<3>(labels));
   }
   if (pixel_weights == nullptr) return Status();
   for (int axis = 0; axis < 3; ++axis) {

@@ -39,18 +39,48 @@ bool clean_labels(const void* labels, int64_t first, int64_t count, const LabelR
   return strange != 0;
 }
 
+// The runs of an axis, and a stretch of them that all have kRunLength outputs: those need no look at each.
+struct RunRow {
+  const ResizeRun* runs;
+  int64_t count;
+  int64_t full_begin, full_end;
+
+  RunRow(const ResizeRun* runs, int64_t count) : runs(runs), count(count), full_begin(0), full_end(0) {
+    for (int64_t begin = 0; begin < count;) {
+      int64_t end = begin;
+      while (end < count && runs[end].count == kRunLength) ++end;
+      if (end - begin > full_end - full_begin) {
+        full_begin = begin;
+        full_end = end;
+      }
+      begin = end + 1;
+    }
+  }
+};
+
 // Brings one row of outputs into row `row` of the tiles; places without an output get `fill`.
 template <class N>
-void to_tiles(const N* from, const ResizeRun* runs, int64_t count, int row, N fill, N* tiles) {
-  N* to = tiles + row * kRunLength;
-  for (int64_t run = 0; run < count; ++run, to += kRunLength * kRunLength) {
-    const N* const begin = from + runs[run].begin;
-    if (runs[run].count == kRunLength) {
-      std::memcpy(to, begin, sizeof(N) * kRunLength);
-      continue;
-    }
-    for (int i = 0; i < kRunLength; ++i) to[i] = i < runs[run].count ? begin[i] : fill;
+KSEG_INLINE void some_to_tiles(const N* from, const RunRow& row_of, int64_t begin, int64_t end, N fill, N* to) {
+  for (int64_t run = begin; run < end; ++run) {
+    const ResizeRun& place = row_of.runs[run];
+    N* const tile = to + run * kRunLength * kRunLength;
+    for (int i = 0; i < kRunLength; ++i) tile[i] = i < place.count ? from[place.begin + i] : fill;
   }
+}
+template <class N>
+void to_tiles(const N* from, const RunRow& row_of, int row, N fill, N* tiles) {
+  N* const to = tiles + row * kRunLength;
+  some_to_tiles(from, row_of, 0, row_of.full_begin, fill, to);
+  if (row_of.full_begin < row_of.full_end) {
+    const N* source = from + row_of.runs[row_of.full_begin].begin;
+    N* tile = to + row_of.full_begin * kRunLength * kRunLength;
+    for (int64_t left = row_of.full_end - row_of.full_begin; left > 0; --left) {
+      std::memcpy(tile, source, sizeof(N) * kRunLength);
+      source += kRunLength;
+      tile += kRunLength * kRunLength;
+    }
+  }
+  some_to_tiles(from, row_of, row_of.full_end, row_of.count, fill, to);
 }
 
 template <class N>
@@ -61,16 +91,25 @@ void fill_tiles(int64_t count, int row, N fill, N* tiles) {
   }
 }
 
-KSEG_INLINE void from_tiles(const float* tiles, const ResizeRun* runs, int64_t count, int row, float* to) {
-  const float* from = tiles + row * kRunLength;
-  for (int64_t run = 0; run < count; ++run, from += kRunLength * kRunLength) {
-    float* const begin = to + runs[run].begin;
-    if (runs[run].count == kRunLength) {
-      std::memcpy(begin, from, sizeof(float) * kRunLength);
-      continue;
-    }
-    for (int i = 0; i < runs[run].count; ++i) begin[i] = from[i];
+KSEG_INLINE void some_from_tiles(const float* from, const RunRow& row_of, int64_t begin, int64_t end, float* to) {
+  for (int64_t run = begin; run < end; ++run) {
+    const ResizeRun& place = row_of.runs[run];
+    for (int i = 0; i < place.count; ++i) to[place.begin + i] = from[run * kRunLength * kRunLength + i];
   }
+}
+KSEG_INLINE void from_tiles(const float* tiles, const RunRow& row_of, int row, float* to) {
+  const float* const from = tiles + row * kRunLength;
+  some_from_tiles(from, row_of, 0, row_of.full_begin, to);
+  if (row_of.full_begin < row_of.full_end) {
+    const float* tile = from + row_of.full_begin * kRunLength * kRunLength;
+    float* target = to + row_of.runs[row_of.full_begin].begin;
+    for (int64_t left = row_of.full_end - row_of.full_begin; left > 0; --left) {
+      std::memcpy(target, tile, sizeof(float) * kRunLength);
+      target += kRunLength;
+      tile += kRunLength * kRunLength;
+    }
+  }
+  some_from_tiles(from, row_of, row_of.full_end, row_of.count, to);
 }
 
 // The class that all pixels of a tile have which are not void; kVoid if all are, kMixed if they differ.

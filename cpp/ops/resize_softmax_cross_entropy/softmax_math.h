@@ -27,7 +27,7 @@ KSEG_INLINE VecF exp2_of(VecF x) {
 #if defined(KSEG_TARGET_AVX512)
   return (VecF)_mm512_scalef_ps((__m512)p, (__m512)whole);
 #else
-  return p * (VecF)((VecI)shifted << 23);
+  return p * (VecF)((Vec<uint32_t>)shifted << 23);
 #endif
 }
 
@@ -35,7 +35,7 @@ KSEG_INLINE VecF exp2_of(VecF x) {
 KSEG_INLINE VecF log2_of(VecF x) {
   const VecI above = (VecI)x - splat<int32_t>(0x3f3504f3);  // the bits of sqrt(1/2)
   const VecI exponent = above >> 23;
-  const VecF u = (VecF)((VecI)x - (exponent << 23)) - splat(1.0f);
+  const VecF u = (VecF)((Vec<uint32_t>)x - ((Vec<uint32_t>)exponent << 23)) - splat(1.0f);
   VecF p = splat(-0.10976346f);
   p = p * u + splat(0.18838523f);
   p = p * u + splat(-0.19234406f);
