@@ -45,18 +45,48 @@ def paste_masks(masks, boxes, image_size, threshold: float, mode: str, output: s
     height, width = (image_size[0], image_size[1]) if static is None else (int(static[0]), int(static[1]))
     same = tf.debugging.assert_equal(tf.shape(masks)[0], tf.shape(boxes)[0], "boxes must be one per mask")
     with tf.control_dependencies([] if same is None else [same]):
-        bordered = tf.pad(masks, [[0, 0], [1, 1], [1, 1]])
-    empty = tf.size(masks) == 0
-    threshold = np.float32(threshold)
-    dense = tf.map_fn(
-        lambda pair: _paste(*pair, height, width, threshold, mode, empty),
-        (bordered, boxes),
-        fn_output_signature=tf.TensorSpec(None if static is None else (height, width), tf.uint8),
-    )
+        masks = tf.identity(masks)
+    if tf.executing_eagerly():
+        # Hundreds of small operations per mask: as a graph they take a twentieth of the time.
+        dense = _GRAPHS[mode](masks, boxes, image_size, np.float32(threshold))
+    else:
+        dense = _paste_all(masks, boxes, height, width, np.float32(threshold), mode)
     dense = tf.ensure_shape(dense, [masks.shape[0], *([None, None] if static is None else [height, width])])
     if output == "dense":
         return dense
     return mask_bits.pack(dense) if output == "packed" else _run_lengths(dense)
+
+
+def _paste_all(masks, boxes, height, width, threshold, mode: str) -> tf.Tensor:
+    # One mask more than there are: map_fn does not know what shape to give to none.
+    bordered = tf.pad(masks, [[0, 1], [1, 1], [1, 1]])
+    boxes = tf.pad(boxes, [[0, 1], [0, 0]])
+    empty = tf.size(masks) == 0
+    static = [size if isinstance(size, int) else None for size in (height, width)]
+    return tf.map_fn(
+        lambda pair: _paste(*pair, height, width, threshold, mode, empty),
+        (bordered, boxes),
+        fn_output_signature=tf.TensorSpec(static, tf.uint8),
+    )[:-1]
+
+
+def _graph(mode: str):
+    @tf.function(
+        autograph=False,
+        input_signature=[
+            tf.TensorSpec([None, None, None]),
+            tf.TensorSpec([None, 4]),
+            tf.TensorSpec([2], tf.int32),
+            tf.TensorSpec([]),
+        ],
+    )
+    def paste(masks, boxes, image_size, threshold):
+        return _paste_all(masks, boxes, image_size[0], image_size[1], threshold, mode)
+
+    return paste
+
+
+_GRAPHS = {mode: _graph(mode) for mode in ("detectron2", "torchvision")}
 
 
 class _Axis(NamedTuple):
@@ -147,7 +177,9 @@ def _grid_taps(pixels, low, high, extent) -> tuple:
     inside = tf.cast(extent - 2, tf.float32)
     centre = tf.cast(pixels, tf.float32) + 0.5
     grid = (centre - low) / (high - low) * 2 - 1
-    position = _fma(grid + 1, inside / 2, -0.5)
+    # In float64, where it is exact, and rounded: a graph's optimizer would make nothing of taking 1 away and adding it.
+    grid = tf.cast(tf.cast(grid, tf.float64) + 1, tf.float32)
+    position = _fma(grid, inside / 2, -0.5)
     floor = tf.floor(position)
     reads = (floor >= -1) & (floor <= inside - 1)  # NaN does not
     index = tf.cast(tf.where(reads, floor, -1), tf.int32) + 1

@@ -76,6 +76,20 @@ def test_equals_torch_in_every_pixel(form, mode, name):
         check_torch(in_form(form, "paste_masks"), mode, name, recorded)
 
 
+@modes
+def test_the_reference_in_a_graph_of_static_sizes_equals_torch(mode):
+    """There, constants are known, and an optimizer rewrites arithmetic where it can."""
+
+    @tf.function(jit_compile=False)
+    def paste(masks, boxes):
+        with kseg_ops.use_reference():
+            return kseg_ops.paste_masks(masks, boxes, golden.IMAGE, 0.5, mode)
+
+    with np.load(golden.FILE) as recorded:
+        for name in ("28", "binary"):
+            check_torch(lambda masks, boxes, *_: paste(masks, boxes), mode, name, recorded)
+
+
 def check_torch(paste, mode, name, recorded):
     masks, boxes, threshold = golden.masks(name), golden.boxes(), golden.SETTINGS[name][1]
     np.testing.assert_array_equal(recorded["boxes"], boxes)
