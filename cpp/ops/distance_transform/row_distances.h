@@ -67,7 +67,9 @@ class Envelope {
       if (!(meet + 1 < static_cast<double>(end))) continue;
       ++top;
       sites_[top] = site;
-      starts_[top] = std::max(static_cast<int64_t>(meet) + 1, starts_[top - 1] + 1);
+      // Where one spacing is lost beside the other in rounding, the quotient may lie before the last start, by any
+      // amount.
+      starts_[top] = static_cast<int64_t>(std::max(meet, static_cast<double>(starts_[top - 1]))) + 1;
     }
     for (int64_t place = 0; place <= top; ++place) {
       const int64_t until = place < top ? starts_[place + 1] : end;
