@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import kseg_ops
 from kseg._class_arguments import is_finite_number
-from kseg.layers import _folding, _separable_ops
+from kseg.layers import _folding
 from kseg.layers.atrous_conv2d import AtrousConv2D
 from kseg.layers.atrous_separable_conv2d import AtrousSeparableConv2D
 from kseg.layers.conv_block import fresh_initializer
@@ -56,7 +56,7 @@ class ASPP(NativeLayer):
         >>> features = ASPP(256, rates=(6, 12, 18))(keras.Input((None, None, 2048)))
     """
 
-    native_ops = ("aspp", "atrous_conv2d", *_separable_ops.NATIVE_OPS)
+    native_ops = ("aspp", "atrous_conv2d", "atrous_separable_conv2d", "depthwise_atrous_conv2d")
 
     def __init__(
         self,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import keras
 
-from kseg.layers import _folding, _separable_ops
+import kseg_ops
+from kseg.layers import _folding
 from kseg.layers.conv_block import fresh_initializer
 from kseg.layers.native_layer import NativeLayer
 from kseg_ops import AsppBranch, atrous_conv2d
@@ -50,7 +51,7 @@ class AtrousSeparableConv2D(NativeLayer):
         >>> features = AtrousSeparableConv2D(256, rate=12)(keras.Input((None, None, 2048)))
     """
 
-    native_ops = ("atrous_conv2d", *_separable_ops.NATIVE_OPS)
+    native_ops = ("atrous_conv2d", "atrous_separable_conv2d", "depthwise_atrous_conv2d")
 
     def __init__(
         self,
@@ -125,7 +126,7 @@ class AtrousSeparableConv2D(NativeLayer):
         ):
             return self._step_by_step(inputs, training)
         weights = self.as_branch()
-        features = _separable_ops.atrous_separable_conv2d(
+        features = kseg_ops.atrous_separable_conv2d(
             inputs,
             weights.depthwise,
             weights.filters,
@@ -141,7 +142,7 @@ class AtrousSeparableConv2D(NativeLayer):
         return features if weights.activation else self.activation(features)
 
     def _step_by_step(self, inputs, training):
-        features = _separable_ops.depthwise_atrous_conv2d(inputs, self.depthwise_kernel, self.rate, self.padding)
+        features = kseg_ops.depthwise_atrous_conv2d(inputs, self.depthwise_kernel, self.rate, self.padding)
         if self.depthwise_batch_norm is not None:
             features = self.depthwise_batch_norm(features, training=training)
         features = self.depthwise_activation(features)
