@@ -85,13 +85,13 @@ def as_batched_options(
     score_threshold,
     max_output_size,
     max_per_class,
-    method,
+    kind,
     sigma,
     matrix_kernel,
     class_agnostic,
 ) -> BatchedOptions:
     """Checks what `batched_nms` is told beside its arrays."""
-    method = as_choice("method", method, METHODS)
+    kind = as_choice("kind", kind, METHODS)
     matrix_kernel = as_choice("matrix_kernel", matrix_kernel, MATRIX_KERNELS)
     return BatchedOptions(
         iou_threshold=as_iou_threshold(iou_threshold),
@@ -100,7 +100,7 @@ def as_batched_options(
         max_per_class=as_limit("max_per_class", max_per_class, 1),
         class_agnostic=bool(class_agnostic),
         sigma=as_number("sigma", sigma, 1e-6, 1e6),
-        method=f"matrix_{matrix_kernel}" if method == "matrix" else method,
+        method=f"matrix_{matrix_kernel}" if kind == "matrix" else kind,
     )
 
 

@@ -20,7 +20,7 @@ def batched_nms(
     max_output_size: int = 100,
     max_per_class: int | None = None,
     class_ids=None,
-    method: str = "hard",
+    kind: str = "hard",
     sigma: float = 0.5,
     matrix_kernel: str = "gaussian",
     class_agnostic: bool = False,
@@ -30,7 +30,7 @@ def batched_nms(
     Each pair of a row and a class is a candidate. Candidates of different classes do not meet. Boxes, IoU and the order
     of equal scores are as in `kseg_ops.nms`.
 
-    - `method="hard"`: the best candidate is kept and drops those whose IoU with it is above `iou_threshold`.
+    - `kind="hard"`: the best candidate is kept and drops those whose IoU with it is above `iou_threshold`.
     - `"linear"`, `"gaussian"`: Soft-NMS (Bodla et al. 2017). The best candidate is kept and lowers the scores of the
       others: by the factor `1 - iou` where the IoU is above `iou_threshold`, or by `exp(-iou**2 / sigma)`.
     - `"matrix"`: matrix NMS (Wang et al. 2020, "SOLOv2"), here on boxes. All scores are lowered at once: candidate `j`
@@ -43,15 +43,15 @@ def batched_nms(
             in `kseg_ops.nms`.
         scores: floating `[B, N]`, or `[B, N, C]`; compared as float32.
         iou_threshold: 0 to 1.
-        score_threshold: candidates need a score above it, with the methods that lower scores also after that; these
-            methods need scores above 0 in any case, and take infinity for the largest number. None: no threshold but
+        score_threshold: candidates need a score above it, with the kinds that lower scores also after that; these
+            kinds need scores above 0 in any case, and take infinity for the largest number. None: no threshold but
             that. A score of NaN or -inf is never kept.
         max_output_size: `M`, how many places an image has, 1 to 2**20.
         max_per_class: how many of one class are kept at most (with `class_agnostic` too: of all together). None: any
             number.
         class_ids: integers `[B, N]`, the class of each row, a negative one marking a row of padding. Only with scores
             `[B, N]`; None: all of class 0.
-        method: `"hard"`, `"linear"`, `"gaussian"` or `"matrix"`.
+        kind: `"hard"`, `"linear"`, `"gaussian"` or `"matrix"`.
         sigma: of the Gaussian functions, 1e-6 to 1e6.
         matrix_kernel: `"gaussian"` or `"linear"`.
         class_agnostic: whether candidates of different classes do meet. They keep their classes.
@@ -70,7 +70,7 @@ def batched_nms(
     The reference compiles under XLA where shapes are static. XLA cannot compile the native op yet: inside
     `tf.function(jit_compile=True)`, call it within `with kseg_ops.use_reference():`.
 
-    Matrix NMS compares all pairs of a class until no candidate to come can be among the best; the other methods stop
+    Matrix NMS compares all pairs of a class until no candidate to come can be among the best; the other kinds stop
     when `M` are picked.
 
     Raises:
@@ -83,7 +83,7 @@ def batched_nms(
         >>> found = kseg_ops.batched_nms(boxes, [[0.9, 0.8, 0.7]], max_output_size=3)
         >>> found.indices.numpy()
         array([[ 0,  2, -1]], dtype=int32)
-        >>> soft = kseg_ops.batched_nms(boxes, [[0.9, 0.8, 0.7]], max_output_size=3, method="linear")
+        >>> soft = kseg_ops.batched_nms(boxes, [[0.9, 0.8, 0.7]], max_output_size=3, kind="linear")
         >>> soft.indices.numpy(), soft.scores.numpy().round(2)
         (array([[0, 2, 1]], dtype=int32), array([[0.9 , 0.7 , 0.16]], dtype=float32))
     """
@@ -95,7 +95,7 @@ def batched_nms(
         **({} if class_ids is None else {"class_ids": class_ids}),
     )
     options = as_batched_options(
-        iou_threshold, score_threshold, max_output_size, max_per_class, method, sigma, matrix_kernel, class_agnostic
+        iou_threshold, score_threshold, max_output_size, max_per_class, kind, sigma, matrix_kernel, class_agnostic
     )
     boxes = as_boxes(boxes)
     scores = as_scores(scores)

@@ -39,14 +39,12 @@ def run(timer: Timer) -> list[Row]:
         what = f"{images} x 1000 x 80, {'softmax' if sharp else 'uniform'} scores above {threshold}, 100 kept"
         rows.append(_combined(timer, what, boxes, scores, threshold))
     boxes, scores = (tf.constant(array) for array in detections(1, 1000, 80, True))
-    for method in ("linear", "gaussian", "matrix"):
-        soft = tf.function(
-            lambda boxes, scores, method=method: kseg_ops.batched_nms(boxes, scores, 0.5, 0.05, method=method)
-        )
+    for kind in ("linear", "gaussian", "matrix"):
+        soft = tf.function(lambda boxes, scores, kind=kind: kseg_ops.batched_nms(boxes, scores, 0.5, 0.05, kind=kind))
         hard = tf.function(lambda boxes, scores: kseg_ops.batched_nms(boxes, scores, 0.5, 0.05))
         rows.append(
             timer.compare(
-                f"batched_nms, 1 x 1000 x 80, softmax scores, {method}",
+                f"batched_nms, 1 x 1000 x 80, softmax scores, {kind}",
                 lambda soft=soft: soft(boxes, scores).num_valid.numpy(),
                 {"the same, hard": lambda hard=hard: hard(boxes, scores).num_valid.numpy()},
             )

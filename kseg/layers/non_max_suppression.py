@@ -19,7 +19,7 @@ class NonMaxSuppression(NativeLayer):
         score_threshold: what scores must be above; None for no threshold.
         max_output_size: `M`, how many places each image has.
         max_per_class: how many of one class are kept at most; None for any number.
-        method: `"hard"`, `"linear"` or `"gaussian"` (Soft-NMS, Bodla et al. 2017) or `"matrix"` (Wang et al. 2020).
+        kind: `"hard"`, `"linear"` or `"gaussian"` (Soft-NMS, Bodla et al. 2017) or `"matrix"` (Wang et al. 2020).
         sigma: of the Gaussian functions.
         matrix_kernel: `"gaussian"` or `"linear"`.
         class_agnostic: whether boxes of different classes suppress each other.
@@ -56,7 +56,7 @@ class NonMaxSuppression(NativeLayer):
         score_threshold=None,
         max_output_size=100,
         max_per_class=None,
-        method="hard",
+        kind="hard",
         sigma=0.5,
         matrix_kernel="gaussian",
         class_agnostic=False,
@@ -67,7 +67,7 @@ class NonMaxSuppression(NativeLayer):
         self.score_threshold = score_threshold
         self.max_output_size = max_output_size
         self.max_per_class = max_per_class
-        self.method = method
+        self.kind = kind
         self.sigma = sigma
         self.matrix_kernel = matrix_kernel
         self.class_agnostic = class_agnostic
@@ -106,7 +106,7 @@ class NonMaxSuppression(NativeLayer):
             "score_threshold": self.score_threshold,
             "max_output_size": self.max_output_size,
             "max_per_class": self.max_per_class,
-            "method": self.method,
+            "kind": self.kind,
             "sigma": self.sigma,
             "matrix_kernel": self.matrix_kernel,
             "class_agnostic": self.class_agnostic,

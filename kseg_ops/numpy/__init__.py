@@ -6,6 +6,7 @@ Unless its docstring says otherwise, a function has no reference to fall back on
 """
 
 from kseg_ops import rle
+from kseg_ops.aspp_branch import AsppBranch
 from kseg_ops.numpy.aspp import aspp
 from kseg_ops.numpy.atrous_conv2d import atrous_conv2d
 from kseg_ops.numpy.atrous_separable_conv2d import atrous_separable_conv2d
@@ -33,6 +34,7 @@ from kseg_ops.numpy.roi_align import roi_align
 from kseg_ops.numpy.unpack_masks import unpack_masks
 
 __all__ = [
+    "AsppBranch",
     "aspp",
     "atrous_conv2d",
     "atrous_separable_conv2d",

@@ -16,7 +16,7 @@ def batched_nms(
     max_output_size: int = 100,
     max_per_class: int | None = None,
     class_ids=None,
-    method: str = "hard",
+    kind: str = "hard",
     sigma: float = 0.5,
     matrix_kernel: str = "gaussian",
     class_agnostic: bool = False,
@@ -31,7 +31,7 @@ def batched_nms(
         max_output_size: How many places each image has, `M`.
         max_per_class: How many of one class are kept at most; None for any number.
         class_ids: `[B, N]`, integers, negative for padding, with scores `[B, N]`; None for one class.
-        method: `"hard"`, `"linear"`, `"gaussian"` or `"matrix"`.
+        kind: `"hard"`, `"linear"`, `"gaussian"` or `"matrix"`.
         sigma: Of the Gaussian functions.
         matrix_kernel: `"gaussian"` or `"linear"`.
         class_agnostic: Whether candidates of different classes meet.
@@ -50,7 +50,7 @@ def batched_nms(
         array([[ 1,  2, -1]], dtype=int32)
     """
     options = as_batched_options(
-        iou_threshold, score_threshold, max_output_size, max_per_class, method, sigma, matrix_kernel, class_agnostic
+        iou_threshold, score_threshold, max_output_size, max_per_class, kind, sigma, matrix_kernel, class_agnostic
     )
     scores = as_scores(scores)
     ids = np.zeros((0, 0), np.int32) if class_ids is None else class_ids_as_int32(class_ids)

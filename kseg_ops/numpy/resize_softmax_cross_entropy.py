@@ -70,6 +70,14 @@ def resize_softmax_cross_entropy_and_dice(
 
     Raises:
         As above.
+
+    Example:
+        >>> labels, logits = np.zeros((1, 4, 4), np.uint8), np.zeros((1, 2, 2, 2), np.float32)
+        >>> loss, sums = resize_softmax_cross_entropy_and_dice(labels, logits)
+        >>> loss.mean().round(4), sums[0]
+        (np.float32(0.6931), array([[ 8.,  0.],
+               [ 8.,  8.],
+               [16.,  0.]], dtype=float32))
     """
     return core().resize_softmax_cross_entropy(
         as_supported_integers(labels),
@@ -108,6 +116,11 @@ def resize_softmax_cross_entropy_gradient(
 
     Raises:
         As above.
+
+    Example:
+        >>> labels, logits = np.zeros((1, 4, 4), np.uint8), np.zeros((1, 2, 2, 2), np.float32)
+        >>> resize_softmax_cross_entropy_gradient(labels, logits, np.ones((1, 4, 4)))[0, 0, 0]
+        array([-2.,  2.], dtype=float32)
     """
     dice = ()
     if sums_gradient is not None:

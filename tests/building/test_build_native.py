@@ -107,6 +107,7 @@ def test_up_to_date_unless_something_changed(tmp_path):
         "python": "a",
         "sources": "b",
         "werror": False,
+        "sanitize": "",
         "tensorflow": "2.21.0",
         "compiler_command": "c",
     }

@@ -47,7 +47,9 @@ def scalar_roi_align(features, boxes, indices, size, scale=1.0, ratio=2, aligned
     real = np.float64 if features.dtype == np.float64 else np.float32
     _, height, width, channels = features.shape
     output = np.zeros((len(boxes), *size, channels))
+    images = features.astype(np.float64)
     for k, box in enumerate(boxes.astype(real)):
+        image = images[indices[k]]
         offset = real(0.5 if aligned else 0)
         x1, y1, x2, y2 = box * real(np.float32(scale)) - offset
         extents = [y2 - y1, x2 - x1]
@@ -65,7 +67,6 @@ def scalar_roi_align(features, boxes, indices, size, scale=1.0, ratio=2, aligned
             bottom, right = min(top + 1, height - 1), min(left + 1, width - 1)
             fy = float(y - top) if top < height - 1 else 0.0
             fx = float(x - left) if left < width - 1 else 0.0
-            image = features[indices[k]].astype(np.float64)
             above = (1 - fx) * image[top, left] + fx * image[top, right]
             below = (1 - fx) * image[bottom, left] + fx * image[bottom, right]
             output[k, p, q] += ((1 - fy) * above + fy * below) / (counts[0] * counts[1])

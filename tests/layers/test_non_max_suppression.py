@@ -17,7 +17,7 @@ ARGUMENTS = {
     "score_threshold": 0.1,
     "max_output_size": 6,
     "max_per_class": 3,
-    "method": "matrix",
+    "kind": "matrix",
     "sigma": 0.7,
     "matrix_kernel": "linear",
     "class_agnostic": True,
@@ -94,8 +94,8 @@ def test_xla_is_declared_as_it_is():
 
 
 def test_refusals(inputs):
-    with pytest.raises(ValueError, match=r"method must be one of 'hard', .*, got 'fuzzy'"):
-        NonMaxSuppression(method="fuzzy")
+    with pytest.raises(ValueError, match=r"kind must be one of 'hard', .*, got 'fuzzy'"):
+        NonMaxSuppression(kind="fuzzy")
     with pytest.raises(ValueError, match=r"iou_threshold must be in 0..1, got 2"):
         NonMaxSuppression(iou_threshold=2)
     with pytest.raises(ValueError, match=r"inputs must be \[boxes, scores\] or .*, got list of 1"):

@@ -94,27 +94,27 @@ def test_equal_scores_go_by_row_then_class(nms):
 def test_max_per_class(nms):
     far = (np.arange(4)[:, None] * 20 + np.array([[0, 0, 10, 10]]))[None]
     scores = [[[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]]]
-    for method in ("hard", "linear", "gaussian", "matrix"):
-        found = nms(far, scores, max_output_size=6, max_per_class=2, method=method)
+    for kind in ("hard", "linear", "gaussian", "matrix"):
+        found = nms(far, scores, max_output_size=6, max_per_class=2, kind=kind)
         np.testing.assert_array_equal(found.indices, [[0, 1, 3, 2, -1, -1]])
         np.testing.assert_array_equal(found.classes, [[0, 0, 1, 1, -1, -1]])
-        found = nms(far, scores, max_output_size=6, max_per_class=2, method=method, class_agnostic=True)
+        found = nms(far, scores, max_output_size=6, max_per_class=2, kind=kind, class_agnostic=True)
         np.testing.assert_array_equal(found.indices, [[0, 1, -1, -1, -1, -1]])
 
 
 def test_linear_soft_nms(nms):
-    found = nms(HALVES[None], [[1.0, 0.75, 0.5]], 0.25, method="linear", max_output_size=3)
+    found = nms(HALVES[None], [[1.0, 0.75, 0.5]], 0.25, kind="linear", max_output_size=3)
     # The first halves the second, whose IoU is above the threshold, and spares the third, whose IoU equals it. The
     # third comes next and halves the second again.
     np.testing.assert_array_equal(found.indices, [[0, 2, 1]])
     np.testing.assert_array_equal(found.scores, [[1.0, 0.5, 0.75 * 0.5 * 0.5]])
     # What falls to the threshold goes.
-    found = nms(HALVES[None], [[1.0, 0.75, 0.5]], 0.25, 0.1875, method="linear", max_output_size=3)
+    found = nms(HALVES[None], [[1.0, 0.75, 0.5]], 0.25, 0.1875, kind="linear", max_output_size=3)
     np.testing.assert_array_equal(found.indices, [[0, 2, -1]])
 
 
 def test_gaussian_soft_nms(nms):
-    found = nms(HALVES[None], [[1.0, 0.75, 0.5]], method="gaussian", sigma=0.5, max_output_size=3)
+    found = nms(HALVES[None], [[1.0, 0.75, 0.5]], kind="gaussian", sigma=0.5, max_output_size=3)
     # The IoUs of 0.5 and 0.25 with the first leave 0.455 and 0.441, and the second lowers the third once more.
     np.testing.assert_array_equal(found.indices, [[0, 1, 2]])
     by_half, by_quarter = np.exp(-0.5), np.exp(-0.125)
@@ -124,20 +124,20 @@ def test_gaussian_soft_nms(nms):
 
 
 def test_matrix_nms(nms):
-    found = nms(HALVES[None], [[1.0, 0.75, 0.5]], method="matrix", matrix_kernel="linear", max_output_size=3)
+    found = nms(HALVES[None], [[1.0, 0.75, 0.5]], kind="matrix", matrix_kernel="linear", max_output_size=3)
     # Second: 1 - 0.5. Third: from the first 1 - 0.25, from the second (1 - 0.5) / (1 - 0.5), as that is itself covered
     # by half.
     np.testing.assert_array_equal(found.indices, [[0, 1, 2]])
     np.testing.assert_array_equal(found.scores, [[1.0, 0.375, 0.375]])
-    found = nms(HALVES[None], [[1.0, 0.75, 0.5]], method="matrix", sigma=0.5, max_output_size=3)
+    found = nms(HALVES[None], [[1.0, 0.75, 0.5]], kind="matrix", sigma=0.5, max_output_size=3)
     np.testing.assert_allclose(found.scores, [[1.0, 0.75 * np.exp(-0.5), 0.5 * np.exp(-0.125)]], rtol=6 * EPS)
 
 
 def test_matrix_nms_of_equal_boxes(nms):
     boxes = np.tile(ROW[:1], (3, 1))[None]
-    found = nms(boxes, [[0.5, 1.0, 0.75]], method="matrix", matrix_kernel="linear", max_output_size=3)
+    found = nms(boxes, [[0.5, 1.0, 0.75]], kind="matrix", matrix_kernel="linear", max_output_size=3)
     np.testing.assert_array_equal(found.indices, [[1, -1, -1]])
-    found = nms(boxes, [[0.5, 1.0, 0.75]], method="matrix", sigma=0.5, max_output_size=3)
+    found = nms(boxes, [[0.5, 1.0, 0.75]], kind="matrix", sigma=0.5, max_output_size=3)
     # Both are covered wholly by the first; among each other, being covered already, they count for nothing.
     np.testing.assert_array_equal(found.indices, [[1, 2, 0]])
     np.testing.assert_allclose(found.scores, [[1.0, 0.75 * np.exp(-2), 0.5 * np.exp(-2)]], rtol=6 * EPS)
@@ -146,8 +146,8 @@ def test_matrix_nms_of_equal_boxes(nms):
 def test_methods_that_lower_scores_need_positive_ones(nms):
     far = (np.arange(4)[:, None] * 20 + np.array([[0, 0, 10, 10]]))[None]
     scores = [[-0.5, 0.0, np.inf, 0.25]]
-    for method in ("linear", "gaussian", "matrix"):
-        found = nms(far, scores, method=method, max_output_size=4)
+    for kind in ("linear", "gaussian", "matrix"):
+        found = nms(far, scores, kind=kind, max_output_size=4)
         np.testing.assert_array_equal(found.indices, [[2, 3, -1, -1]])
         np.testing.assert_array_equal(found.scores, [[np.finfo(np.float32).max, 0.25, 0, 0]])
     found = nms(far, scores, max_output_size=4)
@@ -171,23 +171,23 @@ def test_equals_torchvision(nms):
 
 
 @pytest.mark.parametrize("cap", [None, 4])
-@pytest.mark.parametrize(("method", "kernel"), KINDS)
-def test_equals_the_rule(nms, method, kernel, cap):
+@pytest.mark.parametrize(("kind", "kernel"), KINDS)
+def test_equals_the_rule(nms, kind, kernel, cap):
     generator = np.random.default_rng(5)
     boxes = random_boxes(generator, 2, 40)
     scores = generator.uniform(0, 1, (2, 40, 2)).astype(np.float32)
-    found = nms(boxes, scores, 0.3, 0.02, 70, cap, method=method, matrix_kernel=kernel, sigma=0.4)
+    found = nms(boxes, scores, 0.3, 0.02, 70, cap, kind=kind, matrix_kernel=kernel, sigma=0.4)
     for image in range(2):
         rows, classes = np.divmod(np.arange(80), 2)
         flat, corners = scores[image].ravel(), boxes[image][rows]
-        if method == "hard":
+        if kind == "hard":
             kept = [i for i in scalar_nms(corners, flat, 0.3, classes) if flat[i] > np.float32(0.02)]
             expected = [(i, flat[i]) for i in kept]
-        elif method == "matrix":
+        elif kind == "matrix":
             f = gaussian(0.4) if kernel == "gaussian" else lambda overlap: 1 - overlap
             expected = scalar_matrix(corners, flat, classes, 80, f, 0.02)
         else:
-            decay = gaussian(0.4) if method == "gaussian" else linear_above(np.float32(0.3))
+            decay = gaussian(0.4) if kind == "gaussian" else linear_above(np.float32(0.3))
             expected = scalar_soft(corners, flat, classes, 80, decay, 0.02)
         kept = limited([i for i, _ in expected], classes, cap or 80, 70)
         assert len(kept) > 5

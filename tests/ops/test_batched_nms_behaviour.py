@@ -23,11 +23,11 @@ DTYPES = {"boxes": tf.float32, "scores": tf.float32, "classes": tf.int32, "indic
 
 
 @pytest.mark.parametrize(("images", "rows"), [(0, 3), (2, 0), (0, 0)])
-@pytest.mark.parametrize(("method", "kernel"), KINDS)
-def test_empty_inputs(nms, images, rows, method, kernel):
+@pytest.mark.parametrize(("kind", "kernel"), KINDS)
+def test_empty_inputs(nms, images, rows, kind, kernel):
     boxes = np.zeros((images, rows, 4), np.float32)
     for scores in (np.zeros((images, rows)), np.zeros((images, rows, 3))):
-        found = nms(boxes, scores, max_output_size=5, method=method, matrix_kernel=kernel)
+        found = nms(boxes, scores, max_output_size=5, kind=kind, matrix_kernel=kernel)
         for name, shape in SHAPES.items():
             assert getattr(found, name).shape == [images, *shape[1:]]
             assert getattr(found, name).dtype == DTYPES[name]
@@ -49,15 +49,15 @@ def test_static_shapes(nms):
     traced.get_concrete_function(tf.TensorSpec([2, None, 3, 4]), tf.TensorSpec([2, 7, 3]))
 
 
-@pytest.mark.parametrize("method", ["hard", "matrix"])
-def test_shapes_known_only_at_run_time(nms, method):
+@pytest.mark.parametrize("kind", ["hard", "matrix"])
+def test_shapes_known_only_at_run_time(nms, kind):
     @tf.function(input_signature=[tf.TensorSpec([None] * 3), tf.TensorSpec([None] * 2)])
     def unknown(boxes, scores):
-        found = nms(boxes, scores, 0.3, max_output_size=5, method=method)
+        found = nms(boxes, scores, 0.3, max_output_size=5, kind=kind)
         assert found.boxes.shape.as_list() == [None, 5, 4]
         return found
 
-    assert_same(unknown(BOXES, SCORES), nms(BOXES, SCORES, 0.3, max_output_size=5, method=method))
+    assert_same(unknown(BOXES, SCORES), nms(BOXES, SCORES, 0.3, max_output_size=5, kind=kind))
     assert unknown(BOXES[:, :0], SCORES[:, :0]).num_valid.numpy().tolist() == [0, 0]
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"(?s)scores must have the images and rows of boxes"):
         unknown(BOXES, SCORES[:, :2])
@@ -72,15 +72,15 @@ def test_the_reference_needs_ranks_and_says_so():
         unknown.get_concrete_function()
 
 
-@pytest.mark.parametrize(("method", "kernel"), KINDS)
-def test_the_reference_compiles_under_xla(method, kernel):
+@pytest.mark.parametrize(("kind", "kernel"), KINDS)
+def test_the_reference_compiles_under_xla(kind, kernel):
     generator = np.random.default_rng(7)
     boxes = random_boxes(generator, 2, 40, grid=5)
     scores = np.round(generator.uniform(0, 1, (2, 40, 3)), 1).astype(np.float32)
 
     def suppress(boxes, scores):
         return with_reference(kseg_ops.batched_nms)(
-            boxes, scores, 0.3, max_output_size=30, max_per_class=8, method=method, matrix_kernel=kernel
+            boxes, scores, 0.3, max_output_size=30, max_per_class=8, kind=kind, matrix_kernel=kernel
         )
 
     # To the bit: the reference is written such that a compiler finds nothing to fuse.
@@ -93,15 +93,15 @@ def test_in_a_data_pipeline(nms):
     assert_same(found, nms(BOXES, SCORES, 0.3, max_output_size=5))
 
 
-@pytest.mark.parametrize(("method", "kernel"), KINDS)
-def test_there_is_no_gradient(nms, method, kernel):
+@pytest.mark.parametrize(("kind", "kernel"), KINDS)
+def test_there_is_no_gradient(nms, kind, kernel):
     boxes, scores = tf.constant(BOXES), tf.constant(SCORES)
 
     @tf.function
     def gradients(boxes, scores):
         with tf.GradientTape() as tape:
             tape.watch([boxes, scores])
-            found = nms(boxes, scores, 0.3, max_output_size=5, method=method, matrix_kernel=kernel)
+            found = nms(boxes, scores, 0.3, max_output_size=5, kind=kind, matrix_kernel=kernel)
             loss = tf.reduce_sum(found.scores) + tf.reduce_sum(found.boxes)
         return [gradient is None for gradient in tape.gradient(loss, [boxes, scores])]
 
@@ -150,7 +150,7 @@ def test_in_a_training_graph(nms):
         ({"max_output_size": 0}, ValueError, "max_output_size must be in 1..1048576, got 0"),
         ({"max_output_size": None}, TypeError, "max_output_size must be an integer, got None"),
         ({"max_per_class": 0}, ValueError, "max_per_class must be in 1.*, got 0"),
-        ({"method": "soft"}, ValueError, "method must be one of 'hard', 'linear', 'gaussian', 'matrix', got 'soft'"),
+        ({"kind": "soft"}, ValueError, "kind must be one of 'hard', 'linear', 'gaussian', 'matrix', got 'soft'"),
         ({"matrix_kernel": "hard"}, ValueError, "matrix_kernel must be one of 'gaussian', 'linear', got 'hard'"),
         ({"sigma": 0}, ValueError, r"sigma must be in 1e-06..1e\+06, got 0"),
         ({"sigma": "1"}, TypeError, "sigma must be a Python number, got '1'"),
@@ -163,7 +163,7 @@ def test_invalid_arguments(nms, change, error, message):
 
 def test_the_ends_of_sigma_are_allowed(nms):
     for sigma in (1e-6, 1e6):
-        assert nms(BOXES, SCORES, method="gaussian", sigma=sigma).num_valid.numpy().min() >= 1
+        assert nms(BOXES, SCORES, kind="gaussian", sigma=sigma).num_valid.numpy().min() >= 1
 
 
 def test_keras_tensors_are_refused():

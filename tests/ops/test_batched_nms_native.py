@@ -32,7 +32,7 @@ def scores_of(generator, *shape, ties=True) -> np.ndarray:
 
 
 @cache
-def batched_cases(layout, method, kernel):
+def batched_cases(layout, kind, kernel):
     generator = np.random.default_rng(4)
     cases = []
     for rows, grid, most, cap in ((37, 0, 50, None), (33, 5, 20, 5)):
@@ -44,7 +44,7 @@ def batched_cases(layout, method, kernel):
             "score_threshold": 0.05 if cap else None,
             "max_output_size": most,
             "max_per_class": cap,
-            "method": method,
+            "kind": kind,
             "matrix_kernel": kernel,
             "class_agnostic": layout == "agnostic",
         }
@@ -57,37 +57,37 @@ def batched_cases(layout, method, kernel):
 
 
 @cache
-def batched_hostile_cases(method, kernel):
+def batched_hostile_cases(kind, kernel):
     boxes = hostile_boxes()[None]
     count = boxes.shape[1]
     cases = []
     for scores in (hostile_scores(count)[None], np.linspace(1, 0, count)[None], np.full((1, count), 1.2e-38)):
         for sigma in (1e-6, 0.5, 1e6):
-            options = {"max_output_size": 50, "method": method, "matrix_kernel": kernel, "sigma": sigma}
+            options = {"max_output_size": 50, "kind": kind, "matrix_kernel": kernel, "sigma": sigma}
             args = (boxes, scores, 0.0)
             cases.append((args, options, reference_batched(*args, **options)))
     return cases
 
 
-@pytest.mark.parametrize(("method", "kernel"), KINDS)
+@pytest.mark.parametrize(("kind", "kernel"), KINDS)
 @pytest.mark.parametrize("layout", ["one class", "classes", "boxes per class", "class ids", "agnostic"])
-def test_batched_equals_the_reference(target, layout, method, kernel):
-    for args, options, expected in batched_cases(layout, method, kernel):
+def test_batched_equals_the_reference(target, layout, kind, kernel):
+    for args, options, expected in batched_cases(layout, kind, kernel):
         assert_same(kseg_ops.batched_nms(*args, **options), expected)
         assert_same(kseg_ops.numpy.batched_nms(*args, **options), expected)
 
 
-@pytest.mark.parametrize(("method", "kernel"), KINDS)
-def test_batched_hostile_numbers_equal_the_reference(target, method, kernel):
-    for args, options, expected in batched_hostile_cases(method, kernel):
+@pytest.mark.parametrize(("kind", "kernel"), KINDS)
+def test_batched_hostile_numbers_equal_the_reference(target, kind, kernel):
+    for args, options, expected in batched_hostile_cases(kind, kernel):
         assert_same(kseg_ops.batched_nms(*args, **options), expected)
         assert_same(kseg_ops.numpy.batched_nms(*args, **options), expected)
 
 
-@pytest.mark.parametrize(("method", "kernel"), KINDS)
-def test_hostile_numbers_where_subnormal_ones_count_as_zero(method, kernel):
+@pytest.mark.parametrize(("kind", "kernel"), KINDS)
+def test_hostile_numbers_where_subnormal_ones_count_as_zero(kind, kernel):
     """As in the threads of a data pipeline."""
-    for args, options, expected in batched_hostile_cases(method, kernel)[::4]:
+    for args, options, expected in batched_hostile_cases(kind, kernel)[::4]:
         boxes, scores, threshold = args
         data = tf.data.Dataset.from_tensors((boxes, scores.astype(np.float32)))
         for form in (kseg_ops.batched_nms, reference_batched):
@@ -95,14 +95,14 @@ def test_hostile_numbers_where_subnormal_ones_count_as_zero(method, kernel):
             assert_same(next(iter(mapped)), expected)
 
 
-@pytest.mark.parametrize(("method", "kernel"), KINDS)
-def test_stopping_early_changes_nothing(target, method, kernel):
+@pytest.mark.parametrize(("kind", "kernel"), KINDS)
+def test_stopping_early_changes_nothing(target, kind, kernel):
     """The first places of many are the places of few; 6000 candidates are more than is sorted at once."""
     generator = np.random.default_rng(5)
     corners = generator.uniform(0, 200, (1, 2000, 2))
     boxes = np.concatenate([corners, corners + generator.uniform(4, 40, (1, 2000, 2))], -1).astype(np.float32)
     scores = np.round(generator.uniform(0, 1, (1, 2000, 3)), 3)
-    options = {"method": method, "matrix_kernel": kernel, "score_threshold": 0.1}
+    options = {"kind": kind, "matrix_kernel": kernel, "score_threshold": 0.1}
     for cap in (None, 11):
         whole = kseg_ops.numpy.batched_nms(boxes, scores, 0.4, max_output_size=6000, max_per_class=cap, **options)
         few = min(int(whole.num_valid[0]), 30)
@@ -120,7 +120,7 @@ def test_bitwise_equal_for_any_number_of_threads(target, images):
     corners = generator.uniform(0, 400, (images, 1500, 2))
     boxes = np.concatenate([corners, corners + generator.uniform(4, 60, (images, 1500, 2))], -1).astype(np.float32)
     scores = generator.uniform(0, 1, (images, 1500, 2)).astype(np.float32)
-    for method, kernel in KINDS:
+    for kind, kernel in KINDS:
         results = []
         singles = []
         try:
@@ -128,7 +128,7 @@ def test_bitwise_equal_for_any_number_of_threads(target, images):
                 CORE.set_num_threads(threads)
                 results.append(
                     kseg_ops.numpy.batched_nms(
-                        boxes, scores, max_output_size=900, method=method, matrix_kernel=kernel, score_threshold=0.01
+                        boxes, scores, max_output_size=900, kind=kind, matrix_kernel=kernel, score_threshold=0.01
                     )
                 )
                 singles.append(kseg_ops.numpy.nms(boxes[0], scores[0, :, 0], 0.6))
@@ -136,7 +136,7 @@ def test_bitwise_equal_for_any_number_of_threads(target, images):
             CORE.set_num_threads(0)
         results.append(
             kseg_ops.batched_nms(
-                boxes, scores, max_output_size=900, method=method, matrix_kernel=kernel, score_threshold=0.01
+                boxes, scores, max_output_size=900, kind=kind, matrix_kernel=kernel, score_threshold=0.01
             )
         )
         singles.append(kseg_ops.nms(boxes[0], scores[0, :, 0], 0.6).numpy())

@@ -35,4 +35,4 @@ def test_example(name):
 def test_example_of_the_numpy_form(name):
     if not _library.native_allowed():
         pytest.skip("KSEG_NATIVE=0: most NumPy forms have no reference")
-    run_examples(name, getattr(kseg_ops.numpy, name).__doc__, {"np": np, **vars(kseg_ops.numpy)})
+    run_examples(name, getattr(kseg_ops.numpy, name).__doc__, {"np": np, "kseg_ops": kseg_ops, **vars(kseg_ops.numpy)})
