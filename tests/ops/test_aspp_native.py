@@ -114,7 +114,7 @@ def test_the_op_checks_what_it_gets():
         ({"projection": ones([1, 1, 8])}, "projection must have rank 4"),
         ({"projection_offset": ones([5])}, "projection.offset must have one entry"),
         ({"rates": [1, 2, 3]}, "rates must have 4 entries, got 3"),
-        ({"rates": [1, 2, 3, 0]}, "rate must be in 1..1048576, got 0"),
+        ({"rates": [1, 2, 3, 0]}, "rates: rate must be in 1..65536, got 0"),
         ({"separable": [True]}, "separable must have 2 entries, got 1"),
         ({"separable": [True, True]}, "as many branches as there are depthwise filters, 1"),
         ({"activations": ["relu"]}, "activations must have 2 entries, got 1"),
@@ -167,7 +167,7 @@ def test_the_numpy_form_checks_what_it_gets():
             ValueError,
             r"branches\[0\].scale must have one entry per channel of filters, 3, got 7",
         ),
-        ({"branches": [first._replace(rate=-1), *rest]}, ValueError, "rate must be in 1..1048576, got -1"),
+        ({"branches": [first._replace(rate=-1), *rest]}, ValueError, "rate must be in 1..65536, got -1"),
         ({"pooling": rest[0]}, ValueError, r"pooling.filters must have shape \[1, 1, C, F\]"),
     ):
         with pytest.raises(error, match=message):

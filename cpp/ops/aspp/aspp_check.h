@@ -46,7 +46,8 @@ Status check_aspp_convolution(const std::string& name, const AsppConvolution<T>&
   for (const int axis : {0, 1}) {
     AtrousAxis tiled;
     if (convolution.separable) {
-      const Status status = make_atrous_axis(x[axis + 1], kernel[axis], convolution.rate[axis], true, &tiled);
+      const Status status =
+          make_atrous_axis(x[axis + 1], kernel[axis], convolution.rate[axis], true, &tiled, "depthwise");
       if (!status.ok()) return invalid_argument(name, ": ", status.message());
     }
     ConvAxis unused;

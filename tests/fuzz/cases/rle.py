@@ -46,7 +46,9 @@ def _decode(rng: np.random.Generator) -> Draw:
     image = size(rng)
     payloads, sizes = _items(rng, extent(rng, 4) % 10, image)
     if rng.random() < 0.02 and len(payloads):
-        sizes[:] = _HUGE[rng.integers(len(_HUGE))]
+        sizes[:] = image = _HUGE[rng.integers(len(_HUGE))]
+        counts = np.array([min(image[0] * image[1] - 1, 2**62), 1], np.int64)
+        payloads = [text(counts) for _ in payloads]
     return Draw({"payloads": payloads, "sizes": sizes}, {"packed": bool(rng.integers(2))})
 
 
@@ -79,8 +81,8 @@ def _encode_packed(rng: np.random.Generator) -> Draw:
 
 def _polygons(rng: np.random.Generator) -> Draw:
     image = size(rng)
-    if rng.random() < 0.03:
-        image = ((1, 2**20), (2**20, 1), (2**10, 2**21 - 1), *_HUGE)[rng.integers(3 + len(_HUGE))]
+    if rng.random() < 0.02:
+        image = ((1, 2**12), (2**20, 1), (2**19, 2**12 - 1), *_HUGE[3:])[rng.integers(3 + len(_HUGE[3:]))]
     near = [min(side, 1000) for side in image]
     polygons = [polygon(rng, *near) for _ in range(max(1, extent(rng, 3) % 8))]
     return Draw({"polygons": polygons}, {"image_size": image})
