@@ -161,7 +161,7 @@ def test_the_numpy_form_checks_what_it_gets():
     ):
         with pytest.raises(error, match=message):
             kseg_ops.numpy.atrous_conv2d(*args)
-    with pytest.raises(ValueError, match="rate must be in 1..65536, got -3"):
+    with pytest.raises(ValueError, match=r"rate must be in 1..65536, got -3"):
         CORE.atrous_conv2d(x, filters, scale, scale, (-3, 1))
     with pytest.raises(ValueError, match="activation must be one of"):
         CORE.atrous_conv2d(x, filters, scale, scale, (1, 1), "swish")
