@@ -47,4 +47,4 @@ def map_size(rng: np.random.Generator, taps: Sequence[int], rates: Sequence[int]
 
 def affine(rng: np.random.Generator, channels: int) -> np.ndarray:
     """A scale or offset, seldom of no elements, which stands for none."""
-    return floats(rng, (0 if rng.random() < 0.08 else channels,), np.float32)
+    return floats(rng, (0 if rng.random() < 0.05 else channels,), np.float32)

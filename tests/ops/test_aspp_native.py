@@ -172,3 +172,10 @@ def test_the_numpy_form_checks_what_it_gets():
     ):
         with pytest.raises(error, match=message):
             kseg_ops.numpy.aspp(**{"x": x, **block, **change})
+
+
+def test_the_module_checks_the_rate_of_a_separable_branch_before_it_multiplies():
+    ones, one = np.ones((1, 1, 1, 1), np.float32), np.ones(1, np.float32)
+    separable = (ones, one, one, "linear", (1, 2**63 - 1), (np.ones((3, 3, 1, 1), np.float32), one, one, "linear"))
+    with pytest.raises(ValueError, match=r"branches\[0\]: rate must be in 1..65536, got 9223372036854775807"):
+        _library.core().aspp(ones, [separable], (ones, one, one, "linear", (1, 1), None))
