@@ -6,7 +6,7 @@ from kseg_ops._checks import as_int
 
 ACTIVATIONS = ("linear", "relu", "relu6", "hard_sigmoid", "hard_silu")
 PADDINGS = ("same", "valid")
-MAX_RATE = 1 << 20
+MAX_RATE = 1 << 16
 
 
 def as_rate(value, name: str = "rate") -> tuple[int, int]:

@@ -47,13 +47,14 @@ def atrous_conv2d(
         x: float32, float16, bfloat16 or float64 `[B, H, W, C]`, C at least 1. Sums are float32 and 16-bit results are
             rounded once; float64 is computed by stock operations.
         filters: `[kh, kw, C, F]` of the dtype of `x`, none of them 0.
-        rate: how far apart the taps lie: an int, or (rows, columns). Any size, also beyond the map's.
+        rate: how far apart the taps lie: an int, or (rows, columns), 1 to 65536; may be larger than the map.
         bias: `[F]`; another word for `offset` where there is no `scale`.
         scale: `[F]`, taken as float32 (float64 for float64), or None for ones.
         offset: `[F]` likewise, or None for zeros.
         activation: None, `"linear"`, `"relu"`, `"relu6"`, `"hard_sigmoid"` (`relu6(x + 3) / 6`) or `"hard_silu"`
             (`x * hard_sigmoid(x)`). NaN stays NaN.
-        padding: `"same"` keeps the size. `"valid"` takes `rate * (k - 1)` pixels away, and the map must be larger.
+        padding: `"same"` keeps the size. `"valid"` takes `rate * (k - 1)` pixels away; the map must have
+            them, and one that has no more gives an empty result.
 
     Returns:
         `[B, H', W', F]` in the dtype of `x`. An empty batch or map gives an empty result.
@@ -130,9 +131,9 @@ def check_convolution_shapes(x: tf.TensorShape, filters: tf.TensorShape, rate: t
         raise ValueError(f"filters must have shape [kh, kw, C, F] with the channels of x, C = {x[3]}, got {filters}")
     if padding == "valid":
         for name, size, kernel, step in zip(("height", "width"), x[1:3], filters[:2], rate, strict=True):
-            if size is not None and kernel is not None and size <= (kernel - 1) * step:
+            if size is not None and kernel is not None and size < (kernel - 1) * step:
                 raise ValueError(
-                    f'x must have a {name} of at least {(kernel - 1) * step + 1} for padding="valid" with a kernel of '
+                    f'x must have a {name} of at least {(kernel - 1) * step} for padding="valid" with a kernel of '
                     f'{kernel} at rate {step}, got {size}; padding="same" takes any size'
                 )
 

@@ -52,9 +52,11 @@ inline Status parse_atrous_options(const std::vector<int64_t>& rates, const std:
   return Status();
 }
 
-inline Status make_atrous_axis(int64_t input, int64_t kernel, int64_t rate, bool same, AtrousAxis* axis) {
+// `filters` is what the message calls them.
+inline Status make_atrous_axis(int64_t input, int64_t kernel, int64_t rate, bool same, AtrousAxis* axis,
+                               const char* filters = "filters") {
   if (kernel < 1 || kernel > kMaxAtrousKernel) {
-    return invalid_argument("filters must have 1..", kMaxAtrousKernel, " rows and columns, got ", kernel);
+    return invalid_argument(filters, " must have 1..", kMaxAtrousKernel, " rows and columns, got ", kernel);
   }
   if (input < 0 || input > kMaxAtrousMap) {
     return invalid_argument("x must have fewer than 2**31 rows and columns, got ", input);

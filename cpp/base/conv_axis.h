@@ -21,7 +21,7 @@ inline Status parse_padding(const std::string& name, Padding* padding) {
 }
 
 // Bounds that keep every product of theirs within int64.
-inline constexpr int64_t kMaxConvRate = 1 << 20;
+inline constexpr int64_t kMaxConvRate = 1 << 16;
 inline constexpr int64_t kMaxConvKernel = 1 << 20;
 inline constexpr int64_t kMaxConvExtent = int64_t{1} << 40;
 
@@ -53,8 +53,8 @@ inline Status make_conv_axis(const char* name, int64_t input, int64_t kernel, in
   const int64_t reach = (kernel - 1) * rate;
   *axis = {input, kernel, rate, padding == Padding::kSame ? reach / 2 : 0, input};
   if (padding == Padding::kValid) {
-    if (input <= reach) {
-      return invalid_argument("x must have a ", name, " of at least ", reach + 1,
+    if (input < reach) {
+      return invalid_argument("x must have a ", name, " of at least ", reach,
                               " for padding 'valid' with this kernel and rate, got ", input);
     }
     axis->output = input - reach;

@@ -33,7 +33,7 @@ def atrous_conv2d(
 
 def convolve(x: tf.Tensor, filters: tf.Tensor, rate: tuple[int, int], padding: str) -> tf.Tensor:
     """The convolution alone, of float32 or float64."""
-    if x.shape.rank == 4 and 0 in x.shape[:3]:
+    if 0 in _known_sizes(x.shape, filters.shape, rate, padding):
         # Nothing to sum; but the gradients are zeros of the right shapes.
         return tf.zeros(_output_shape(x, filters, rate, padding), x.dtype) + tf.reduce_sum(x) + tf.reduce_sum(filters)
     if rate == (1, 1) or (x.dtype == tf.float32 and _conv2d_has_dilated_gradient()):
@@ -42,11 +42,23 @@ def convolve(x: tf.Tensor, filters: tf.Tensor, rate: tuple[int, int], padding: s
         result = tf.nn.convolution(x, filters, padding=padding.upper(), dilations=rate)
     if x.shape[:3].is_fully_defined():
         return result
-    # With oneDNN, conv2d of an empty batch has the channels of x.
-    shape = result.shape
-    result = tf.reshape(result, _output_shape(x, filters, rate, padding))
+    # With oneDNN, conv2d of an empty batch has the channels of x, and an empty result the size of the map.
+    shape, real = result.shape, _output_shape(x, filters, rate, padding)
+    result = tf.reshape(tf.reshape(result, [-1])[: tf.reduce_prod(real)], real)
     result.set_shape(shape)
     return result
+
+
+def _known_sizes(x: tf.TensorShape, filters: tf.TensorShape, rate: tuple[int, int], padding: str) -> list[int | None]:
+    """Batch, height and width of the result, as far as they are known."""
+    if x.rank is None:
+        return []
+    sizes = x.as_list()[:3]
+    if padding == "valid" and filters.rank is not None:
+        for axis in (1, 2):
+            if sizes[axis] is not None and filters[axis - 1] is not None:
+                sizes[axis] -= (filters[axis - 1] - 1) * rate[axis - 1]
+    return sizes
 
 
 def _output_shape(x: tf.Tensor, filters: tf.Tensor, rate: tuple[int, int], padding: str) -> tf.Tensor:

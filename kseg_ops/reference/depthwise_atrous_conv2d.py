@@ -16,7 +16,11 @@ def depthwise_atrous_conv2d(x, filters, rate: tuple[int, int] = (1, 1), padding:
     x, filters = (tf.ensure_shape(tensor, [None] * 4) for tensor in (x, filters))
     if dtype.size < 4:
         x, filters = tf.cast(x, tf.float32), tf.cast(filters, tf.float32)
-    if 0 in x.shape.as_list() or 0 in filters.shape.as_list():
+    known = [
+        output_size(size, taps, step, padding)
+        for size, taps, step in zip(x.shape[1:3].as_list(), filters.shape[:2].as_list(), rate, strict=True)
+    ]
+    if 0 in x.shape.as_list() or 0 in filters.shape.as_list() or 0 in known:
         return tf.cast(_nothing(x, filters, rate, padding), dtype)
     if padding == "same":
         # TensorFlow pads with as many zeros as the rate asks for. Beyond twice the map, taps meet nothing but padding;
@@ -26,8 +30,10 @@ def depthwise_atrous_conv2d(x, filters, rate: tuple[int, int] = (1, 1), padding:
             for step, size in zip(rate, x.shape[1:3].as_list(), strict=True)
         )
     result = tf.nn.depthwise_conv2d(x, filters, [1, 1, 1, 1], padding.upper(), dilations=list(rate))
-    # For a batch of no images its shape would be that of the padded map.
-    return tf.cast(tf.reshape(result, _output_shape(x, filters, rate, padding)), dtype)
+    # For a batch of no images its shape would be that of the padded map, for an empty result that of x.
+    shape = _output_shape(x, filters, rate, padding)
+    result = tf.reshape(result, [-1])[: tf.reduce_prod(shape)]
+    return tf.cast(tf.reshape(result, shape), dtype)
 
 
 def _output_shape(x, filters, rate, padding) -> list:

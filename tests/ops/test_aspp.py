@@ -225,7 +225,7 @@ PROJECTION = AsppBranch(np.ones((1, 1, 2, 4), np.float32))
         ({"branches": []}, ValueError, "branches must hold at least one AsppBranch, got none"),
         ({"branches": BRANCH}, TypeError, "branches must be a list of AsppBranch, got AsppBranch"),
         ({"branches": [BRANCH.filters]}, TypeError, r"branches\[0\] must be an AsppBranch, got ndarray"),
-        ({"branches": [BRANCH._replace(rate=0)]}, ValueError, r"branches\[0\].rate must be in 1..1048576, got 0"),
+        ({"branches": [BRANCH._replace(rate=0)]}, ValueError, r"branches\[0\].rate must be in 1..65536, got 0"),
         (
             {"branches": [BRANCH._replace(filters=BRANCH.filters[:, :, :2])]},
             ValueError,

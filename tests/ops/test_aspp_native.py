@@ -114,7 +114,7 @@ def test_the_op_checks_what_it_gets():
         ({"projection": ones([1, 1, 8])}, "projection must have rank 4"),
         ({"projection_offset": ones([5])}, "projection.offset must have one entry"),
         ({"rates": [1, 2, 3]}, "rates must have 4 entries, got 3"),
-        ({"rates": [1, 2, 3, 0]}, "rate must be in 1..1048576, got 0"),
+        ({"rates": [1, 2, 3, 0]}, "rates: rate must be in 1..65536, got 0"),
         ({"separable": [True]}, "separable must have 2 entries, got 1"),
         ({"separable": [True, True]}, "as many branches as there are depthwise filters, 1"),
         ({"activations": ["relu"]}, "activations must have 2 entries, got 1"),
@@ -167,8 +167,15 @@ def test_the_numpy_form_checks_what_it_gets():
             ValueError,
             r"branches\[0\].scale must have one entry per channel of filters, 3, got 7",
         ),
-        ({"branches": [first._replace(rate=-1), *rest]}, ValueError, "rate must be in 1..1048576, got -1"),
+        ({"branches": [first._replace(rate=-1), *rest]}, ValueError, "rate must be in 1..65536, got -1"),
         ({"pooling": rest[0]}, ValueError, r"pooling.filters must have shape \[1, 1, C, F\]"),
     ):
         with pytest.raises(error, match=message):
             kseg_ops.numpy.aspp(**{"x": x, **block, **change})
+
+
+def test_the_module_checks_the_rate_of_a_separable_branch_before_it_multiplies():
+    ones, one = np.ones((1, 1, 1, 1), np.float32), np.ones(1, np.float32)
+    separable = (ones, one, one, "linear", (1, 2**63 - 1), (np.ones((3, 3, 1, 1), np.float32), one, one, "linear"))
+    with pytest.raises(ValueError, match=r"branches\[0\]: rate must be in 1..65536, got 9223372036854775807"):
+        _library.core().aspp(ones, [separable], (ones, one, one, "linear", (1, 1), None))

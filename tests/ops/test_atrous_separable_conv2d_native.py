@@ -117,7 +117,7 @@ WRONG = [
     ({"scale": np.ones((1, 5), np.float32)}, "scale must have rank 1"),
     ({"depthwise": np.ones((3, 3, 4, 1), np.float32)}, "depthwise must have shape .kh, kw, C, m. with C = 2"),
     ({"depthwise": np.ones((3, 3, 2, 0), np.float32)}, "and m of at least 1"),
-    ({"depthwise": np.ones((0, 3, 2, 2), np.float32)}, "1..64 rows and columns, got 0"),
+    ({"depthwise": np.ones((0, 3, 2, 2), np.float32)}, "depthwise must have 1..64 rows and columns, got 0"),
     ({"pointwise": np.ones((1, 2, 4, 5), np.float32)}, "pointwise must have shape .1, 1, C . m, F. with C . m = 4"),
     ({"pointwise": np.ones((1, 1, 3, 5), np.float32)}, "pointwise must have shape .1, 1, C . m, F. with C . m = 4"),
     ({"depthwise_scale": np.ones(2, np.float32)}, "depthwise_scale must have one entry per channel, 4, or none, got 2"),

@@ -126,6 +126,15 @@ def test_empty_inputs(convolution, shape, filters, rate):
         np.testing.assert_array_equal(gradient, np.zeros_like(array))
 
 
+def test_a_map_as_large_as_the_padding_gives_an_empty_result(convolution):
+    filters = tf.ones([3, 3, 2, 1])
+    signature = [tf.TensorSpec([None, None, None, 2])]
+    unknown = tf.function(lambda x: convolution(x, filters, 2, "valid"), input_signature=signature)
+    for rows in (4, 5):
+        x = tf.ones([1, rows, 9, 2])
+        assert convolution(x, filters, 2, "valid").shape == unknown(x).shape == (1, rows - 4, 5, 2)
+
+
 def test_an_empty_batch_of_unknown_size(convolution):
     traced = tf.function(convolution, input_signature=[tf.TensorSpec([None, 5, 5, 2]), tf.TensorSpec([3, 3, 2, 1])])
     assert traced(tf.zeros([0, 5, 5, 2]), tf.zeros([3, 3, 2, 1])).shape == (0, 5, 5, 2)

@@ -136,6 +136,15 @@ def test_every_form_of_counts_is_taken():
     assert rle.from_counts([counts, [64]], (8, 8)) == [rle.from_counts(counts, (8, 8)), rle.from_counts([64], (8, 8))]
 
 
+def test_a_wide_and_low_mask():
+    counts = [2**22 - 3, 5, 70, 1]
+    counts.append(5_000_003 - sum(counts))  # more columns than are decoded at a time
+    mask = np.repeat(np.arange(5) % 2, counts).astype(np.uint8)[None]
+    item = {"size": list(mask.shape), "counts": counts}
+    np.testing.assert_array_equal(rle.decode(item), mask)
+    np.testing.assert_array_equal(rle.decode_packed(item), np.packbits(mask, axis=-1, bitorder="little"))
+
+
 def test_runs_of_no_pixels():
     """Other writers leave such runs; here they add nothing to a box either, unlike in COCO's library."""
     given = {"size": [2, 4], "counts": [1, 0, 2, 2, 0, 1, 2]}

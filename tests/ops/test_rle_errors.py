@@ -168,6 +168,33 @@ def test_random_text_is_decoded_or_refused():
     assert min(outcomes.values()) > 50, outcomes
 
 
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"a": [np.array([4.0])]}, TypeError, r"a\[0\] counts must be int64, got float64"),
+        ({"b": [np.array([[4]])]}, ValueError, r"b\[0\] counts must have rank 1, got rank 2"),
+        ({"b": ["4"]}, TypeError, r"b\[0\] counts must be bytes or an array"),
+        ({"a_sizes": np.array([2, 2])}, ValueError, "a_sizes must have rank 2, got rank 1"),
+        (
+            {"b_sizes": np.array([[2, 2]] * 2)},
+            ValueError,
+            r"b_sizes must be \[N, 2\] with a row per mask, 1, got \[2, 2\]",
+        ),
+        ({"a_splits": np.array([0, 2])}, ValueError, "a_splits must rise from 0 to the number of masks, 1"),
+        ({"b_splits": np.array([0, 0, 1])}, ValueError, "a_splits and b_splits must have equally many .* got 2 and 3"),
+        ({"is_crowd": np.ones(1)}, TypeError, "is_crowd must be uint8, got float64"),
+    ],
+)
+def test_the_module_names_what_is_wrong(rle_form, change, error, message):
+    if rle_form == "reference":
+        pytest.skip("the raw functions of the module are compiled")
+    given = {f"{side}{what}": value for side in "ab" for what, value in GROUP.items()}
+    with pytest.raises(error, match=message):
+        _library.core().rle_iou(**{**given, **change})
+
+
+GROUP = {"": [np.array([4])], "_sizes": np.array([[2, 2]]), "_splits": np.array([0, 1])}
+
 WITHOUT_TENSORFLOW = """
 import json, sys
 from kseg_ops import rle

@@ -44,14 +44,15 @@ Status check_aspp_convolution(const std::string& name, const AsppConvolution<T>&
         check_aspp_affine(name + ".depthwise_", "x", x[3], convolution.depthwise_scale, convolution.depthwise_offset));
   }
   for (const int axis : {0, 1}) {
-    AtrousAxis tiled;
-    if (convolution.separable) {
-      const Status status = make_atrous_axis(x[axis + 1], kernel[axis], convolution.rate[axis], true, &tiled);
-      if (!status.ok()) return invalid_argument(name, ": ", status.message());
-    }
+    // The rate first: the other check multiplies by it.
     ConvAxis unused;
-    const Status status = make_conv_axis(axis == 0 ? "height" : "width", x[axis + 1], kernel[axis],
-                                         convolution.rate[axis], Padding::kSame, &unused);
+    Status status =
+        make_conv_axis(axis == 0 ? "height" : "width", x[axis + 1], convolution.separable ? 1 : kernel[axis],
+                       convolution.rate[axis], Padding::kSame, &unused);
+    if (status.ok() && convolution.separable) {
+      AtrousAxis tiled;
+      status = make_atrous_axis(x[axis + 1], kernel[axis], convolution.rate[axis], true, &tiled, "depthwise");
+    }
     if (!status.ok()) return invalid_argument(name, ": ", status.message());
   }
   return Status();

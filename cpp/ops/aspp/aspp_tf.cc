@@ -65,7 +65,8 @@ absl::Status get_attributes(Context* context, Attributes* attributes) {
   for (int64_t i = 0; i < branches; ++i) {
     ConvAxis unused;
     for (const int axis : {0, 1}) {
-      TF_RETURN_IF_ERROR(to_absl(make_conv_axis("height", 1, 1, rates[2 * i + axis], Padding::kSame, &unused)));
+      const Status status = make_conv_axis("height", 1, 1, rates[2 * i + axis], Padding::kSame, &unused);
+      if (!status.ok()) return to_absl(invalid_argument("rates: ", status.message()));
     }
     attributes->rates.push_back({rates[2 * i], rates[2 * i + 1]});
   }

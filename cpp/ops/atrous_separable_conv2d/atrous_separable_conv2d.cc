@@ -117,6 +117,10 @@ KSEG_DECLARE_KERNEL(template <class T> Status atrous_separable_kernel(const View
 
 namespace {
 
+Status make_axis(int64_t input, int64_t kernel, int64_t rate, const AtrousOptions& options, AtrousAxis* axis) {
+  return make_atrous_axis(input, kernel, rate, options.same, axis, "depthwise");
+}
+
 Status check_affine(const View<const float, 1>& values, int64_t channels, const char* argument) {
   if (values.shape[0] == 0 || values.shape[0] == channels) return Status();
   return invalid_argument(argument, " must have one entry per channel, ", channels, ", or none, got ", values.shape[0]);
@@ -130,8 +134,8 @@ Status atrous_separable_shape(const Shape<4>& x, const SeparableFilters<T>& filt
   const Shape<4>& depthwise = filters.depthwise.shape;
   const Shape<4>& pointwise = filters.pointwise.shape;
   AtrousAxis rows, columns;
-  KSEG_RETURN_IF_ERROR(make_atrous_axis(x[1], depthwise[0], options.rate_rows, options.same, &rows));
-  KSEG_RETURN_IF_ERROR(make_atrous_axis(x[2], depthwise[1], options.rate_columns, options.same, &columns));
+  KSEG_RETURN_IF_ERROR(make_axis(x[1], depthwise[0], options.rate_rows, options, &rows));
+  KSEG_RETURN_IF_ERROR(make_axis(x[2], depthwise[1], options.rate_columns, options, &columns));
   if (x[3] < 1) return invalid_argument("x must have at least one channel, got shape ", to_string<4>(x));
   int64_t middle;
   if (depthwise[2] != x[3] || depthwise[3] < 1 || __builtin_mul_overflow(depthwise[2], depthwise[3], &middle)) {
@@ -163,8 +167,8 @@ Status atrous_separable_conv2d(const View<const T, 4>& x, const SeparableFilters
   if (output.empty()) return Status();
   AtrousAxis rows, columns;
   const Shape<4>& depthwise = filters.depthwise.shape;
-  KSEG_RETURN_IF_ERROR(make_atrous_axis(x.shape[1], depthwise[0], options.rate_rows, options.same, &rows));
-  KSEG_RETURN_IF_ERROR(make_atrous_axis(x.shape[2], depthwise[1], options.rate_columns, options.same, &columns));
+  KSEG_RETURN_IF_ERROR(make_axis(x.shape[1], depthwise[0], options.rate_rows, options, &rows));
+  KSEG_RETURN_IF_ERROR(make_axis(x.shape[2], depthwise[1], options.rate_columns, options, &columns));
   prefer_huge_pages(output.data, output.size() * static_cast<int64_t>(sizeof(T)));
   KSEG_RETURN_DISPATCH(atrous_separable_kernel<T>, x, filters, rows, columns, output, parallel_for);
 }

@@ -44,7 +44,8 @@ absl::Status infer_axis(InferenceContext* context, DimensionHandle input, Dimens
   *output = same ? input : context->UnknownDim();
   if (!context->ValueKnown(input) || !context->ValueKnown(kernel)) return absl::OkStatus();
   AtrousAxis axis;
-  TF_RETURN_IF_ERROR(to_absl(make_atrous_axis(context->Value(input), context->Value(kernel), rate, same, &axis)));
+  TF_RETURN_IF_ERROR(
+      to_absl(make_atrous_axis(context->Value(input), context->Value(kernel), rate, same, &axis, "depthwise")));
   *output = context->MakeDim(axis.output);
   return absl::OkStatus();
 }

@@ -211,9 +211,18 @@ Status check_sizes(const std::vector<RleSource>& rles, int64_t masks, int64_t he
   return fits ? Status() : invalid_argument("rles must have the size of the array that they are decoded into");
 }
 
-void to_columns(const Rle& rle, ColumnBits* bits) {
-  runs_to_columns(rle.counts.data(), static_cast<int64_t>(rle.counts.size()), rle.height, {0, 0, rle.height, rle.width},
-                  bits);
+// Packed rows, all 0 before. Some columns at a time: those of a wide and low mask, of a word each or more, take many
+// times the room of the mask.
+void to_packed(const Rle& rle, int64_t row_bytes, uint8_t* rows) {
+  constexpr int64_t kMostWords = int64_t{1} << 22;
+  const int64_t words = std::max<int64_t>(1, (rle.height + 63) / 64);
+  const int64_t most = std::max<int64_t>(8, kMostWords / words / 8 * 8);
+  ColumnBits bits;
+  for (int64_t left = 0; left < rle.width; left += most) {
+    runs_to_columns(rle.counts.data(), static_cast<int64_t>(rle.counts.size()), rle.height,
+                    {0, left, rle.height, std::min(most, rle.width - left)}, &bits);
+    columns_to_packed(bits, row_bytes, rows + left / 8);
+  }
 }
 
 }  // namespace
@@ -250,10 +259,9 @@ Status rle_decode_packed(const std::vector<RleSource>& rles, int64_t width, cons
   const int64_t row = row_bytes, size = height * row_bytes;
   return for_each_rle(rles, 0, static_cast<int64_t>(rles.size()), "rles", 2 * size, parallel_for,
                       [&, row, size](int64_t i, const Rle& rle) {
-                        ColumnBits bits;
-                        to_columns(rle, &bits);
-                        if (size > 0) std::memset(packed.data + i * size, 0, static_cast<size_t>(size));
-                        columns_to_packed(bits, row, packed.data + i * size);
+                        if (size == 0) return;
+                        std::memset(packed.data + i * size, 0, static_cast<size_t>(size));
+                        to_packed(rle, row, packed.data + i * size);
                       });
 }
 
@@ -262,10 +270,8 @@ Status rle_decode(const std::vector<RleSource>& rles, const View<uint8_t, 3>& ma
   const int64_t height = masks.shape[1], width = masks.shape[2], row_bytes = (width + 7) / 8;
   return for_each_rle(
       rles, 0, static_cast<int64_t>(rles.size()), "rles", height * width, parallel_for, [&](int64_t i, const Rle& rle) {
-        ColumnBits bits;
-        to_columns(rle, &bits);
         std::vector<uint8_t> packed(static_cast<size_t>(height * row_bytes));
-        columns_to_packed(bits, row_bytes, packed.data());
+        to_packed(rle, row_bytes, packed.data());
         for (int64_t y = 0; y < height; ++y) {
           const uint8_t* const from = packed.data() + y * row_bytes;
           uint8_t* const to = masks.data + (i * height + y) * width;

@@ -1,5 +1,7 @@
 #include "ops/rle/rle.h"
 
+#include <optional>
+#include <tuple>
 #include <utility>
 
 #include "adapters/numpy_adapter.h"
@@ -12,14 +14,18 @@ namespace {
 // Run lengths as Python has them: compressed text as bytes, or int64 arrays; and `sizes`, int64 [N, 2].
 class Sources {
  public:
-  Sources(const py::list& payloads, const py::array& sizes_array, const char* argument) : payloads_(payloads) {
+  Sources(const py::list& payloads, const py::array& sizes_array, const char* argument,
+          const std::string& sizes_argument = "sizes")
+      : payloads_(payloads) {
     const py::array dense_sizes = dense(sizes_array);
-    const auto sizes = view_of<int64_t, 2>(dense_sizes, "sizes");
+    const auto sizes = view_of<int64_t, 2>(dense_sizes, sizes_argument.c_str());
     if (sizes.shape[1] != 2 || sizes.shape[0] != static_cast<int64_t>(payloads.size())) {
-      throw py::value_error("sizes must be [N, 2] with a row per mask, got " + to_string<2>(sizes.shape));
+      throw py::value_error(sizes_argument + " must be [N, 2] with a row per mask, " + std::to_string(payloads.size()) +
+                            ", got " + to_string<2>(sizes.shape));
     }
     sources_.resize(payloads.size());
     for (size_t i = 0; i < payloads.size(); ++i) {
+      const std::string name = std::string(argument) + "[" + std::to_string(i) + "] counts";
       RleSource& source = sources_[i];
       source.height = sizes.data[2 * i];
       source.width = sizes.data[2 * i + 1];
@@ -29,11 +35,11 @@ class Sources {
         source.length = PyBytes_GET_SIZE(payload.ptr());
       } else if (py::isinstance<py::array>(payload)) {
         kept_.push_back(dense(py::reinterpret_borrow<py::array>(payload)));
-        const auto counts = view_of<int64_t, 1>(kept_.back(), "counts");
+        const auto counts = view_of<int64_t, 1>(kept_.back(), name.c_str());
         source.counts = counts.data;
         source.length = counts.shape[0];
       } else {
-        throw py::type_error(std::string(argument) + "[" + std::to_string(i) + "] counts must be bytes or an array");
+        throw py::type_error(name + " must be bytes or an array");
       }
     }
   }
@@ -104,7 +110,10 @@ py::array decode(const py::list& payloads, const py::array& sizes, bool packed) 
     if (!status.ok()) throw py::value_error("rles[" + std::to_string(i) + "] size " + status.message());
   }
   for (const RleSource& source : sources.list()) {
-    if (source.height != height || source.width != width) throw py::value_error("rles must have one size");
+    if (source.height != height || source.width != width) {
+      throw py::value_error("rles must have one size, got " + to_string<2>({height, width}) + " and " +
+                            to_string<2>({source.height, source.width}));
+    }
   }
   // Read once before: text of a few bytes must not ask for gigabytes in vain.
   sources.visit("rles", 0, [](int64_t, const Rle&) {});
@@ -167,15 +176,16 @@ py::list from_polygons(const py::list& polygons, std::pair<int64_t, int64_t> ima
   empty.width = image_size.second;
   std::vector<Rle> parts(polygons.size(), empty);
   for (size_t i = 0; i < polygons.size(); ++i) {
-    if (!py::isinstance<py::array>(polygons[i])) throw py::type_error("polygons must be float64 arrays");
+    const std::string name = "polygons[" + std::to_string(i) + "]";
+    if (!py::isinstance<py::array>(polygons[i])) throw py::type_error(name + " must be a float64 array");
     const py::array polygon = dense(py::reinterpret_borrow<py::array>(polygons[i]));
-    const auto corners = view_of<double, 1>(polygon, "polygons");
+    const auto corners = view_of<double, 1>(polygon, name.c_str());
     if (corners.shape[0] % 2 != 0) {
-      throw py::value_error("polygons[" + std::to_string(i) + "] must hold pairs of x and y, got " +
-                            std::to_string(corners.shape[0]) + " coordinates");
+      throw py::value_error(name + " must hold pairs of x and y, got " + std::to_string(corners.shape[0]) +
+                            " coordinates");
     }
     status = rle_from_polygon(corners.data, corners.shape[0] / 2, &parts[i]);
-    if (!status.ok()) throw py::value_error("polygons[" + std::to_string(i) + "] " + status.message());
+    if (!status.ok()) throw py::value_error(name + " " + status.message());
   }
   if (parts.size() == 1) return texts(parts);
   if (parts.empty()) {
@@ -189,16 +199,22 @@ py::list from_polygons(const py::list& polygons, std::pair<int64_t, int64_t> ima
 
 // `a_splits` and `b_splits`, int64 [G + 1], cut the masks into groups that are compared each for itself.
 py::array iou(const py::list& a, const py::array& a_sizes, const py::array& a_splits, const py::list& b,
-              const py::array& b_sizes, const py::array& b_splits, const py::object& is_crowd) {
-  const Sources of_a(a, a_sizes, "a"), of_b(b, b_sizes, "b");
+              const py::array& b_sizes, const py::array& b_splits, const std::optional<py::array>& is_crowd) {
+  const Sources of_a(a, a_sizes, "a", "a_sizes"), of_b(b, b_sizes, "b", "b_sizes");
   const py::array a_dense = dense(a_splits), b_dense = dense(b_splits);
   const auto a_view = view_of<int64_t, 1>(a_dense, "a_splits"), b_view = view_of<int64_t, 1>(b_dense, "b_splits");
   const int64_t groups = a_view.shape[0] - 1;
-  if (groups < 0 || b_view.shape[0] != groups + 1) throw py::value_error("a and b must have equally many groups");
-  for (const auto& [view, size] : {std::pair(a_view, of_a.size()), std::pair(b_view, of_b.size())}) {
+  if (groups < 0 || b_view.shape[0] != groups + 1) {
+    throw py::value_error("a_splits and b_splits must have equally many entries, at least one, got " +
+                          std::to_string(a_view.shape[0]) + " and " + std::to_string(b_view.shape[0]));
+  }
+  for (const auto& [name, view, size] :
+       {std::tuple("a_splits", a_view, of_a.size()), std::tuple("b_splits", b_view, of_b.size())}) {
     bool fits = view.data[0] == 0 && view.data[groups] == size;
     for (int64_t i = 0; i < groups; ++i) fits = fits && view.data[i] <= view.data[i + 1];
-    if (!fits) throw py::value_error("splits must rise from 0 to the number of masks");
+    if (!fits) {
+      throw py::value_error(std::string(name) + " must rise from 0 to the number of masks, " + std::to_string(size));
+    }
   }
   std::vector<RleGroup> pairs;
   int64_t total = 0;
@@ -208,8 +224,8 @@ py::array iou(const py::list& a, const py::array& a_sizes, const py::array& a_sp
   }
   py::array crowd;
   const uint8_t* crowd_data = nullptr;
-  if (!is_crowd.is_none()) {
-    crowd = dense(is_crowd.cast<py::array>());
+  if (is_crowd) {
+    crowd = dense(*is_crowd);
     const auto view = view_of<uint8_t, 1>(crowd, "is_crowd");
     if (view.shape[0] != of_b.size()) {
       throw py::value_error("is_crowd must have one entry per mask of b, " + std::to_string(of_b.size()) + ", got " +
