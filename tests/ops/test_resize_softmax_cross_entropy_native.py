@@ -189,7 +189,7 @@ def test_memory_is_not_told_of_what_cannot_be():
 
 def test_labels_of_another_byte_order_are_refused():
     labels = np.ones((1, 2, 2), np.int32)
-    with pytest.raises(TypeError, match="labels must be int32, got [<>]i4"):
+    with pytest.raises(TypeError, match=r"labels must be int32, got [<>]i4"):
         CORE.resize_softmax_cross_entropy(
             labels.astype(labels.dtype.newbyteorder()), np.zeros((1, 2, 2, 3), np.float32)
         )
