@@ -275,7 +275,7 @@ def test_the_raw_ops_check_what_they_get():
             r"y_gradient and indices must have shape \[1, 3, 2, 2\] for x_shape \[1, 6, 4, 2\]",
         ),
         ({"indices": tf.zeros([1, 2, 1, 2], tf.int32)}, "y_gradient and indices must have shape"),
-        ({"x_shape": tf.constant([0, 2**32, 2**32, 1], tf.int64)}, "2.*31 pixels|overflow|too many"),
+        ({"x_shape": tf.constant([0, 2**32, 2**32, 1], tf.int64)}, r"x_shape must have fewer than 2\*\*31 pixels"),
     ):
         with pytest.raises(tf.errors.InvalidArgumentError, match=message):
             grad(**{**good, **wrong})

@@ -113,7 +113,7 @@ class MaxPoolWithIndicesOp final : public OpKernel {
   void Compute(OpKernelContext* context) override {
     const Tensor& x = context->input(0);
     OP_REQUIRES_OK(context, check_rank(x, 4, "x"));
-    OP_REQUIRES_OK(context, to_absl(check_pool_image(shape_of<4>(x))));
+    OP_REQUIRES_OK(context, to_absl(check_pool_image(shape_of<4>(x), "x")));
     TensorShape shape;
     OP_REQUIRES_OK(context, TensorShape::BuildTensorShape({x.dim_size(0), windows_.rows.outputs(x.dim_size(1)),
                                                            windows_.columns.outputs(x.dim_size(2)), x.dim_size(3)},
@@ -153,7 +153,7 @@ class MaxPoolWithIndicesGradOp final : public OpKernel {
     }
     OP_REQUIRES(context, *std::min_element(images.begin(), images.end()) >= 0,
                 to_absl(invalid_argument("x_shape must not be negative, got ", to_string<4>(images))));
-    OP_REQUIRES_OK(context, to_absl(check_pool_image(images)));
+    OP_REQUIRES_OK(context, to_absl(check_pool_image(images, "x_shape")));
     // Before memory is taken: the images cannot be larger than what their windows reach.
     const Shape<4> pooled = {images[0], windows_.rows.outputs(images[1]), windows_.columns.outputs(images[2]),
                              images[3]};
