@@ -273,13 +273,21 @@ def test_the_raw_ops_check_what_they_get():
     ):
         with pytest.raises(tf.errors.InvalidArgumentError, match=message):
             NATIVE(**{**good, **wrong})
+    huge = {"y": tf.zeros([2**30, 0, 1, 2**30]), "indices": tf.zeros([2**30, 0, 1, 2**30], tf.int32)}
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match=r"output_size must give at most 2\*\*59 elements, got 4 x 4"
+    ):
+        NATIVE(**{**good, **huge})
     grad = _library.native_op("max_unpool2d_grad")
     good = {"x_gradient": tf.ones([1, 4, 4, 1]), "indices": tf.constant(INDICES)}
     assert grad(**good).shape == (1, 2, 2, 1)
     for wrong, message in (
         ({"x_gradient": tf.ones([4, 4, 1])}, "x_gradient must have rank 4"),
         ({"indices": tf.zeros([2, 2, 1], tf.int32)}, "indices must have rank 4"),
-        ({"x_gradient": tf.ones([2, 4, 4, 1])}, "must have B = 1 images of C = 1 channels"),
+        (
+            {"x_gradient": tf.ones([2, 4, 4, 1])},
+            r"x_gradient must have as many images and channels as indices of shape \[1, 2",
+        ),
         ({"indices": tf.fill([1, 2, 2, 1], 16)}, r"indices must be in 0..H\*W-1 with H\*W = 16 by output_size, got 16"),
         ({"x_gradient": tf.ones([1, 0, 4, 1])}, r"with H\*W = 0 by output_size, got 0"),
     ):

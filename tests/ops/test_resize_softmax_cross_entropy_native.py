@@ -169,6 +169,32 @@ def test_memory_stays_below_a_twentieth_of_the_full_logits(classes):
             assert 0 < scratch < 0.05 * full
 
 
+def test_memory_is_not_told_of_what_cannot_be():
+    good = {"labels_shape": (1, 8, 8), "logits_shape": (1, 4, 4, 3), "gradient": True, "dice": True, "threads": 2}
+    assert CORE.resize_softmax_scratch_bytes(**good) > 0
+    for wrong, message in (
+        ({"labels_shape": (1, -8, 8)}, "labels_shape must not be negative"),
+        ({"logits_shape": (1, 4, 4, -3)}, "logits_shape must not be negative"),
+        ({"logits_shape": (1, 0, 4, 3)}, "logits must have a height"),
+        ({"labels_shape": (1, 8, 2**62)}, "labels must have at most"),
+        (
+            {"labels_shape": (2**40, 8, 8), "logits_shape": (2**40, 4, 2**24, 3)},
+            r"logits_shape must have at most 2\*\*56",
+        ),
+        ({"threads": 0}, r"threads must be in 1\.\.256, got 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            CORE.resize_softmax_scratch_bytes(**{**good, **wrong})
+
+
+def test_labels_of_another_byte_order_are_refused():
+    labels = np.ones((1, 2, 2), np.int32)
+    with pytest.raises(TypeError, match=r"labels must be int32, got [<>]i4"):
+        CORE.resize_softmax_cross_entropy(
+            labels.astype(labels.dtype.newbyteorder()), np.zeros((1, 2, 2, 3), np.float32)
+        )
+
+
 def test_arrays_are_read_within_their_bounds(target):
     """At odd addresses, and with nothing readable behind the last pixel."""
     rng = np.random.default_rng(6)

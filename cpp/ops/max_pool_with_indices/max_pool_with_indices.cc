@@ -231,10 +231,10 @@ Status check_pool(int64_t pool_rows, int64_t pool_columns, int64_t stride_rows, 
   return Status();
 }
 
-Status check_pool_image(const Shape<4>& images) {
+Status check_pool_image(const Shape<4>& images, const char* argument) {
   constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
   if (images[1] > kMost || images[2] > kMost || images[1] * images[2] > kMost) {
-    return invalid_argument("x must have fewer than 2**31 pixels per image, got shape ", to_string<4>(images));
+    return invalid_argument(argument, " must have fewer than 2**31 pixels per image, got ", to_string<4>(images));
   }
   return Status();
 }
@@ -245,7 +245,7 @@ Status check_pooled(const Shape<4>& images, const PoolWindows& windows, const Sh
                     const Shape<4>& indices) {
   KSEG_RETURN_IF_ERROR(
       check_pool(windows.rows.pool, windows.columns.pool, windows.rows.stride, windows.columns.stride));
-  KSEG_RETURN_IF_ERROR(check_pool_image(images));
+  KSEG_RETURN_IF_ERROR(check_pool_image(images, "x"));
   const Shape<4> expected = {images[0], windows.rows.outputs(images[1]), windows.columns.outputs(images[2]), images[3]};
   if (pooled != expected || indices != expected) {
     return invalid_argument("what is pooled from ", to_string<4>(images), " must have shape ", to_string<4>(expected),

@@ -38,8 +38,8 @@ struct PoolWindows {
 
 KSEG_API Status check_pool(int64_t pool_rows, int64_t pool_columns, int64_t stride_rows, int64_t stride_columns);
 
-// Images have fewer than 2**31 pixels: an index is an int32.
-KSEG_API Status check_pool_image(const Shape<4>& images);
+// Images have fewer than 2**31 pixels: an index is an int32. `argument` is what the caller knows their shape by.
+KSEG_API Status check_pool_image(const Shape<4>& images, const char* argument);
 
 // For each window and channel of images [B, H, W, C] the largest value and its place y * W + x: both [B, h, w, C]. NaN
 // counts as larger than every number; of equal values the first in raster order counts. Windows have been checked.

@@ -27,7 +27,7 @@ py::tuple max_pool_with_indices_numpy(const py::array& x, const Pair& pool_size,
   return visit_dtype<float, Half, BFloat16, double>(from, "x", [&](auto tag) {
     using T = typename decltype(tag)::type;
     const auto images = view_of<T, 4>(from, "x");
-    raise_if_error(check_pool_image(images.shape));
+    raise_if_error(check_pool_image(images.shape, "x"));
     const Shape<4> shape = {images.shape[0], windows.rows.outputs(images.shape[1]),
                             windows.columns.outputs(images.shape[2]), images.shape[3]};
     auto [pooled, pooled_view] = new_array<T, 4>(from.dtype(), shape);
@@ -49,7 +49,7 @@ py::array max_pool_with_indices_grad_numpy(const py::array& y_gradient, const py
   for (const int64_t extent : x_shape) {
     if (extent < 0) throw py::value_error("x_shape must not be negative, got " + to_string<4>(x_shape));
   }
-  raise_if_error(check_pool_image(x_shape));
+  raise_if_error(check_pool_image(x_shape, "x_shape"));
   return visit_dtype<float, Half, BFloat16, double>(from, "y_gradient", [&](auto tag) {
     using T = typename decltype(tag)::type;
     const auto gradient = view_of<T, 4>(from, "y_gradient");

@@ -1,5 +1,6 @@
 #include "ops/max_pool_with_indices/max_pool_with_indices.h"
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -112,7 +113,7 @@ class MaxPoolWithIndicesOp final : public OpKernel {
   void Compute(OpKernelContext* context) override {
     const Tensor& x = context->input(0);
     OP_REQUIRES_OK(context, check_rank(x, 4, "x"));
-    OP_REQUIRES_OK(context, to_absl(check_pool_image(shape_of<4>(x))));
+    OP_REQUIRES_OK(context, to_absl(check_pool_image(shape_of<4>(x), "x")));
     TensorShape shape;
     OP_REQUIRES_OK(context, TensorShape::BuildTensorShape({x.dim_size(0), windows_.rows.outputs(x.dim_size(1)),
                                                            windows_.columns.outputs(x.dim_size(2)), x.dim_size(3)},
@@ -143,16 +144,16 @@ class MaxPoolWithIndicesGradOp final : public OpKernel {
     OP_REQUIRES_OK(context, check_rank(gradient, 4, "y_gradient"));
     OP_REQUIRES_OK(context, check_rank(indices, 4, "indices"));
     OP_REQUIRES_OK(context, check_rank(shape_tensor, 1, "x_shape"));
-    TensorShape shape;
-    if (shape_tensor.dtype() == tensorflow::DT_INT32) {
-      OP_REQUIRES_OK(context, tensorflow::TensorShapeUtils::MakeShape(shape_tensor.flat<int32_t>(), &shape));
-    } else {
-      OP_REQUIRES_OK(context, tensorflow::TensorShapeUtils::MakeShape(shape_tensor.flat<int64_t>(), &shape));
+    OP_REQUIRES(context, shape_tensor.NumElements() == 4,
+                to_absl(invalid_argument("x_shape must have four entries, got ", shape_tensor.NumElements())));
+    Shape<4> images;
+    for (int axis = 0; axis < 4; ++axis) {
+      images[axis] = shape_tensor.dtype() == tensorflow::DT_INT32 ? shape_tensor.vec<int32_t>()(axis)
+                                                                  : shape_tensor.vec<int64_t>()(axis);
     }
-    OP_REQUIRES(context, shape.dims() == 4,
-                absl::InvalidArgumentError("x_shape must have four entries, got " + shape.DebugString()));
-    const Shape<4> images = {shape.dim_size(0), shape.dim_size(1), shape.dim_size(2), shape.dim_size(3)};
-    OP_REQUIRES_OK(context, to_absl(check_pool_image(images)));
+    OP_REQUIRES(context, *std::min_element(images.begin(), images.end()) >= 0,
+                to_absl(invalid_argument("x_shape must not be negative, got ", to_string<4>(images))));
+    OP_REQUIRES_OK(context, to_absl(check_pool_image(images, "x_shape")));
     // Before memory is taken: the images cannot be larger than what their windows reach.
     const Shape<4> pooled = {images[0], windows_.rows.outputs(images[1]), windows_.columns.outputs(images[2]),
                              images[3]};
@@ -160,6 +161,9 @@ class MaxPoolWithIndicesGradOp final : public OpKernel {
                 to_absl(invalid_argument("y_gradient and indices must have shape ", to_string<4>(pooled),
                                          " for x_shape ", to_string<4>(images), ", got ",
                                          gradient.shape().DebugString(), " and ", indices.shape().DebugString())));
+    TensorShape shape;
+    OP_REQUIRES(context, TensorShape::BuildTensorShape(images, &shape).ok(),
+                to_absl(invalid_argument("x_shape must have fewer than 2**63 elements, got ", to_string<4>(images))));
     Tensor* x_gradient = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, shape, &x_gradient));
     OP_REQUIRES_OK(context,

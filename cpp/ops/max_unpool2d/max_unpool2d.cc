@@ -1,8 +1,10 @@
 #include "ops/max_unpool2d/max_unpool2d.h"
 
 #include <algorithm>
+#include <atomic>
 #include <limits>
 #include <memory>
+#include <new>
 #include <vector>
 
 #include "base/huge_pages.h"
@@ -126,12 +128,18 @@ void take(const View<const T, 4>& output_gradient, const View<const int32_t, 4>&
   const int64_t rows = indices.shape[1], channels = indices.shape[3];
   const int64_t row_size = indices.shape[2] * channels;
   const int64_t pixels = output_gradient.shape[1] * output_gradient.shape[2];
+  std::atomic<bool> out_of_memory{false};  // an exception must not leave a thread that is not ours
   for_bands(output_gradient.shape, rows * row_size, parallel_for, [&](int64_t image, int64_t first, int64_t count) {
-    const std::unique_ptr<Number[]> last(new Number[count * channels]);
+    const std::unique_ptr<Number[]> last(new (std::nothrow) Number[count * channels]);
+    if (last == nullptr) {
+      out_of_memory = true;
+      return;
+    }
     const int64_t source = image * rows * row_size;
     take_band(output_gradient.data + (image * pixels + first) * channels, indices.data + source,
               ranges.data() + image * rows, rows, row_size, channels, first, count, last.get(), to.data + source);
   });
+  if (out_of_memory) throw std::bad_alloc();
 }
 
 }  // namespace
@@ -172,49 +180,65 @@ KSEG_DECLARE_KERNEL(template <class T> Status max_unpool2d_grad_kernel(const Vie
                                                                        const View<const int32_t, 4>&, const View<T, 4>&,
                                                                        const ParallelFor&))
 
-Status check_max_unpool2d(int64_t output_height, int64_t output_width) {
+Status check_max_unpool2d(int64_t output_height, int64_t output_width, int64_t batch, int64_t channels) {
   constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+  constexpr double kMostElements = static_cast<double>(int64_t{1} << 59);  // their bytes still fit int64
   if (output_height < 0 || output_width < 0 || output_height > kMost || output_width > kMost ||
       output_height * output_width > kMost) {
     return invalid_argument("output_size must not be negative and must have fewer than 2**31 pixels, got ",
                             output_height, " x ", output_width);
+  }
+  const double pixels = static_cast<double>(batch) * static_cast<double>(output_height * output_width);
+  if (pixels * static_cast<double>(channels) > kMostElements) {
+    return invalid_argument("output_size must give at most 2**59 elements, got ", output_height, " x ", output_width,
+                            " for ", batch, " images of ", channels, " channels");
   }
   return Status();
 }
 
 namespace {
 
-Status check(const Shape<4>& values, const Shape<4>& indices, const Shape<4>& output) {
-  KSEG_RETURN_IF_ERROR(check_max_unpool2d(output[1], output[2]));
+Status check(const Shape<4>& values, const Shape<4>& indices, const Shape<4>& output, const char* output_name) {
+  KSEG_RETURN_IF_ERROR(check_max_unpool2d(output[1], output[2], output[0], output[3]));
   if (values != indices) {
     return invalid_argument("indices must have the shape of the values, ", to_string<4>(values), ", got ",
                             to_string<4>(indices));
   }
   if (output[0] != values[0] || output[3] != values[3]) {
-    return invalid_argument("the unpooled array must have B = ", values[0], " images of C = ", values[3],
-                            " channels, got shape ", to_string<4>(output));
+    return invalid_argument(output_name, " must have as many images and channels as indices of shape ",
+                            to_string<4>(indices), ", got shape ", to_string<4>(output));
   }
   return Status();
 }
+
+Status out_of_memory() { return Status(StatusCode::kResourceExhausted, "max_unpool2d: out of memory"); }
 
 }  // namespace
 
 template <class T>
 Status max_unpool2d(const View<const T, 4>& values, const View<const int32_t, 4>& indices, const View<T, 4>& output,
                     const ParallelFor& parallel_for) {
-  KSEG_RETURN_IF_ERROR(check(values.shape, indices.shape, output.shape));
+  KSEG_RETURN_IF_ERROR(check(values.shape, indices.shape, output.shape, "x"));
   if (output.empty() && indices.empty()) return Status();
   prefer_huge_pages(output.data, output.size() * static_cast<int64_t>(sizeof(T)));
-  KSEG_RETURN_DISPATCH(max_unpool2d_kernel<T>, values, indices, output, parallel_for);
+  try {
+    KSEG_RETURN_DISPATCH(max_unpool2d_kernel<T>, values, indices, output, parallel_for);
+  } catch (const std::bad_alloc&) {
+    return out_of_memory();
+  }
 }
 
 template <class T>
 Status max_unpool2d_grad(const View<const T, 4>& output_gradient, const View<const int32_t, 4>& indices,
                          const View<T, 4>& values_gradient, const ParallelFor& parallel_for) {
-  KSEG_RETURN_IF_ERROR(check(values_gradient.shape, indices.shape, output_gradient.shape));
+  KSEG_RETURN_IF_ERROR(check(values_gradient.shape, indices.shape, output_gradient.shape, "x_gradient"));
   if (values_gradient.empty()) return Status();
   prefer_huge_pages(values_gradient.data, values_gradient.size() * static_cast<int64_t>(sizeof(T)));
-  KSEG_RETURN_DISPATCH(max_unpool2d_grad_kernel<T>, output_gradient, indices, values_gradient, parallel_for);
+  try {
+    KSEG_RETURN_DISPATCH(max_unpool2d_grad_kernel<T>, output_gradient, indices, values_gradient, parallel_for);
+  } catch (const std::bad_alloc&) {
+    return out_of_memory();
+  }
 }
 
 #define KSEG_INSTANTIATE(T)                                                                                           \

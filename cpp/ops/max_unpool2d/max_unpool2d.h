@@ -13,8 +13,9 @@
 
 namespace kseg {
 
-// Checks what a result's size depends on before memory is allocated for it.
-KSEG_API Status check_max_unpool2d(int64_t output_height, int64_t output_width);
+// Checks what a result's size depends on before memory is allocated for it. `batch` and `channels` may be 0 for
+// unknown.
+KSEG_API Status check_max_unpool2d(int64_t output_height, int64_t output_width, int64_t batch, int64_t channels);
 
 // values and indices [B, h, w, C] -> output [B, H, W, C], 0 where no index points. An index is y * W + x in its image
 // and channel; where several point to one place, the last in raster order counts. T: uint16_t, uint32_t or uint64_t.

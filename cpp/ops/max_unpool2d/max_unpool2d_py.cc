@@ -31,7 +31,6 @@ View<const Bits, 4> bits_of(const py::array& array) {
 py::array max_unpool2d_numpy(const py::array& y, const py::array& indices,
                              const std::pair<int64_t, int64_t>& output_size) {
   const py::array from = dense(y), where = dense(indices);
-  raise_if_error(check_max_unpool2d(output_size.first, output_size.second));
   return visit_bits(from, "y", [&](auto zero) {
     using Bits = decltype(zero);
     const View<const Bits, 4> values = bits_of<Bits>(from);
@@ -40,6 +39,7 @@ py::array max_unpool2d_numpy(const py::array& y, const py::array& indices,
       throw py::value_error("indices must have the shape of y, " + to_string<4>(values.shape) + ", got " +
                             to_string<4>(places.shape));
     }
+    raise_if_error(check_max_unpool2d(output_size.first, output_size.second, values.shape[0], values.shape[3]));
     auto [output, output_view] =
         new_array<Bits, 4>(from.dtype(), {values.shape[0], output_size.first, output_size.second, values.shape[3]});
     const View<Bits, 4> to = output_view;

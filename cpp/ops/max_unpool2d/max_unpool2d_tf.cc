@@ -28,7 +28,7 @@ absl::Status infer_shape(InferenceContext* context) {
   DimensionHandle width = context->UnknownDim();
   if (const Tensor* known = context->input_tensor(2)) {
     const auto sizes = known->vec<int32_t>();
-    TF_RETURN_IF_ERROR(to_absl(check_max_unpool2d(sizes(0), sizes(1))));
+    TF_RETURN_IF_ERROR(to_absl(check_max_unpool2d(sizes(0), sizes(1), 0, 0)));
     height = context->MakeDim(sizes(0));
     width = context->MakeDim(sizes(1));
   }
@@ -95,7 +95,7 @@ class MaxUnpool2dOp final : public OpKernel {
                                 : to_absl(invalid_argument("output_size must have 2 elements, height and width, got ",
                                                            size.NumElements())));
     const int64_t height = size.vec<int32_t>()(0), width = size.vec<int32_t>()(1);
-    OP_REQUIRES_OK(context, to_absl(check_max_unpool2d(height, width)));
+    OP_REQUIRES_OK(context, to_absl(check_max_unpool2d(height, width, values.dim_size(0), values.dim_size(3))));
     OP_REQUIRES(context, values.shape() == indices.shape(),
                 to_absl(invalid_argument("indices must have the shape of y, ", values.shape().DebugString(), ", got ",
                                          indices.shape().DebugString())));

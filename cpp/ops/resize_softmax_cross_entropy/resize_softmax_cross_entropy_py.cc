@@ -22,13 +22,10 @@ struct Inputs {
          std::optional<std::vector<float>> weights, float label_smoothing, bool align_corners,
          std::optional<py::array> pixel_weights_in)
       : labels_array(dense(labels_in)), logits_array(dense(logits_in)) {
-    if (labels_array.ndim() != 3) {
-      throw py::value_error("labels must have rank 3, got rank " + std::to_string(labels_array.ndim()));
-    }
     labels = visit_dtype<uint8_t, int8_t, uint16_t, int32_t, int64_t>(labels_array, "labels", [&](auto tag) {
       using L = typename decltype(tag)::type;
-      return ResizeLabels::of(static_cast<const L*>(labels_array.data()),
-                              {labels_array.shape(0), labels_array.shape(1), labels_array.shape(2)});
+      const auto view = view_of<L, 3>(labels_array, "labels");
+      return ResizeLabels::of(view.data, view.shape);
     });
     options.has_ignore_index = ignore_index.has_value();
     options.ignore_index = ignore_index.value_or(0);
@@ -107,6 +104,28 @@ py::array gradient_numpy(const py::array& labels, const py::array& logits, const
   });
 }
 
+int64_t scratch_bytes_numpy(const Shape<3>& labels_shape, const Shape<4>& logits_shape, bool gradient, bool dice,
+                            int64_t threads) {
+  constexpr int64_t kMostThreads = 256;
+  constexpr double kMostElements = static_cast<double>(int64_t{1} << 56);  // a few times this fits int64
+  double elements = 1;
+  for (const int64_t extent : logits_shape) {
+    if (extent < 0) throw py::value_error("logits_shape must not be negative, got " + to_string<4>(logits_shape));
+    elements *= static_cast<double>(extent);
+  }
+  for (const int64_t extent : labels_shape) {
+    if (extent < 0) throw py::value_error("labels_shape must not be negative, got " + to_string<3>(labels_shape));
+  }
+  raise_if_error(check_resize_softmax_arrays(labels_shape, logits_shape, ResizeSoftmaxOptions(), nullptr));
+  if (elements > kMostElements) {
+    throw py::value_error("logits_shape must have at most 2**56 elements, got " + to_string<4>(logits_shape));
+  }
+  if (threads < 1 || threads > kMostThreads) {
+    throw py::value_error("threads must be in 1.." + std::to_string(kMostThreads) + ", got " + std::to_string(threads));
+  }
+  return resize_softmax_scratch_bytes(labels_shape, logits_shape, gradient, dice, static_cast<int>(threads));
+}
+
 }  // namespace
 
 void bind_resize_softmax_cross_entropy(py::module_& module) {
@@ -121,8 +140,8 @@ void bind_resize_softmax_cross_entropy(py::module_& module) {
              py::arg("label_smoothing") = 0.0f, py::arg("align_corners") = false, py::arg("pixel_weights") = py::none(),
              py::arg("sums_gradient") = py::none(),
              "The gradient of resize_softmax_cross_entropy with respect to the logits, in their dtype.");
-  module.def("resize_softmax_scratch_bytes", &resize_softmax_scratch_bytes, py::arg("labels_shape"),
-             py::arg("logits_shape"), py::arg("gradient"), py::arg("dice"), py::arg("threads"),
+  module.def("resize_softmax_scratch_bytes", &scratch_bytes_numpy, py::arg("labels_shape"), py::arg("logits_shape"),
+             py::arg("gradient"), py::arg("dice"), py::arg("threads"),
              "Bytes that resize_softmax_cross_entropy takes beside its arguments and results.");
 }
 
