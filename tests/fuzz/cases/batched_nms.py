@@ -18,9 +18,8 @@ def _draw(rng: np.random.Generator) -> Draw:
     by_class = rng.random() < 0.5
     scores = score_set(rng, (images, rows, classes))
     boxes = box_set(rng, (images, rows, classes if by_class else 1))
-    class_ids = np.zeros((0, 0), np.int32)
-    if classes == 1 and rng.random() < 0.5:
-        class_ids = class_set(rng, (images, rows))
+    given = classes == 1 and rng.random() < 0.5
+    class_ids = class_set(rng, (images, rows)) if given else np.zeros((0, 0), np.int32)
     return Draw(
         {
             "boxes": boxes[:, :, 0] if boxes.shape[2] == 1 and rng.random() < 0.5 else boxes,
@@ -36,6 +35,7 @@ def _draw(rng: np.random.Generator) -> Draw:
             "sigma": float(np.float32(rng.choice([1e-6, 0.5, 1e6]))),
             "method": str(rng.choice(_METHODS)),
         },
+        absent=() if given else ("class_ids",),
     )
 
 

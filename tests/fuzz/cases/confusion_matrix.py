@@ -14,7 +14,7 @@ def _draw(rng: np.random.Generator) -> Draw:
     pixels = shape(rng, 4, 20, 20)[: rng.integers(1, 4)]
     classes = int(rng.choice([1, 2, 3, 16, 17, 65, 100]))
     if rng.random() < 0.003:  # more logits than are widened at a time
-        classes, pixels = int(rng.integers(300, 5000)), pixels[:1]
+        classes, pixels = int(rng.integers(300, 900)), pixels[:1]
     labels = integers(rng, pixels, 0, classes, _INTEGERS[rng.integers(5)], hard=0.1)
     if rng.random() < 0.5:
         channels = 1 if classes == 2 and rng.random() < 0.5 else classes

@@ -59,5 +59,5 @@ def _backward_numpy(draw: Draw) -> dict:
 
 CASES = [
     Case("multilevel_roi_align", _forward, numpy=same_names),
-    Case("multilevel_roi_align_grad", _backward, numpy=_backward_numpy),
+    Case("multilevel_roi_align_grad", _backward, numpy=_backward_numpy, sizes=("features_shapes",)),
 ]

@@ -27,4 +27,4 @@ def _numpy(draw: Draw) -> dict:
     return arguments
 
 
-CASES = [Case("resize_argmax", _draw, numpy=_numpy)]
+CASES = [Case("resize_argmax", _draw, numpy=_numpy, sizes=("size",))]
