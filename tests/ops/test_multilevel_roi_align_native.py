@@ -232,7 +232,7 @@ def test_native_gradient_op_checks_what_it_gets():
         ({"features_shapes": [[1, 8, 8, 4], [1, 4, 4, 5]]}, r"features_shapes\[0\] must have B = 1 and C = 5"),
         (
             {"features_shapes": [[1, 8, 8, 5], [1, 0, 4, 5]]},
-            r"features_shapes\[1\] must have at least one row and one column",
+            r"features_shapes\[1\] must have at least one row",
         ),
         ({"output_size": (2, 2)}, "must have the rows and columns of output_size"),
         ({"output_gradient": tf.zeros([6, 2, 3, 5])}, "output_gradient must have rank 5"),
@@ -242,6 +242,18 @@ def test_native_gradient_op_checks_what_it_gets():
     ):
         with pytest.raises((tf.errors.InvalidArgumentError, ValueError), match=message):
             grad(**{**given, **wrong})
+
+
+def test_a_level_without_columns_has_no_rows_to_go_through():
+    gradients = CORE.multilevel_roi_align_grad(
+        np.ones((1, 0, 2, 3, 5), np.float32),
+        np.ones((1, 0, 4), np.float32),
+        [(1, 2**31 - 1, 0, 5), (1, 4, 4, 5)],
+        [0.25, 0.125],
+        [50.0],
+    )
+    assert [gradient.shape for gradient in gradients] == [(1, 2**31 - 1, 0, 5), (1, 4, 4, 5)]
+    assert not gradients[1].any()
 
 
 def test_the_numpy_module_checks_what_it_gets():
