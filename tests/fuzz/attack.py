@@ -26,7 +26,16 @@ def make_draw(case: Case, seed: int, index: int, numpy: bool) -> Draw:
     draw = case.draw(rng)
     if rng.random() < SPOILT:
         spoil(rng, draw, numpy)
+        if not numpy and rng.random() < 0.998:
+            _avoid_exhaustion(case, draw)
     return draw
+
+
+def _avoid_exhaustion(case: Case, draw: Draw) -> None:
+    """TensorFlow tries for ten seconds to get memory that there is not; so few calls may ask for it."""
+    for name in case.sizes:
+        for array in draw.each_array(name):
+            array[(array > 2**20) & (array < 2**48)] = -1
 
 
 def attack_numpy(core: Any, case: Case, seed: int, indices: range, progress: Callable[[int], None]) -> Counter:

@@ -22,21 +22,22 @@ class Draw:
     Attributes:
         arrays: Inputs by the raw TensorFlow op's names.
         attributes: The raw op's attributes other than types.
+        absent: Inputs that are empty because that stands for none.
     """
 
     arrays: dict[str, Any]
     attributes: dict[str, Any] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()
 
     def zero_size(self) -> bool:
-        """Whether an input holds nothing."""
-        return any(array.size == 0 for array in self.each_array())
+        """Whether an input that is not absent holds nothing."""
+        present = (name for name in self.arrays if name not in self.absent)
+        return any(array.size == 0 for name in present for array in self.each_array(name))
 
-    def each_array(self) -> list[np.ndarray]:
-        """All input arrays, those in lists too."""
-        flat: list[np.ndarray] = []
-        for value in self.arrays.values():
-            flat += value if isinstance(value, list) else [value]
-        return flat
+    def each_array(self, name: str) -> list[np.ndarray]:
+        """The array of an input, or those in its list."""
+        value = self.arrays[name]
+        return value if isinstance(value, list) else [value]
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Case:
         tensorflow: False for a function that only the NumPy module has.
         numpy: Turns a draw into the keyword arguments of the NumPy function; None if there is no such function.
         words: Further names that an error message may use for an argument (`num_boxes`, "shape", ...).
+        sizes: Integer inputs that say how large the result is.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Case:
     tensorflow: bool = True
     numpy: Callable[[Draw], dict[str, Any]] | None = None
     words: tuple[str, ...] = ()
+    sizes: tuple[str, ...] = ()
 
 
 def same_names(draw: Draw) -> dict[str, Any]:

@@ -226,18 +226,34 @@ def test_native_gradient_op_checks_what_it_gets():
     for wrong, message in (
         *WRONG_ATTRIBUTES,
         ({"features_shapes": [[1, 8, 8, 5], [1, 4, 4]]}, "features_shapes must have four entries each"),
-        ({"features_shapes": [[1, 8, 8, 5], [1, 4, -4, 5]]}, "must be >= 0|negative"),
+        ({"features_shapes": [[1, 8, 8, 5], [1, 4, -4, 5]]}, "features_shapes must not be negative, got -4"),
+        ({"features_shapes": [[1, 8, 8, 5], [1, 2**30, 2**30, 5]]}, "features_shapes is too large"),
         ({"features_shapes": [[1, 8, 8, 5], [2, 4, 4, 5]]}, r"features_shapes\[1\] must have B = 1 and C = 5"),
         ({"features_shapes": [[1, 8, 8, 4], [1, 4, 4, 5]]}, r"features_shapes\[0\] must have B = 1 and C = 5"),
-        ({"features_shapes": [[1, 8, 8, 5], [1, 0, 4, 5]]}, r"features\[1\] must have at least one row and one column"),
+        (
+            {"features_shapes": [[1, 8, 8, 5], [1, 0, 4, 5]]},
+            r"features_shapes\[1\] must have at least one row",
+        ),
         ({"output_size": (2, 2)}, "must have the rows and columns of output_size"),
         ({"output_gradient": tf.zeros([6, 2, 3, 5])}, "output_gradient must have rank 5"),
-        ({"boxes": tf.zeros([1, 5, 4])}, "must have shape .B, N, h, w, C. with B = 1 and N = 5"),
+        ({"boxes": tf.zeros([1, 5, 4])}, "output_gradient must have shape .B, N, h, w, C. with B = 1 and N = 5"),
         ({"boxes": tf.zeros([1, 6, 5])}, r"boxes must have shape \[B, N, 4\], got \[1, 6, 5\]"),
         ({"boxes": tf.zeros([6, 4])}, "boxes must have rank 3"),
     ):
         with pytest.raises((tf.errors.InvalidArgumentError, ValueError), match=message):
             grad(**{**given, **wrong})
+
+
+def test_a_level_without_columns_has_no_rows_to_go_through():
+    gradients = CORE.multilevel_roi_align_grad(
+        np.ones((1, 0, 2, 3, 5), np.float32),
+        np.ones((1, 0, 4), np.float32),
+        [(1, 2**31 - 1, 0, 5), (1, 4, 4, 5)],
+        [0.25, 0.125],
+        [50.0],
+    )
+    assert [gradient.shape for gradient in gradients] == [(1, 2**31 - 1, 0, 5), (1, 4, 4, 5)]
+    assert not gradients[1].any()
 
 
 def test_the_numpy_module_checks_what_it_gets():
@@ -265,7 +281,7 @@ def test_the_numpy_module_checks_what_it_gets():
     for shapes, message in (
         ([(1, 8, 8, 5), (1, 4, -4, 5)], "features_shapes must not be negative"),
         ([(1, 8, 8, 5), (2, 4, 4, 5)], "features_shapes must have B = 1 and C = 5"),
-        ([(1, 8, 8, 5), (1, 2**31, 2**31, 5)], "too large"),
+        ([(1, 8, 8, 5), (1, 2**31, 2**31, 5)], "features_shapes is too large"),
     ):
         with pytest.raises(ValueError, match=message):
             CORE.multilevel_roi_align_grad(gradient, boxes, shapes, *rest[1:])

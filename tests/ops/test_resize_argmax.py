@@ -303,6 +303,7 @@ class TestNumPy:
                 "logits must be one of float32, float16, bfloat16, float64, got int32",
             ),
             ((1, 2, 2, 3), "float32", (4, 0), ValueError, "size must be at least 1 x 1, got 4 x 0"),
+            ((1, 2, 2, 3), "float32", (2**40, 2**40), ValueError, "size is too large"),
             ((1, 0, 2, 3), "float32", (4, 4), ValueError, r"at least 1, got shape \[1, 0, 2, 3\]"),
             (
                 (1, 2, 2, 0),

@@ -54,6 +54,7 @@ def test_native_op_checks_what_is_known_at_run_time_only():
         (good, [4, 0], "size must be at least 1 x 1, got 4 x 0"),
         (good, [4, -4], "size must be at least 1 x 1, got 4 x -4"),
         (good, [4, 4, 4], "size must have 2 elements"),
+        (good, [2**31 - 1, 2**31 - 1], "size is too large"),
         (tf.zeros([1, 0, 2, 3]), [4, 4], "a height, a width and a number of classes of at least 1"),
         (tf.zeros([1, 2, 2, 0]), [4, 4], "a height, a width and a number of classes of at least 1"),
     ):

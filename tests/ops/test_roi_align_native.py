@@ -189,8 +189,10 @@ def test_native_gradient_op_checks_what_it_gets():
     assert grad(**{**given, "features_shape": tf.constant([1, 4, 4, 3], tf.int64)}).shape == (1, 4, 4, 3)
     for wrong, message in (
         ({"features_shape": [1, 4, 4]}, "features_shape must have four entries"),
-        ({"features_shape": [1, 4, -4, 3]}, "must be >= 0|negative"),
-        ({"features_shape": [1, 4, 4, 2]}, "must have shape .K, h, w, C."),
+        ({"features_shape": [1, 4, -4, 3]}, "features_shape must not be negative, got -4"),
+        ({"features_shape": [1, 4, 4, 2]}, "output_gradient must have shape .K, h, w, C. with K = 1 and C = 2, got"),
+        ({"features_shape": [1, 2**30, 2**30, 3]}, "features_shape is too large"),
+        ({"features_shape": [1, 0, 4, 3]}, "features_shape must have at least one row and one column"),
         ({"output_size": (2, 3)}, "must have the rows and columns of output_size"),
         ({"output_gradient": tf.zeros([2, 2, 3])}, "output_gradient must have rank 4"),
         ({"box_indices": [1]}, "box_indices must be in 0..B-1 with B = 1 images, got 1 for box 0"),
@@ -212,5 +214,13 @@ def test_the_numpy_module_checks_what_it_gets():
         CORE.roi_align(ONES[0], TWO_BOXES, indices, (2, 2))
     with pytest.raises(ValueError, match=r"output_size must be in 1..1048576, got 0"):
         CORE.roi_align(ONES, TWO_BOXES, indices, (0, 2))
-    with pytest.raises(ValueError, match="features_shape must not be negative"):
-        CORE.roi_align_grad(np.ones((2, 2, 2, 3), np.float32), TWO_BOXES, indices, (2, 4, -5, 3))
+    for shape, message in (
+        ((2, 4, -5, 3), "features_shape must not be negative, got -5"),
+        ((2, 2**40, 2**40, 3), "features_shape is too large"),
+        ((2, 4, 5, 4), "output_gradient must have shape .K, h, w, C. with K = 2 and C = 4, got"),
+        ((2, 0, 5, 3), "features_shape must have at least one row and one column"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            CORE.roi_align_grad(np.ones((2, 2, 2, 3), np.float32), TWO_BOXES, indices, shape)
+    with pytest.raises(ValueError, match="output_gradient must have rank 4, got 3"):
+        CORE.roi_align_grad(np.ones((2, 2, 3), np.float32), TWO_BOXES, indices, (2, 4, 5, 3))

@@ -112,8 +112,14 @@ Status check_multilevel_roi_align(int64_t output_height, int64_t output_width, i
 
 namespace {
 
+// What the caller knows the arrays as.
+struct Names {
+  const char* features;
+  const char* output;
+};
+
 template <class T>
-Status check(const std::vector<View<T, 4>>& features, const Shape<5>& output, const Shape<3>& boxes,
+Status check(const Names& names, const std::vector<View<T, 4>>& features, const Shape<5>& output, const Shape<3>& boxes,
              const MultilevelRoiAlignOptions& options) {
   constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
   MultilevelRoiAlignOptions checked = options;
@@ -125,24 +131,24 @@ Status check(const std::vector<View<T, 4>>& features, const Shape<5>& output, co
   for (size_t level = 0; level < features.size(); ++level) {
     const Shape<4>& shape = features[level].shape;
     if (shape[0] != boxes[0]) {
-      return invalid_argument("features[", level, "] must have the batch size of boxes, ", boxes[0], ", got shape ",
-                              to_string<4>(shape));
+      return invalid_argument(names.features, "[", level, "] must have the batch size of boxes, ", boxes[0],
+                              ", got shape ", to_string<4>(shape));
     }
     if (shape[3] != output[4]) {
-      return invalid_argument("features[", level, "] must have ", output[4], " channels, got shape ",
+      return invalid_argument(names.features, "[", level, "] must have ", output[4], " channels, got shape ",
                               to_string<4>(shape));
     }
     for (const int axis : {1, 2}) {
       if (shape[axis] > kMost || (any_box && shape[axis] < 1)) {
-        return invalid_argument("features[", level,
+        return invalid_argument(names.features, "[", level,
                                 "] must have at least one row and one column, and fewer than 2**31, got shape ",
                                 to_string<4>(shape));
       }
     }
   }
   if (output[0] != boxes[0] || output[1] != boxes[1]) {
-    return invalid_argument("the pooled array must have shape [B, N, h, w, C] with B = ", boxes[0],
-                            " and N = ", boxes[1], ", got ", to_string<5>(output));
+    return invalid_argument(names.output, " must have shape [B, N, h, w, C] with B = ", boxes[0], " and N = ", boxes[1],
+                            ", got ", to_string<5>(output));
   }
   return Status();
 }
@@ -173,7 +179,7 @@ template <class T>
 Status multilevel_roi_align(const std::vector<View<const T, 4>>& features, const View<const float, 3>& boxes,
                             const MultilevelRoiAlignOptions& options, const View<T, 5>& output,
                             const ParallelFor& parallel_for) {
-  KSEG_RETURN_IF_ERROR(check(features, output.shape, boxes.shape, options));
+  KSEG_RETURN_IF_ERROR(check({"features", "output"}, features, output.shape, boxes.shape, options));
   if (output.empty()) return Status();
   const Placement placement(boxes, options.level_areas);
   prefer_huge_pages(output.data, output.size() * static_cast<int64_t>(sizeof(T)));
@@ -185,7 +191,8 @@ template <class T>
 Status multilevel_roi_align_grad(const View<const T, 5>& output_gradient, const View<const float, 3>& boxes,
                                  const MultilevelRoiAlignOptions& options,
                                  const std::vector<View<T, 4>>& features_gradients, const ParallelFor& parallel_for) {
-  KSEG_RETURN_IF_ERROR(check(features_gradients, output_gradient.shape, boxes.shape, options));
+  KSEG_RETURN_IF_ERROR(
+      check({"features_shapes", "output_gradient"}, features_gradients, output_gradient.shape, boxes.shape, options));
   bool any = false;
   for (const View<T, 4>& gradient : features_gradients) {
     any = any || !gradient.empty();

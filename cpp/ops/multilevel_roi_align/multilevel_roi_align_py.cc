@@ -1,13 +1,12 @@
 #include "ops/multilevel_roi_align/multilevel_roi_align.h"
 
-#include <algorithm>
 #include <array>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "adapters/numpy_adapter.h"
-#include "ops/roi_align/roi_align.h"
+#include "base/result_size.h"
 
 #include <pybind11/stl.h>
 
@@ -42,8 +41,8 @@ py::array multilevel_roi_align_numpy(const std::vector<py::array>& features, con
     std::vector<View<const T, 4>> views;
     for (const py::array& level : kept) views.push_back(view_of<T, 4>(level, "features"));
     const Shape<3>& boxes_shape = arguments.boxes_view.shape;
-    raise_if_error(check_pooled_size({boxes_shape[0], boxes_shape[1], output_size.first, output_size.second,
-                                      views[0].shape[3], static_cast<int64_t>(sizeof(T))}));
+    raise_if_error(check_result_size("output_size", {boxes_shape[0], boxes_shape[1], output_size.first,
+                                                     output_size.second, views[0].shape[3], int64_t{sizeof(T)}}));
     auto [output, output_view] = new_array<T, 5>(
         kept[0].dtype(), {boxes_shape[0], boxes_shape[1], output_size.first, output_size.second, views[0].shape[3]});
     const View<T, 5> to = output_view;
@@ -64,14 +63,11 @@ std::vector<py::array> multilevel_roi_align_grad_numpy(const py::array& output_g
   const Arguments arguments(boxes, from.shape(2), from.shape(3), static_cast<int64_t>(features_shapes.size()),
                             spatial_scales, level_areas, sampling_ratio, aligned);
   for (const Shape<4>& shape : features_shapes) {
-    if (*std::min_element(shape.begin(), shape.end()) < 0) {
-      throw py::value_error("features_shapes must not be negative, got " + to_string<4>(shape));
-    }
+    raise_if_error(check_result_size("features_shapes", {shape[0], shape[1], shape[2], shape[3], 8}));
     if (shape[0] != from.shape(0) || shape[3] != from.shape(4)) {
       throw py::value_error("features_shapes must have B = " + std::to_string(from.shape(0)) +
                             " and C = " + std::to_string(from.shape(4)) + ", got " + to_string<4>(shape));
     }
-    raise_if_error(check_pooled_size({shape[0], shape[1], shape[2], shape[3], 8}));
   }
   return visit_dtype<float, Half, BFloat16, double>(from, "output_gradient", [&](auto tag) {
     using T = typename decltype(tag)::type;

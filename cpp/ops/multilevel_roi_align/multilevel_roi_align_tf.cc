@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "adapters/tf_adapter.h"
+#include "adapters/tf_shapes.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
 
@@ -142,13 +143,12 @@ class MultilevelRoiAlignOp final : public OpKernel {
       OP_REQUIRES_OK(context, check_rank(level, 4, "features"));
       views.push_back(view_of<T, 4>(level));
     }
-    TensorShape shape;
-    OP_REQUIRES_OK(context,
-                   TensorShape::BuildTensorShape({boxes.dim_size(0), boxes.dim_size(1), attributes_.output_size[0],
-                                                  attributes_.output_size[1], features[0].dim_size(3)},
-                                                 &shape));
+    const Shape<5> shape = {boxes.dim_size(0), boxes.dim_size(1), attributes_.output_size[0],
+                            attributes_.output_size[1], features[0].dim_size(3)};
+    OP_REQUIRES_OK(context, to_absl(check_result_size("output_size", {shape[0], shape[1], shape[2], shape[3], shape[4],
+                                                                      int64_t{sizeof(T)}})));
     Tensor* output = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, shape, &output));
+    OP_REQUIRES_OK(context, context->allocate_output(0, TensorShape(shape), &output));
     OP_REQUIRES_OK(context, to_absl(multilevel_roi_align<K>(views, view_of<float, 3>(boxes), attributes_.options,
                                                             mutable_view_of<T, 5>(output), TfParallelFor(context))));
   }
@@ -156,17 +156,6 @@ class MultilevelRoiAlignOp final : public OpKernel {
  private:
   Attributes attributes_;
 };
-
-absl::Status get_shape(const Tensor& tensor, TensorShape* shape) {
-  TF_RETURN_IF_ERROR(check_rank(tensor, 1, "features_shapes"));
-  if (tensor.dtype() == tensorflow::DT_INT32) {
-    TF_RETURN_IF_ERROR(tensorflow::TensorShapeUtils::MakeShape(tensor.flat<int32_t>(), shape));
-  } else {
-    TF_RETURN_IF_ERROR(tensorflow::TensorShapeUtils::MakeShape(tensor.flat<int64_t>(), shape));
-  }
-  if (shape->dims() == 4) return absl::OkStatus();
-  return to_absl(invalid_argument("features_shapes must have four entries each, got ", shape->DebugString()));
-}
 
 template <class T>
 class MultilevelRoiAlignGradOp final : public OpKernel {
@@ -186,20 +175,18 @@ class MultilevelRoiAlignGradOp final : public OpKernel {
                   to_absl(invalid_argument("output_gradient must have the rows and columns of output_size, got shape ",
                                            gradient.shape().DebugString())));
     }
-    std::vector<TensorShape> shapes(attributes_.levels);
+    std::vector<Shape<4>> shapes(attributes_.levels);
     for (int level = 0; level < attributes_.levels; ++level) {
-      OP_REQUIRES_OK(context, get_shape(context->input(2 + level), &shapes[level]));
+      OP_REQUIRES_OK(context, get_shape("features_shapes", context->input(2 + level), sizeof(T), &shapes[level]));
       // Before any of the gradients is allocated: a wrong shape may be of any size.
-      OP_REQUIRES(
-          context,
-          shapes[level].dim_size(0) == gradient.dim_size(0) && shapes[level].dim_size(3) == gradient.dim_size(4),
-          to_absl(invalid_argument("features_shapes[", level, "] must have B = ", gradient.dim_size(0),
-                                   " and C = ", gradient.dim_size(4), ", got ", shapes[level].DebugString())));
+      OP_REQUIRES(context, shapes[level][0] == gradient.dim_size(0) && shapes[level][3] == gradient.dim_size(4),
+                  to_absl(invalid_argument("features_shapes[", level, "] must have B = ", gradient.dim_size(0),
+                                           " and C = ", gradient.dim_size(4), ", got ", to_string<4>(shapes[level]))));
     }
     std::vector<View<K, 4>> views;
     for (int level = 0; level < attributes_.levels; ++level) {
       Tensor* features_gradient = nullptr;
-      OP_REQUIRES_OK(context, context->allocate_output(level, shapes[level], &features_gradient));
+      OP_REQUIRES_OK(context, context->allocate_output(level, TensorShape(shapes[level]), &features_gradient));
       views.push_back(mutable_view_of<T, 4>(features_gradient));
     }
     OP_REQUIRES_OK(context, to_absl(multilevel_roi_align_grad<K>(view_of<T, 5>(gradient), view_of<float, 3>(boxes),

@@ -1,6 +1,10 @@
 #include "ops/resize_argmax/resize_argmax.h"
 
+#include <string>
+#include <utility>
+
 #include "adapters/numpy_adapter.h"
+#include "base/result_size.h"
 
 namespace kseg {
 namespace {
@@ -16,6 +20,7 @@ py::array resize_argmax_numpy(const py::array& logits, const std::pair<int64_t, 
     ResizeArgmaxArgs<T> args;
     args.logits = view_of<T, 4>(array, "logits");
     args.align_corners = align_corners;
+    raise_if_error(check_result_size("size", {args.logits.shape[0], size.first, size.second, sizeof(int32_t)}));
     auto [classes, view] = new_array<int32_t, 3>({args.logits.shape[0], size.first, size.second});
     args.classes = view;
     run_kernel([&](const ParallelFor& parallel_for) { return resize_argmax(args, parallel_for); });

@@ -1,6 +1,7 @@
 #include "ops/resize_argmax/resize_argmax.h"
 
 #include "adapters/tf_adapter.h"
+#include "base/result_size.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
 
@@ -64,10 +65,10 @@ class ResizeArgmaxOp final : public tensorflow::OpKernel {
     const int64_t height = size.vec<int32_t>()(0);
     const int64_t width = size.vec<int32_t>()(1);
     OP_REQUIRES_OK(context, check_size(height, width));
-    tensorflow::TensorShape shape;
-    OP_REQUIRES_OK(context, tensorflow::TensorShape::BuildTensorShape({logits.dim_size(0), height, width}, &shape));
+    const int64_t batch = logits.dim_size(0);
+    OP_REQUIRES_OK(context, to_absl(check_result_size("size", {batch, height, width, sizeof(int32_t)})));
     tensorflow::Tensor* classes = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, shape, &classes));
+    OP_REQUIRES_OK(context, context->allocate_output(0, tensorflow::TensorShape({batch, height, width}), &classes));
     ResizeArgmaxArgs<typename KernelType<T>::type> args;
     args.logits = view_of<T, 4>(logits);
     args.classes = mutable_view_of<int32_t, 3>(classes);

@@ -149,8 +149,9 @@ void unpool_rois(const View<const T, 4>& output_gradient, const PlacedRois& rois
   std::vector<int64_t> first_unit = {0};
   int64_t pixels_in_all = 0;
   for (const RoiMap<T>& map : maps) {
-    first_unit.push_back(first_unit.back() + batch * map.height);
-    pixels_in_all += batch * map.height * map.width;
+    const int64_t rows = map.width == 0 ? 0 : batch * map.height;
+    first_unit.push_back(first_unit.back() + rows);
+    pixels_in_all += rows * map.width;
   }
   const int64_t units = first_unit.back();
   const int64_t box_size = bin_rows * bin_columns * channels;
@@ -293,20 +294,16 @@ Status check_roi_align(int64_t output_height, int64_t output_width, float spatia
   return Status();
 }
 
-Status check_pooled_size(const std::vector<int64_t>& extents) {
-  int64_t size = 1;
-  // Also where one of them is 0: strides are products of the others.
-  for (const int64_t extent : extents) {
-    if (extent > 0 && __builtin_mul_overflow(size, extent, &size)) {
-      return invalid_argument("output_size is too large: the result would take 2**63 bytes or more");
-    }
-  }
-  return Status();
-}
-
 namespace {
 
-Status check(const Shape<4>& features, const Shape<4>& output, const Rois& rois, const RoiAlignOptions& options) {
+// What the caller knows the two arrays as.
+struct Names {
+  const char* features;
+  const char* output;
+};
+
+Status check(const Names& names, const Shape<4>& features, const Shape<4>& output, const Rois& rois,
+             const RoiAlignOptions& options) {
   constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
   const int64_t boxes = rois.boxes.shape[0];
   if (rois.boxes.shape[1] != 4) {
@@ -320,12 +317,13 @@ Status check(const Shape<4>& features, const Shape<4>& output, const Rois& rois,
       check_roi_align(output[1], output[2], options.spatial_scale, options.sampling_ratio, &sampling_ratio));
   for (const int axis : {1, 2}) {
     if (features[axis] > kMost || (boxes > 0 && features[axis] < 1)) {
-      return invalid_argument("features must have at least one row and one column, and fewer than 2**31, got shape ",
+      return invalid_argument(names.features,
+                              " must have at least one row and one column, and fewer than 2**31, got shape ",
                               to_string<4>(features));
     }
   }
   if (output[0] != boxes || output[3] != features[3]) {
-    return invalid_argument("the pooled array must have shape [K, h, w, C] with K = ", boxes, " and C = ", features[3],
+    return invalid_argument(names.output, " must have shape [K, h, w, C] with K = ", boxes, " and C = ", features[3],
                             ", got ", to_string<4>(output));
   }
   for (int64_t box = 0; box < boxes; ++box) {
@@ -343,7 +341,7 @@ Status check(const Shape<4>& features, const Shape<4>& output, const Rois& rois,
 template <class T>
 Status roi_align(const View<const T, 4>& features, const Rois& rois, const RoiAlignOptions& options,
                  const View<T, 4>& output, const ParallelFor& parallel_for) {
-  KSEG_RETURN_IF_ERROR(check(features.shape, output.shape, rois, options));
+  KSEG_RETURN_IF_ERROR(check({"features", "output"}, features.shape, output.shape, rois, options));
   if (output.empty()) return Status();
   prefer_huge_pages(output.data, output.size() * static_cast<int64_t>(sizeof(T)));
   KSEG_RETURN_DISPATCH(roi_align_kernel<T>, features, rois, options, output, parallel_for);
@@ -352,7 +350,8 @@ Status roi_align(const View<const T, 4>& features, const Rois& rois, const RoiAl
 template <class T>
 Status roi_align_grad(const View<const T, 4>& output_gradient, const Rois& rois, const RoiAlignOptions& options,
                       const View<T, 4>& features_gradient, const ParallelFor& parallel_for) {
-  KSEG_RETURN_IF_ERROR(check(features_gradient.shape, output_gradient.shape, rois, options));
+  KSEG_RETURN_IF_ERROR(
+      check({"features_shape", "output_gradient"}, features_gradient.shape, output_gradient.shape, rois, options));
   if (features_gradient.empty()) return Status();
   prefer_huge_pages(features_gradient.data, features_gradient.size() * static_cast<int64_t>(sizeof(T)));
   KSEG_RETURN_DISPATCH(roi_align_grad_kernel<T>, output_gradient, rois, options, features_gradient, parallel_for);

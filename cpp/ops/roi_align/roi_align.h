@@ -6,7 +6,6 @@
 #define KSEG_OPS_ROI_ALIGN_ROI_ALIGN_H_
 
 #include <cstdint>
-#include <vector>
 
 #include "base/half.h"
 #include "base/parallel_for.h"
@@ -28,10 +27,6 @@ struct RoiAlignOptions {
 // Checks attributes before memory is allocated for a result, and sets `*narrowed` to the sampling ratio.
 KSEG_API Status check_roi_align(int64_t output_height, int64_t output_width, float spatial_scale,
                                 int64_t sampling_ratio, int* narrowed);
-
-// Refuses a result whose size in bytes, the product of `extents`, no memory holds: to be called before it is allocated,
-// because NumPy's own arithmetic overflows first.
-KSEG_API Status check_pooled_size(const std::vector<int64_t>& extents);
 
 struct Rois {
   View<const float, 2> boxes;            // [K, 4], x1 y1 x2 y2

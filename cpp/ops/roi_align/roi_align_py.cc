@@ -1,9 +1,11 @@
 #include "ops/roi_align/roi_align.h"
 
 #include <array>
+#include <string>
 #include <utility>
 
 #include "adapters/numpy_adapter.h"
+#include "base/result_size.h"
 
 #include <pybind11/stl.h>
 
@@ -36,8 +38,8 @@ py::array roi_align_numpy(const py::array& features, const py::array& boxes, con
   return visit_dtype<float, Half, BFloat16, double>(from, "features", [&](auto tag) {
     using T = typename decltype(tag)::type;
     const auto view = view_of<T, 4>(from, "features");
-    raise_if_error(check_pooled_size({arguments.rois.boxes.shape[0], output_size.first, output_size.second,
-                                      view.shape[3], static_cast<int64_t>(sizeof(T))}));
+    raise_if_error(check_result_size("output_size", {arguments.rois.boxes.shape[0], output_size.first,
+                                                     output_size.second, view.shape[3], int64_t{sizeof(T)}}));
     auto [output, output_view] = new_array<T, 4>(
         from.dtype(), {arguments.rois.boxes.shape[0], output_size.first, output_size.second, view.shape[3]});
     const View<T, 4> to = output_view;
@@ -52,11 +54,9 @@ py::array roi_align_grad_numpy(const py::array& output_gradient, const py::array
                                const Shape<4>& features_shape, double spatial_scale, int64_t sampling_ratio,
                                bool aligned) {
   const py::array from = dense(output_gradient);
-  if (from.ndim() != 4) throw py::value_error("output_gradient must have rank 4");
-  for (const int64_t extent : features_shape) {
-    if (extent < 0) throw py::value_error("features_shape must not be negative, got " + to_string<4>(features_shape));
-  }
-  raise_if_error(check_pooled_size({features_shape[0], features_shape[1], features_shape[2], features_shape[3], 8}));
+  if (from.ndim() != 4) throw py::value_error("output_gradient must have rank 4, got " + std::to_string(from.ndim()));
+  const auto& [batch, height, width, channels] = features_shape;
+  raise_if_error(check_result_size("features_shape", {batch, height, width, channels, 8}));
   const Arguments arguments(boxes, box_indices, from.shape(1), from.shape(2), spatial_scale, sampling_ratio, aligned);
   return visit_dtype<float, Half, BFloat16, double>(from, "output_gradient", [&](auto tag) {
     using T = typename decltype(tag)::type;

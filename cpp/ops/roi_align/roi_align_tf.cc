@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "adapters/tf_adapter.h"
+#include "adapters/tf_shapes.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
 
@@ -130,12 +131,12 @@ class RoiAlignOp final : public OpKernel {
     Rois rois;
     OP_REQUIRES_OK(context, check_rank(features, 4, "features"));
     OP_REQUIRES_OK(context, get_rois(context, &rois));
-    TensorShape shape;
-    OP_REQUIRES_OK(context, TensorShape::BuildTensorShape({rois.boxes.shape[0], attributes_.output_size[0],
-                                                           attributes_.output_size[1], features.dim_size(3)},
-                                                          &shape));
+    const Shape<4> shape = {rois.boxes.shape[0], attributes_.output_size[0], attributes_.output_size[1],
+                            features.dim_size(3)};
+    OP_REQUIRES_OK(context, to_absl(check_result_size("output_size",
+                                                      {shape[0], shape[1], shape[2], shape[3], int64_t{sizeof(T)}})));
     Tensor* output = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, shape, &output));
+    OP_REQUIRES_OK(context, context->allocate_output(0, TensorShape(shape), &output));
     OP_REQUIRES_OK(context, to_absl(roi_align(view_of<T, 4>(features), rois, attributes_.options,
                                               mutable_view_of<T, 4>(output), TfParallelFor(context))));
   }
@@ -153,26 +154,18 @@ class RoiAlignGradOp final : public OpKernel {
 
   void Compute(OpKernelContext* context) override {
     const Tensor& gradient = context->input(0);
-    const Tensor& shape_tensor = context->input(3);
     Rois rois;
     OP_REQUIRES_OK(context, check_rank(gradient, 4, "output_gradient"));
     OP_REQUIRES_OK(context, get_rois(context, &rois));
-    OP_REQUIRES_OK(context, check_rank(shape_tensor, 1, "features_shape"));
-    TensorShape shape;
-    if (shape_tensor.dtype() == tensorflow::DT_INT32) {
-      OP_REQUIRES_OK(context, tensorflow::TensorShapeUtils::MakeShape(shape_tensor.flat<int32_t>(), &shape));
-    } else {
-      OP_REQUIRES_OK(context, tensorflow::TensorShapeUtils::MakeShape(shape_tensor.flat<int64_t>(), &shape));
-    }
-    OP_REQUIRES(context, shape.dims() == 4,
-                absl::InvalidArgumentError("features_shape must have four entries, got " + shape.DebugString()));
+    Shape<4> shape;
+    OP_REQUIRES_OK(context, get_shape("features_shape", context->input(3), sizeof(T), &shape));
     for (const int axis : {1, 2}) {
       OP_REQUIRES(context, gradient.dim_size(axis) == attributes_.output_size[axis - 1],
                   to_absl(invalid_argument("output_gradient must have the rows and columns of output_size, got shape ",
                                            gradient.shape().DebugString())));
     }
     Tensor* features_gradient = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, shape, &features_gradient));
+    OP_REQUIRES_OK(context, context->allocate_output(0, TensorShape(shape), &features_gradient));
     OP_REQUIRES_OK(context, to_absl(roi_align_grad(view_of<T, 4>(gradient), rois, attributes_.options,
                                                    mutable_view_of<T, 4>(features_gradient), TfParallelFor(context))));
   }

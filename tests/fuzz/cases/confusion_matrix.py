@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.fuzz.draws import Case, Draw, floats, integers, shape
+from tests.fuzz.draws import FLOATS, Case, Draw, floats, integers, shape
 
 _INTEGERS = (np.uint8, np.int8, np.uint16, np.int32, np.int64)
+_FLOATS = (*FLOATS, np.float64)
 
 
 def _draw(rng: np.random.Generator) -> Draw:
     pixels = shape(rng, 4, 20, 20)[: rng.integers(1, 4)]
-    classes = int(rng.choice([1, 2, 3, 16, 17, 100]))
+    classes = int(rng.choice([1, 2, 3, 16, 17, 65, 100]))
+    if rng.random() < 0.003:  # more logits than are widened at a time
+        classes, pixels = int(rng.integers(300, 900)), pixels[:1]
     labels = integers(rng, pixels, 0, classes, _INTEGERS[rng.integers(5)], hard=0.1)
     if rng.random() < 0.5:
         channels = 1 if classes == 2 and rng.random() < 0.5 else classes
-        predictions = floats(rng, (*pixels, channels))
+        predictions = floats(rng, (*pixels, channels), _FLOATS[rng.integers(4)])
     else:
         predictions = integers(rng, pixels, 0, classes, _INTEGERS[rng.integers(5)], hard=0.1)
     return Draw(

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.fuzz.draws import Case, Draw, extent, floats, shape
+from tests.fuzz.draws import FLOATS, Case, Draw, extent, floats, shape
+
+_FLOATS = (*FLOATS, np.float64)
 
 
 def _draw(rng: np.random.Generator) -> Draw:
+    kind = rng.random()
+    source = shape(rng, 2, 12, 12, 40)
+    if kind < 0.002:  # rows in several strips
+        source = (1, 2, int(rng.integers(9, 40)), int(rng.integers(2000, 5000)))
+    elif kind < 0.1:  # classes that are pruned
+        source = (1, *source[1:3], int(rng.integers(60, 160)))
     size = np.array([max(1, extent(rng, 40)), max(1, extent(rng, 40))], np.int32)
-    return Draw(
-        {"logits": floats(rng, shape(rng, 2, 12, 12, 40)), "size": size}, {"align_corners": bool(rng.integers(2))}
-    )
+    logits = floats(rng, source, _FLOATS[rng.integers(4)])
+    return Draw({"logits": logits, "size": size}, {"align_corners": bool(rng.integers(2))})
 
 
 def _numpy(draw: Draw) -> dict:
@@ -20,4 +27,4 @@ def _numpy(draw: Draw) -> dict:
     return arguments
 
 
-CASES = [Case("resize_argmax", _draw, numpy=_numpy)]
+CASES = [Case("resize_argmax", _draw, numpy=_numpy, sizes=("size",))]
