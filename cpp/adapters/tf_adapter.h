@@ -10,6 +10,7 @@
 
 #include "base/half.h"
 #include "base/parallel_for.h"
+#include "base/result_size.h"
 #include "base/status.h"
 #include "base/view.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -57,6 +58,22 @@ Shape<rank> shape_of(const tensorflow::Tensor& tensor) {
   Shape<rank> shape;
   for (int axis = 0; axis < rank; ++axis) shape[axis] = tensor.dim_size(axis);
   return shape;
+}
+
+// The four extents in a tensor of int32 or int64, of an array whose elements take `element_bytes`.
+inline absl::Status get_shape(const char* argument, const tensorflow::Tensor& tensor, int64_t element_bytes,
+                              Shape<4>* shape) {
+  TF_RETURN_IF_ERROR(check_rank(tensor, 1, argument));
+  if (tensor.NumElements() != 4) {
+    return to_absl(invalid_argument(argument, " must have four entries, got ", tensor.NumElements()));
+  }
+  if (tensor.dtype() == tensorflow::DT_INT32) {
+    std::copy_n(tensor.flat<int32_t>().data(), 4, shape->begin());
+  } else {
+    std::copy_n(tensor.flat<int64_t>().data(), 4, shape->begin());
+  }
+  const auto& [batch, height, width, channels] = *shape;
+  return to_absl(check_result_size(argument, {batch, height, width, channels, element_bytes}));
 }
 
 // T is TensorFlow's element type. The rank has been checked.

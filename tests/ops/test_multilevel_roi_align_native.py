@@ -225,7 +225,7 @@ def test_native_gradient_op_checks_what_it_gets():
     assert grad(**{**given, "features_shapes": wide})[0].shape.as_list() == [1, 8, 8, 5]
     for wrong, message in (
         *WRONG_ATTRIBUTES,
-        ({"features_shapes": [[1, 8, 8, 5], [1, 4, 4]]}, "features_shapes must have four entries each"),
+        ({"features_shapes": [[1, 8, 8, 5], [1, 4, 4]]}, "features_shapes must have four entries, got 3"),
         ({"features_shapes": [[1, 8, 8, 5], [1, 4, -4, 5]]}, "features_shapes must not be negative, got -4"),
         ({"features_shapes": [[1, 8, 8, 5], [1, 2**30, 2**30, 5]]}, "features_shapes is too large"),
         ({"features_shapes": [[1, 8, 8, 5], [2, 4, 4, 5]]}, r"features_shapes\[1\] must have B = 1 and C = 5"),

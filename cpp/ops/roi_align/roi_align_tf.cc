@@ -3,7 +3,6 @@
 #include <vector>
 
 #include "adapters/tf_adapter.h"
-#include "adapters/tf_shapes.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
 
