@@ -25,13 +25,13 @@ from kseg_ops.numpy.nms import nms
 from kseg_ops.numpy.pack_masks import pack_masks
 from kseg_ops.numpy.paste_masks import paste_masks
 from kseg_ops.numpy.resize_argmax import resize_argmax
-from kseg_ops.numpy.roi_align import roi_align
-from kseg_ops.numpy.unpack_masks import unpack_masks
 from kseg_ops.numpy.resize_softmax_cross_entropy import (
     resize_softmax_cross_entropy,
     resize_softmax_cross_entropy_and_dice,
     resize_softmax_cross_entropy_gradient,
 )
+from kseg_ops.numpy.roi_align import roi_align
+from kseg_ops.numpy.unpack_masks import unpack_masks
 
 __all__ = [
     "AsppBranch",
