@@ -9,24 +9,23 @@ MAX_KERNEL = 64
 ACTIVATIONS = ("linear", "relu", "relu6", "hard_sigmoid", "hard_silu")
 
 
-def as_rate(value) -> tuple[int, int]:
-    """`rate`: an int or (rows, columns)."""
+def as_rate(value, name: str = "rate") -> tuple[int, int]:
+    """A dilation rate: an int or (rows, columns)."""
     try:
         pair = tuple(value)
     except TypeError:
         pair = (value, value)
     if len(pair) != 2:
-        raise ValueError(f"rate must be an int or (rows, columns), got {value!r}")
-    rows, columns = (as_int("rate", rate, 1, MAX_RATE) for rate in pair)
+        raise ValueError(f"{name} must be an int or (rows, columns), got {value!r}")
+    rows, columns = (as_int(name, rate, 1, MAX_RATE) for rate in pair)
     return rows, columns
 
 
 def as_padding(value) -> str:
-    """`padding`: "same" or "valid", in either case of letters."""
-    padding = value.lower() if isinstance(value, str) else value
-    if padding not in ("same", "valid"):
-        raise ValueError(f"padding must be 'same' or 'valid', got {value!r}")
-    return padding
+    """`padding`: "same" or "valid"."""
+    if not isinstance(value, str) or value not in ("same", "valid"):
+        raise ValueError(f'padding must be "same" or "valid", got {value!r}')
+    return value
 
 
 def as_activation(name: str, value) -> str:

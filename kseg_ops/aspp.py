@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from kseg_ops import _library
+from kseg_ops._atrous import as_activation, as_rate
 from kseg_ops._checks import reject_keras_tensors
-from kseg_ops._convolution import as_activation, as_rate
 from kseg_ops.aspp_branch import AsppBranch
 from kseg_ops.reference.aspp import aspp as _reference
 
@@ -141,8 +141,8 @@ def _as_branch(name: str, value) -> AsppBranch:
         value = AsppBranch(*value)
     return value._replace(
         rate=as_rate(value.rate, f"{name}.rate"),
-        activation=as_activation(value.activation, f"{name}.activation"),
-        depthwise_activation=as_activation(value.depthwise_activation, f"{name}.depthwise_activation"),
+        activation=as_activation(f"{name}.activation", value.activation),
+        depthwise_activation=as_activation(f"{name}.depthwise_activation", value.depthwise_activation),
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from kseg_ops import _library
+from kseg_ops._atrous import as_activation, as_padding, as_rate
 from kseg_ops._checks import reject_keras_tensors
-from kseg_ops._convolution import as_activation, as_padding, as_rate
 from kseg_ops.reference.atrous_conv2d import atrous_conv2d as _reference
 from kseg_ops.reference.atrous_conv2d import convolve as _convolve
 
@@ -81,7 +81,7 @@ def atrous_conv2d(
         "atrous_conv2d", "kseg.layers.AtrousConv2D", x=x, filters=filters, bias=bias, scale=scale, offset=offset
     )
     rate = as_rate(rate)
-    activation = as_activation(activation)
+    activation = as_activation("activation", activation)
     padding = as_padding(padding)
     if bias is not None:
         if scale is not None or offset is not None:

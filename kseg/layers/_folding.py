@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from kseg_ops._convolution import as_padding, as_rate
+from kseg_ops._atrous import as_padding, as_rate
 
 # Those that the ops compute.
 _FUSED = {

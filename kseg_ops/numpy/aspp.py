@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kseg_ops._convolution import as_activation, as_rate
+from kseg_ops._atrous import as_activation, as_rate
 from kseg_ops.aspp_branch import AsppBranch
 from kseg_ops.numpy._arrays import as_native_order, core
 
@@ -49,13 +49,13 @@ def _as_tuple(branch: AsppBranch) -> tuple:
             kernel,
             _vector(branch.depthwise_scale, kernel, 2, 1),
             _vector(branch.depthwise_offset, kernel, 2, 0),
-            as_activation(branch.depthwise_activation),
+            as_activation("depthwise_activation", branch.depthwise_activation),
         )
     return (
         filters,
         _vector(branch.scale, filters, 3, 1),
         _vector(branch.offset, filters, 3, 0),
-        as_activation(branch.activation),
+        as_activation("activation", branch.activation),
         as_rate(branch.rate),
         depthwise,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kseg_ops._convolution import as_activation, as_padding, as_rate
+from kseg_ops._atrous import as_activation, as_padding, as_rate
 from kseg_ops.numpy._arrays import as_native_order, core
 
 
@@ -52,7 +52,7 @@ def atrous_conv2d(
         as_float_vector(scale),
         as_float_vector(offset),
         as_rate(rate),
-        as_activation(activation),
+        as_activation("activation", activation),
         as_padding(padding),
     )
 

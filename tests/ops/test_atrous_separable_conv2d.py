@@ -253,7 +253,7 @@ def test_works_in_tf_data(convolution):
     ("change", "error", "message"),
     [
         ({"rate": 70000}, ValueError, r"rate must be in 1..65536, got 70000"),
-        ({"padding": 3}, ValueError, "padding must be 'same' or 'valid', got 3"),
+        ({"padding": 3}, ValueError, 'padding must be "same" or "valid", got 3'),
         ({"activation": "gelu"}, ValueError, "activation must be None or one of linear, relu, .* got 'gelu'"),
         ({"depthwise_activation": tf.nn.relu}, ValueError, "depthwise_activation must be None or one of"),
         ({"x": np.ones((1, 4, 4, 2), np.uint8)}, TypeError, "x must be float32, .* got uint8"),

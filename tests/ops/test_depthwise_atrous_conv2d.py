@@ -178,7 +178,7 @@ def test_works_in_tf_data(convolution):
         ({"rate": 0}, ValueError, r"rate must be in 1..65536, got 0"),
         ({"rate": (1, 2, 3)}, ValueError, r"rate must be an int or \(rows, columns\), got \(1, 2, 3\)"),
         ({"rate": 1.5}, TypeError, "rate must be an integer, got 1.5"),
-        ({"padding": "full"}, ValueError, "padding must be 'same' or 'valid', got 'full'"),
+        ({"padding": "full"}, ValueError, 'padding must be "same" or "valid", got \'full\''),
         ({"x": np.ones((4, 4, 2), np.float32)}, ValueError, r"x must have shape \[B, H, W, C\], got \(4, 4, 2\)"),
         (
             {"x": np.ones((1, 4, 4, 2), np.int32)},
