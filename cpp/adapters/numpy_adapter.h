@@ -6,13 +6,14 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
-#include <new>
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "adapters/numpy_pool.h"
 #include "base/half.h"
+#include "base/result_size.h"
 #include "base/status.h"
 #include "base/view.h"
 
@@ -22,7 +23,6 @@ namespace py = pybind11;
 
 inline void raise_if_error(const Status& status) {
   if (status.ok()) return;
-  if (status.code() == StatusCode::kResourceExhausted) throw std::bad_alloc();
   throw py::value_error(status.message());
 }
 
@@ -75,6 +75,9 @@ View<const T, rank> view_of(const py::array& array, const char* argument) {
 // A new array of the dtype of `like`, with a view to write through.
 template <class T, int rank>
 std::pair<py::array, View<T, rank>> new_array(const py::dtype& dtype, const Shape<rank>& shape) {
+  Shape<rank + 1> extents{static_cast<int64_t>(sizeof(T))};
+  std::copy(shape.begin(), shape.end(), extents.begin() + 1);
+  raise_if_error(check_result_size("the shape of the result", extents));
   py::array array(dtype, std::vector<py::ssize_t>(shape.begin(), shape.end()));
   return {array, View<T, rank>{static_cast<T*>(array.mutable_data()), shape}};
 }
@@ -100,7 +103,7 @@ auto visit_dtype(const py::array& array, const char* argument, Visitor&& visit, 
   }
 }
 
-// Runs a kernel without the GIL, then raises what it found wrong.
+// Runs a kernel without the GIL, then raises what it found wrong; std::bad_alloc becomes a MemoryError.
 template <class Call>
 void run_kernel(Call&& call) {
   Status status;

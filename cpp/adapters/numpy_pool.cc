@@ -4,7 +4,6 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdlib>
-#include <exception>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -44,13 +43,7 @@ struct Job {
     for (;;) {
       const int64_t begin = next.fetch_add(piece, std::memory_order_relaxed);
       if (begin >= total) return;
-      try {
-        body(begin, std::min(begin + piece, total));
-      } catch (...) {
-        std::lock_guard<std::mutex> lock(mutex);
-        if (!error) error = std::current_exception();
-        next.store(total, std::memory_order_relaxed);
-      }
+      guard.call(body, begin, std::min(begin + piece, total));
     }
   }
 
@@ -58,8 +51,7 @@ struct Job {
   const int64_t piece;
   const ParallelFor::Body& body;
   std::atomic<int64_t> next{0};
-  std::mutex mutex;
-  std::exception_ptr error;
+  Guard guard;
 };
 
 class Workers {
@@ -137,7 +129,7 @@ class Pool final : public ParallelFor {
     }
     Job job(total, piece, body);
     workers_->run(job);
-    if (job.error) std::rethrow_exception(job.error);
+    job.guard.rethrow();
   }
 
   void before_fork() { mutex_.lock(); }

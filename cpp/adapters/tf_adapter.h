@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <new>
 #include <optional>
 #include <string>
 
@@ -100,11 +101,32 @@ class TfParallelFor final : public ParallelFor {
     if (total <= 0) return;
     using Params = tensorflow::thread::ThreadPool::SchedulingParams;
     const auto adaptive = tensorflow::thread::ThreadPool::SchedulingStrategy::kAdaptive;
-    pool_->ParallelFor(total, Params(adaptive, std::max<int64_t>(cost_per_unit, 1), std::nullopt), body);
+    Guard guard;
+    pool_->ParallelFor(total, Params(adaptive, std::max<int64_t>(cost_per_unit, 1), std::nullopt),
+                       [&](int64_t begin, int64_t end) { guard.call(body, begin, end); });
+    guard.rethrow();
   }
 
  private:
   tensorflow::thread::ThreadPool* pool_;
+};
+
+// An op whose compute() may throw std::bad_alloc, which must not unwind TensorFlow's own frames.
+class NativeOp : public tensorflow::OpKernel {
+ public:
+  using OpKernel::OpKernel;
+
+  void Compute(tensorflow::OpKernelContext* context) final {
+    try {
+      compute(context);
+    } catch (const std::bad_alloc&) {
+      context->SetStatus(absl::ResourceExhaustedError(type_string() + ": out of memory"));
+    }
+  }
+
+ private:
+  // On several threads at once.
+  virtual void compute(tensorflow::OpKernelContext* context) const = 0;
 };
 
 }  // namespace kseg

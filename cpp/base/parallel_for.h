@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <functional>
+#include <mutex>
 
 namespace kseg {
 
@@ -25,7 +27,35 @@ class ParallelFor {
   // Calls `body` on disjoint ranges that cover [0, total), in any order and on any thread, and returns when all are
   // done. `cost_per_unit` is a rough number of CPU cycles per unit. How the range is cut depends on the number of
   // threads, so a result that depended on the cut would differ from machine to machine: kernels must not let it.
+  // A body may throw std::bad_alloc: run() throws it in its caller once no body runs any more, and what bodies have
+  // not begun may be left out.
   virtual void run(int64_t total, int64_t cost_per_unit, const Body& body) const = 0;
+};
+
+// Carries an exception from the threads of a pool, which it must not leave, to the one that called run().
+class Guard {
+ public:
+  // Calls `body` unless an earlier call threw.
+  void call(const ParallelFor::Body& body, int64_t begin, int64_t end) noexcept {
+    if (failed_.load(std::memory_order_relaxed)) return;
+    try {
+      body(begin, end);
+    } catch (...) {
+      std::lock_guard<std::mutex> lock(mutex_);
+      if (!error_) error_ = std::current_exception();
+      failed_.store(true, std::memory_order_relaxed);
+    }
+  }
+
+  // For the caller of run(), when all bodies are done.
+  void rethrow() const {
+    if (error_) std::rethrow_exception(error_);
+  }
+
+ private:
+  std::atomic<bool> failed_{false};
+  std::mutex mutex_;
+  std::exception_ptr error_;
 };
 
 class SerialFor final : public ParallelFor {

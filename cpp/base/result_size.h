@@ -11,7 +11,8 @@ namespace kseg {
 
 // Refuses a negative extent, and extents whose product, the size in bytes, no memory holds. `argument` is the one that
 // asks for that much.
-inline Status check_result_size(const char* argument, std::initializer_list<int64_t> extents) {
+template <class Extents = std::initializer_list<int64_t>>
+Status check_result_size(const char* argument, const Extents& extents) {
   int64_t size = 1;
   for (const int64_t extent : extents) {
     if (extent < 0) return invalid_argument(argument, " must not be negative, got ", extent);

@@ -11,7 +11,6 @@ namespace kseg {
 namespace {
 
 using tensorflow::OpInputList;
-using tensorflow::OpKernel;
 using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
@@ -176,15 +175,15 @@ absl::Status get_convolution(const Tensor& filters, const Tensor& scale, const T
 }
 
 template <class T>
-class AsppOp final : public OpKernel {
+class AsppOp final : public NativeOp {
  public:
   using K = typename KernelType<T>::type;
 
-  explicit AsppOp(OpKernelConstruction* context) : OpKernel(context) {
+  explicit AsppOp(OpKernelConstruction* context) : NativeOp(context) {
     OP_REQUIRES_OK(context, get_attributes(context, &attributes_));
   }
 
-  void Compute(OpKernelContext* context) override {
+  void compute(OpKernelContext* context) const override {
     AsppArgs<K> args;
     OP_REQUIRES_OK(context, get_arguments(context, &args));
     OP_REQUIRES_OK(context, to_absl(check_aspp(args)));

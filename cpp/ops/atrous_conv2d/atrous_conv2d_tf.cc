@@ -10,7 +10,6 @@
 namespace kseg {
 namespace {
 
-using tensorflow::OpKernel;
 using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
@@ -97,13 +96,13 @@ an empty scale or offset stands for none.
 )doc");
 
 template <class T>
-class AtrousConv2dOp final : public OpKernel {
+class AtrousConv2dOp final : public NativeOp {
  public:
-  explicit AtrousConv2dOp(OpKernelConstruction* context) : OpKernel(context) {
+  explicit AtrousConv2dOp(OpKernelConstruction* context) : NativeOp(context) {
     OP_REQUIRES_OK(context, get_attributes(context, &attributes_));
   }
 
-  void Compute(OpKernelContext* context) override {
+  void compute(OpKernelContext* context) const override {
     OP_REQUIRES_OK(context, check_rank(context->input(0), 4, "x"));
     OP_REQUIRES_OK(context, check_rank(context->input(1), 4, "filters"));
     OP_REQUIRES_OK(context, check_rank(context->input(2), 1, "scale"));

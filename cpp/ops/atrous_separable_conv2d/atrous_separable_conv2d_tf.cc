@@ -10,7 +10,6 @@
 namespace kseg {
 namespace {
 
-using tensorflow::OpKernel;
 using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
@@ -109,13 +108,13 @@ elements stands for ones or zeros.
 )doc");
 
 template <class T>
-class AtrousSeparableOp final : public OpKernel {
+class AtrousSeparableOp final : public NativeOp {
  public:
-  explicit AtrousSeparableOp(OpKernelConstruction* context) : OpKernel(context) {
+  explicit AtrousSeparableOp(OpKernelConstruction* context) : NativeOp(context) {
     OP_REQUIRES_OK(context, get_attributes(context, &attributes_));
   }
 
-  void Compute(OpKernelContext* context) override {
+  void compute(OpKernelContext* context) const override {
     static constexpr const char* kNames[] = {"x",     "depthwise", "pointwise", "depthwise_scale", "depthwise_offset",
                                              "scale", "offset"};
     for (int index = 0; index < 7; ++index) {

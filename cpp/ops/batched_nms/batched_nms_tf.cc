@@ -9,7 +9,6 @@
 namespace kseg {
 namespace {
 
-using tensorflow::OpKernel;
 using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
@@ -120,13 +119,13 @@ absl::Status view_scores(const Tensor& tensor, View<const float, 3>* view) {
   return absl::OkStatus();
 }
 
-class BatchedNmsOp final : public OpKernel {
+class BatchedNmsOp final : public NativeOp {
  public:
-  explicit BatchedNmsOp(OpKernelConstruction* context) : OpKernel(context) {
+  explicit BatchedNmsOp(OpKernelConstruction* context) : NativeOp(context) {
     OP_REQUIRES_OK(context, get_attributes(context, &options_));
   }
 
-  void Compute(OpKernelContext* context) override {
+  void compute(OpKernelContext* context) const override {
     BatchedNmsArgs args;
     args.options = options_;
     OP_REQUIRES_OK(context, view_boxes(context->input(0), &args.boxes));

@@ -77,16 +77,16 @@ absl::Status input_of(const tensorflow::Tensor& tensor, ConfusionInput* input) {
   }
 }
 
-class ConfusionMatrixOp final : public tensorflow::OpKernel {
+class ConfusionMatrixOp final : public NativeOp {
  public:
-  explicit ConfusionMatrixOp(tensorflow::OpKernelConstruction* context) : OpKernel(context) {
+  explicit ConfusionMatrixOp(tensorflow::OpKernelConstruction* context) : NativeOp(context) {
     OP_REQUIRES_OK(context, context->GetAttr("num_classes", &num_classes_));
     OP_REQUIRES_OK(context, context->GetAttr("ignore_index", &ignore_index_));
     OP_REQUIRES_OK(context, context->GetAttr("has_ignore_index", &has_ignore_index_));
     OP_REQUIRES_OK(context, to_absl(check_confusion_classes(num_classes_)));
   }
 
-  void Compute(tensorflow::OpKernelContext* context) override {
+  void compute(tensorflow::OpKernelContext* context) const override {
     const tensorflow::Tensor& labels = context->input(0);
     const tensorflow::Tensor& predictions = context->input(1);
     ConfusionMatrixArgs args;

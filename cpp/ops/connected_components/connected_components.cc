@@ -1,10 +1,8 @@
 #include "ops/connected_components/connected_components.h"
 
 #include <algorithm>
-#include <atomic>
 #include <limits>
 #include <memory>
-#include <new>
 #include <vector>
 
 #include "base/huge_pages.h"
@@ -253,17 +251,11 @@ Status connected_components_kernel(const ConnectedComponentsArgs& args, const Pa
     const uint8_t* const rows = args.masks.data + (image * height + stripe * stripe_rows) * width;
     label_stripe(rows, row_count, width, reach, image_of(image), stripe);
   });
-  std::atomic<bool> out_of_memory{false};  // an exception must not leave a thread that is not ours
   parallel_for.run(images, stripes * width / 4 + 100, [&](int64_t begin, int64_t end) {
-    try {
-      for (int64_t image = begin; image < end; ++image) {
-        args.counts.data[image] = join_stripes(image_of(image), height, reach);
-      }
-    } catch (const std::bad_alloc&) {
-      out_of_memory = true;
+    for (int64_t image = begin; image < end; ++image) {
+      args.counts.data[image] = join_stripes(image_of(image), height, reach);
     }
   });
-  if (out_of_memory) throw std::bad_alloc();
   for_stripes(pixels / 32, [&](int64_t image, int64_t stripe, int64_t row_count) {
     number_roots(image_of(image), stripe, row_count);
   });
@@ -312,11 +304,7 @@ Status connected_components(const ConnectedComponentsArgs& args, const ParallelF
     return Status();
   }
   prefer_huge_pages(args.labels.data, args.labels.size() * static_cast<int64_t>(sizeof(int32_t)));
-  try {
-    KSEG_RETURN_DISPATCH(connected_components_kernel, args, parallel_for);
-  } catch (const std::bad_alloc&) {
-    return Status(StatusCode::kResourceExhausted, "connected_components: out of memory");
-  }
+  KSEG_RETURN_DISPATCH(connected_components_kernel, args, parallel_for);
 }
 
 }  // namespace kseg

@@ -38,14 +38,14 @@ REGISTER_OP("Kseg>ConnectedComponents")
 Connected components of the nonzero pixels of masks [N, H, W]: labels 1 and up in raster order, 0 for background.
 )doc");
 
-class ConnectedComponentsOp final : public tensorflow::OpKernel {
+class ConnectedComponentsOp final : public NativeOp {
  public:
-  explicit ConnectedComponentsOp(tensorflow::OpKernelConstruction* context) : OpKernel(context) {
+  explicit ConnectedComponentsOp(tensorflow::OpKernelConstruction* context) : NativeOp(context) {
     OP_REQUIRES_OK(context, context->GetAttr("connectivity", &connectivity_));
     OP_REQUIRES_OK(context, check_connectivity(connectivity_));
   }
 
-  void Compute(tensorflow::OpKernelContext* context) override {
+  void compute(tensorflow::OpKernelContext* context) const override {
     const Tensor& masks = context->input(0);
     OP_REQUIRES_OK(context, check_rank(masks, 3, "masks"));
     ConnectedComponentsArgs args;

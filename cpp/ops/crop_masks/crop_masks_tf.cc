@@ -9,7 +9,6 @@
 namespace kseg {
 namespace {
 
-using tensorflow::OpKernel;
 using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
@@ -84,13 +83,13 @@ The same of polygons: polygon_splits cut the coordinates into polygons, mask_spl
 #undef KSEG_OUTPUT
 #undef KSEG_SAMPLING
 
-class CropOp : public OpKernel {
+class CropOp : public NativeOp {
  public:
-  explicit CropOp(OpKernelConstruction* context) : OpKernel(context) {
+  explicit CropOp(OpKernelConstruction* context) : NativeOp(context) {
     OP_REQUIRES_OK(context, get_options(context, &options_));
   }
 
-  void Compute(OpKernelContext* context) final {
+  void compute(OpKernelContext* context) const final {
     const int first = context->num_inputs() - 3;
     CropBoxes boxes;
     OP_REQUIRES_OK(context, check_rank(context->input(first), 2, "boxes"));
@@ -112,7 +111,7 @@ class CropOp : public OpKernel {
 
  protected:
   virtual absl::Status crop(OpKernelContext* context, const CropImageSize& image_size, const CropBoxes& boxes,
-                            const View<float, 3>& output) = 0;
+                            const View<float, 3>& output) const = 0;
 
   CropMasksOptions options_;
 };
@@ -125,7 +124,7 @@ class CropMasksOp final : public CropOp {
 
  protected:
   absl::Status crop(OpKernelContext* context, const CropImageSize& image_size, const CropBoxes& boxes,
-                    const View<float, 3>& output) override {
+                    const View<float, 3>& output) const override {
     TF_RETURN_IF_ERROR(check_rank(context->input(0), 3, "masks"));
     return to_absl(crop_dense_masks(view_of<uint8_t, 3>(context->input(0)), packed_, image_size, boxes, options_,
                                     output, TfParallelFor(context)));
@@ -141,7 +140,7 @@ class CropMasksRleOp final : public CropOp {
 
  protected:
   absl::Status crop(OpKernelContext* context, const CropImageSize& image_size, const CropBoxes& boxes,
-                    const View<float, 3>& output) override {
+                    const View<float, 3>& output) const override {
     TF_RETURN_IF_ERROR(check_rank(context->input(0), 1, "counts"));
     TF_RETURN_IF_ERROR(check_rank(context->input(1), 1, "mask_splits"));
     return to_absl(crop_rle_masks(view_of<int32_t, 1>(context->input(0)), view_of<int64_t, 1>(context->input(1)),
@@ -156,7 +155,7 @@ class CropMasksPolygonOp final : public CropOp {
 
  protected:
   absl::Status crop(OpKernelContext* context, const CropImageSize& image_size, const CropBoxes& boxes,
-                    const View<float, 3>& output) override {
+                    const View<float, 3>& output) const override {
     TF_RETURN_IF_ERROR(check_rank(context->input(0), 1, "coordinates"));
     TF_RETURN_IF_ERROR(check_rank(context->input(1), 1, "polygon_splits"));
     TF_RETURN_IF_ERROR(check_rank(context->input(2), 1, "mask_splits"));

@@ -10,7 +10,6 @@
 namespace kseg {
 namespace {
 
-using tensorflow::OpKernel;
 using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
@@ -104,9 +103,9 @@ The gradient of DepthwiseAtrousConv2d with respect to filters, of which the shap
 
 #undef KSEG_ATTRIBUTES
 
-class DepthwiseOp : public OpKernel {
+class DepthwiseOp : public NativeOp {
  public:
-  explicit DepthwiseOp(OpKernelConstruction* context) : OpKernel(context) {
+  explicit DepthwiseOp(OpKernelConstruction* context) : NativeOp(context) {
     OP_REQUIRES_OK(context, get_options(context, &options_));
   }
 
@@ -127,7 +126,7 @@ class DepthwiseAtrousOp final : public DepthwiseOp {
  public:
   using DepthwiseOp::DepthwiseOp;
 
-  void Compute(OpKernelContext* context) override {
+  void compute(OpKernelContext* context) const override {
     OP_REQUIRES_OK(context, check_ranks(context));
     const auto x = view_of<T, 4>(context->input(0)), filters = view_of<T, 4>(context->input(1));
     Shape<4> extents;
@@ -146,7 +145,7 @@ class DepthwiseAtrousGradOp final : public DepthwiseOp {
  public:
   using DepthwiseOp::DepthwiseOp;
 
-  void Compute(OpKernelContext* context) override {
+  void compute(OpKernelContext* context) const override {
     OP_REQUIRES_OK(context, check_ranks(context));
     const auto x = view_of<T, 4>(context->input(0)), filters = view_of<T, 4>(context->input(1));
     const auto gradient = view_of<T, 4>(context->input(2));

@@ -1,11 +1,9 @@
 #include "ops/distance_transform/distance_transform.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <limits>
 #include <memory>
-#include <new>
 #include <vector>
 
 #include "base/huge_pages.h"
@@ -30,20 +28,14 @@ void transform(const DistanceTransformArgs& args, const DistanceWeights& weights
       band.find_offsets(args.masks.data + image * pixels, height, width, first, offsets.get() + image * pixels);
     }
   });
-  std::atomic<bool> out_of_memory{false};  // an exception must not leave a thread that is not ours
   parallel_for.run(images * height, width * 16, [&](int64_t begin, int64_t end) {
-    try {
-      Row row(width, weights, args.indices.data != nullptr);
-      for (int64_t y = begin; y < end; ++y) {
-        int32_t* const indices = args.indices.data == nullptr ? nullptr : args.indices.data + y * width * 2;
-        row.find_distances(args.masks.data + y * width, offsets.get() + y * width, y % height, args.is_signed,
-                           args.distances.data + y * width, indices);
-      }
-    } catch (const std::bad_alloc&) {
-      out_of_memory = true;
+    Row row(width, weights, args.indices.data != nullptr);
+    for (int64_t y = begin; y < end; ++y) {
+      int32_t* const indices = args.indices.data == nullptr ? nullptr : args.indices.data + y * width * 2;
+      row.find_distances(args.masks.data + y * width, offsets.get() + y * width, y % height, args.is_signed,
+                         args.distances.data + y * width, indices);
     }
   });
-  if (out_of_memory) throw std::bad_alloc();
 }
 
 }  // namespace
@@ -94,11 +86,7 @@ Status distance_transform(const DistanceTransformArgs& args, const ParallelFor& 
   if (args.indices.data != nullptr) {
     prefer_huge_pages(args.indices.data, args.indices.size() * static_cast<int64_t>(sizeof(int32_t)));
   }
-  try {
-    KSEG_RETURN_DISPATCH(distance_transform_kernel, args, parallel_for);
-  } catch (const std::bad_alloc&) {
-    return Status(StatusCode::kResourceExhausted, "distance_transform: out of memory");
-  }
+  KSEG_RETURN_DISPATCH(distance_transform_kernel, args, parallel_for);
 }
 
 }  // namespace kseg

@@ -45,14 +45,14 @@ Exact Euclidean distance of the nonzero pixels of masks [N, H, W] to the nearest
 row and column of that pixel, or have no elements if they are not asked for.
 )doc");
 
-class DistanceTransformOp final : public tensorflow::OpKernel {
+class DistanceTransformOp final : public NativeOp {
  public:
-  explicit DistanceTransformOp(tensorflow::OpKernelConstruction* context) : OpKernel(context) {
+  explicit DistanceTransformOp(tensorflow::OpKernelConstruction* context) : NativeOp(context) {
     OP_REQUIRES_OK(context, context->GetAttr("signed", &signed_));
     OP_REQUIRES_OK(context, context->GetAttr("return_indices", &return_indices_));
   }
 
-  void Compute(tensorflow::OpKernelContext* context) override {
+  void compute(tensorflow::OpKernelContext* context) const override {
     const Tensor& masks = context->input(0);
     const Tensor& sampling = context->input(1);
     OP_REQUIRES_OK(context, check_rank(masks, 3, "masks"));

@@ -53,15 +53,15 @@ absl::Status stack_of(const Tensor& masks, const char* argument, int64_t width, 
   return to_absl(make_mask_stack(argument, data, shape_of<3>(masks), width, stack));
 }
 
-class MaskIouOp final : public tensorflow::OpKernel {
+class MaskIouOp final : public NativeOp {
  public:
-  explicit MaskIouOp(tensorflow::OpKernelConstruction* context) : OpKernel(context) {
+  explicit MaskIouOp(tensorflow::OpKernelConstruction* context) : NativeOp(context) {
     OP_REQUIRES_OK(context, context->GetAttr("width", &width_));
     OP_REQUIRES(context, width_ >= kDenseMasks && width_ <= kMaxMaskWidth,
                 to_absl(invalid_argument("width must be in 0..", kMaxMaskWidth, " or -1, got ", width_)));
   }
 
-  void Compute(tensorflow::OpKernelContext* context) override {
+  void compute(tensorflow::OpKernelContext* context) const override {
     MaskStack a, b;
     OP_REQUIRES_OK(context, stack_of(context->input(0), "a", width_, &a));
     OP_REQUIRES_OK(context, stack_of(context->input(1), "b", width_, &b));

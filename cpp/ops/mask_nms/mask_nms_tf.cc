@@ -75,13 +75,13 @@ REGISTER_OP("Kseg>MaskNms")
 Non-maximum suppression of binary masks [B, N, H, W] by their overlap; results are padded to max_output_size.
 )doc");
 
-class MaskNmsOp final : public tensorflow::OpKernel {
+class MaskNmsOp final : public NativeOp {
  public:
-  explicit MaskNmsOp(tensorflow::OpKernelConstruction* context) : OpKernel(context) {
+  explicit MaskNmsOp(tensorflow::OpKernelConstruction* context) : NativeOp(context) {
     OP_REQUIRES_OK(context, get_options(context, &options_));
   }
 
-  void Compute(tensorflow::OpKernelContext* context) override {
+  void compute(tensorflow::OpKernelContext* context) const override {
     const Tensor& masks = context->input(0);
     OP_REQUIRES_OK(context, check_rank(masks, 4, "masks"));
     OP_REQUIRES_OK(context, check_rank(context->input(1), 2, "scores"));

@@ -11,7 +11,6 @@
 namespace kseg {
 namespace {
 
-using tensorflow::OpKernel;
 using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
@@ -104,13 +103,13 @@ The gradient of MaxPoolWithIndices with respect to x; deterministic. An index ou
 #undef KSEG_ATTRIBUTES
 
 template <class T>
-class MaxPoolWithIndicesOp final : public OpKernel {
+class MaxPoolWithIndicesOp final : public NativeOp {
  public:
-  explicit MaxPoolWithIndicesOp(OpKernelConstruction* context) : OpKernel(context) {
+  explicit MaxPoolWithIndicesOp(OpKernelConstruction* context) : NativeOp(context) {
     OP_REQUIRES_OK(context, get_windows(context, &windows_));
   }
 
-  void Compute(OpKernelContext* context) override {
+  void compute(OpKernelContext* context) const override {
     const Tensor& x = context->input(0);
     OP_REQUIRES_OK(context, check_rank(x, 4, "x"));
     OP_REQUIRES_OK(context, to_absl(check_pool_image(shape_of<4>(x), "x")));
@@ -131,13 +130,13 @@ class MaxPoolWithIndicesOp final : public OpKernel {
 };
 
 template <class T>
-class MaxPoolWithIndicesGradOp final : public OpKernel {
+class MaxPoolWithIndicesGradOp final : public NativeOp {
  public:
-  explicit MaxPoolWithIndicesGradOp(OpKernelConstruction* context) : OpKernel(context) {
+  explicit MaxPoolWithIndicesGradOp(OpKernelConstruction* context) : NativeOp(context) {
     OP_REQUIRES_OK(context, get_windows(context, &windows_));
   }
 
-  void Compute(OpKernelContext* context) override {
+  void compute(OpKernelContext* context) const override {
     const Tensor& gradient = context->input(0);
     const Tensor& indices = context->input(1);
     const Tensor& shape_tensor = context->input(2);

@@ -1,10 +1,8 @@
 #include "ops/max_unpool2d/max_unpool2d.h"
 
 #include <algorithm>
-#include <atomic>
 #include <limits>
 #include <memory>
-#include <new>
 #include <vector>
 
 #include "base/huge_pages.h"
@@ -128,18 +126,12 @@ void take(const View<const T, 4>& output_gradient, const View<const int32_t, 4>&
   const int64_t rows = indices.shape[1], channels = indices.shape[3];
   const int64_t row_size = indices.shape[2] * channels;
   const int64_t pixels = output_gradient.shape[1] * output_gradient.shape[2];
-  std::atomic<bool> out_of_memory{false};  // an exception must not leave a thread that is not ours
   for_bands(output_gradient.shape, rows * row_size, parallel_for, [&](int64_t image, int64_t first, int64_t count) {
-    const std::unique_ptr<Number[]> last(new (std::nothrow) Number[count * channels]);
-    if (last == nullptr) {
-      out_of_memory = true;
-      return;
-    }
+    const std::unique_ptr<Number[]> last(new Number[count * channels]);
     const int64_t source = image * rows * row_size;
     take_band(output_gradient.data + (image * pixels + first) * channels, indices.data + source,
               ranges.data() + image * rows, rows, row_size, channels, first, count, last.get(), to.data + source);
   });
-  if (out_of_memory) throw std::bad_alloc();
 }
 
 }  // namespace
@@ -211,8 +203,6 @@ Status check(const Shape<4>& values, const Shape<4>& indices, const Shape<4>& ou
   return Status();
 }
 
-Status out_of_memory() { return Status(StatusCode::kResourceExhausted, "max_unpool2d: out of memory"); }
-
 }  // namespace
 
 template <class T>
@@ -221,11 +211,7 @@ Status max_unpool2d(const View<const T, 4>& values, const View<const int32_t, 4>
   KSEG_RETURN_IF_ERROR(check(values.shape, indices.shape, output.shape, "x"));
   if (output.empty() && indices.empty()) return Status();
   prefer_huge_pages(output.data, output.size() * static_cast<int64_t>(sizeof(T)));
-  try {
-    KSEG_RETURN_DISPATCH(max_unpool2d_kernel<T>, values, indices, output, parallel_for);
-  } catch (const std::bad_alloc&) {
-    return out_of_memory();
-  }
+  KSEG_RETURN_DISPATCH(max_unpool2d_kernel<T>, values, indices, output, parallel_for);
 }
 
 template <class T>
@@ -234,11 +220,7 @@ Status max_unpool2d_grad(const View<const T, 4>& output_gradient, const View<con
   KSEG_RETURN_IF_ERROR(check(values_gradient.shape, indices.shape, output_gradient.shape, "x_gradient"));
   if (values_gradient.empty()) return Status();
   prefer_huge_pages(values_gradient.data, values_gradient.size() * static_cast<int64_t>(sizeof(T)));
-  try {
-    KSEG_RETURN_DISPATCH(max_unpool2d_grad_kernel<T>, output_gradient, indices, values_gradient, parallel_for);
-  } catch (const std::bad_alloc&) {
-    return out_of_memory();
-  }
+  KSEG_RETURN_DISPATCH(max_unpool2d_grad_kernel<T>, output_gradient, indices, values_gradient, parallel_for);
 }
 
 #define KSEG_INSTANTIATE(T)                                                                                           \

@@ -7,7 +7,6 @@
 namespace kseg {
 namespace {
 
-using tensorflow::OpKernel;
 using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
@@ -79,11 +78,11 @@ View<Bits, 4> mutable_bits_of(Tensor* tensor) {
 }
 
 template <class Bits>
-class MaxUnpool2dOp final : public OpKernel {
+class MaxUnpool2dOp final : public NativeOp {
  public:
-  explicit MaxUnpool2dOp(OpKernelConstruction* context) : OpKernel(context) {}
+  explicit MaxUnpool2dOp(OpKernelConstruction* context) : NativeOp(context) {}
 
-  void Compute(OpKernelContext* context) override {
+  void compute(OpKernelContext* context) const override {
     const Tensor& values = context->input(0);
     const Tensor& indices = context->input(1);
     const Tensor& size = context->input(2);
@@ -110,11 +109,11 @@ class MaxUnpool2dOp final : public OpKernel {
 };
 
 template <class Bits>
-class MaxUnpool2dGradOp final : public OpKernel {
+class MaxUnpool2dGradOp final : public NativeOp {
  public:
-  explicit MaxUnpool2dGradOp(OpKernelConstruction* context) : OpKernel(context) {}
+  explicit MaxUnpool2dGradOp(OpKernelConstruction* context) : NativeOp(context) {}
 
-  void Compute(OpKernelContext* context) override {
+  void compute(OpKernelContext* context) const override {
     const Tensor& gradient = context->input(0);
     const Tensor& indices = context->input(1);
     OP_REQUIRES_OK(context, check_rank(gradient, 4, "x_gradient"));

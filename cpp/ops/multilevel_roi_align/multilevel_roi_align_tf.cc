@@ -10,7 +10,6 @@ namespace kseg {
 namespace {
 
 using tensorflow::OpInputList;
-using tensorflow::OpKernel;
 using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
 using tensorflow::OpOutputList;
@@ -125,13 +124,13 @@ The gradient of MultilevelRoiAlign with respect to its features; deterministic.
 #undef KSEG_ATTRIBUTES
 
 template <class T>
-class MultilevelRoiAlignOp final : public OpKernel {
+class MultilevelRoiAlignOp final : public NativeOp {
  public:
-  explicit MultilevelRoiAlignOp(OpKernelConstruction* context) : OpKernel(context) {
+  explicit MultilevelRoiAlignOp(OpKernelConstruction* context) : NativeOp(context) {
     OP_REQUIRES_OK(context, get_attributes(context, &attributes_));
   }
 
-  void Compute(OpKernelContext* context) override {
+  void compute(OpKernelContext* context) const override {
     using K = typename KernelType<T>::type;
     OpInputList features;
     OP_REQUIRES_OK(context, context->input_list("features", &features));
@@ -157,13 +156,13 @@ class MultilevelRoiAlignOp final : public OpKernel {
 };
 
 template <class T>
-class MultilevelRoiAlignGradOp final : public OpKernel {
+class MultilevelRoiAlignGradOp final : public NativeOp {
  public:
-  explicit MultilevelRoiAlignGradOp(OpKernelConstruction* context) : OpKernel(context) {
+  explicit MultilevelRoiAlignGradOp(OpKernelConstruction* context) : NativeOp(context) {
     OP_REQUIRES_OK(context, get_attributes(context, &attributes_));
   }
 
-  void Compute(OpKernelContext* context) override {
+  void compute(OpKernelContext* context) const override {
     using K = typename KernelType<T>::type;
     const Tensor& gradient = context->input(0);
     const Tensor& boxes = context->input(1);

@@ -10,7 +10,6 @@
 namespace kseg {
 namespace {
 
-using tensorflow::OpKernel;
 using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
@@ -56,13 +55,13 @@ REGISTER_OP("Kseg>Nms")
 Indices of the boxes [N, 4] (x1 y1 x2 y2) that no better one of their class suppresses, best first.
 )doc");
 
-class NmsOp final : public OpKernel {
+class NmsOp final : public NativeOp {
  public:
-  explicit NmsOp(OpKernelConstruction* context) : OpKernel(context) {
+  explicit NmsOp(OpKernelConstruction* context) : NativeOp(context) {
     OP_REQUIRES_OK(context, get_attributes(context, &attributes_));
   }
 
-  void Compute(OpKernelContext* context) override {
+  void compute(OpKernelContext* context) const override {
     OP_REQUIRES_OK(context, check_rank(context->input(0), 2, "boxes"));
     OP_REQUIRES_OK(context, check_rank(context->input(1), 1, "scores"));
     OP_REQUIRES_OK(context, check_rank(context->input(2), 1, "class_ids"));

@@ -10,7 +10,6 @@
 namespace kseg {
 namespace {
 
-using tensorflow::OpKernel;
 using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
@@ -104,14 +103,14 @@ absl::Status get_image_size(const Tensor& size, PasteOptions* options) {
 }
 
 template <class T>
-class PasteMasksOp final : public OpKernel {
+class PasteMasksOp final : public NativeOp {
  public:
-  explicit PasteMasksOp(OpKernelConstruction* context) : OpKernel(context) {
+  explicit PasteMasksOp(OpKernelConstruction* context) : NativeOp(context) {
     OP_REQUIRES_OK(context, get_options(context, &options_));
     OP_REQUIRES_OK(context, context->GetAttr("packed", &packed_));
   }
 
-  void Compute(OpKernelContext* context) override {
+  void compute(OpKernelContext* context) const override {
     const Tensor& masks = context->input(0);
     const Tensor& boxes = context->input(1);
     PasteOptions options = options_;
@@ -133,13 +132,13 @@ class PasteMasksOp final : public OpKernel {
 };
 
 template <class T>
-class PasteMasksRleOp final : public OpKernel {
+class PasteMasksRleOp final : public NativeOp {
  public:
-  explicit PasteMasksRleOp(OpKernelConstruction* context) : OpKernel(context) {
+  explicit PasteMasksRleOp(OpKernelConstruction* context) : NativeOp(context) {
     OP_REQUIRES_OK(context, get_options(context, &options_));
   }
 
-  void Compute(OpKernelContext* context) override {
+  void compute(OpKernelContext* context) const override {
     const Tensor& masks = context->input(0);
     const Tensor& boxes = context->input(1);
     PasteOptions options = options_;

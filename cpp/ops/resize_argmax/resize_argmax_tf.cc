@@ -47,13 +47,13 @@ The argmax over the last axis of bilinearly resized logits [batch, height, width
 )doc");
 
 template <class T>
-class ResizeArgmaxOp final : public tensorflow::OpKernel {
+class ResizeArgmaxOp final : public NativeOp {
  public:
-  explicit ResizeArgmaxOp(tensorflow::OpKernelConstruction* context) : OpKernel(context) {
+  explicit ResizeArgmaxOp(tensorflow::OpKernelConstruction* context) : NativeOp(context) {
     OP_REQUIRES_OK(context, context->GetAttr("align_corners", &align_corners_));
   }
 
-  void Compute(tensorflow::OpKernelContext* context) override {
+  void compute(tensorflow::OpKernelContext* context) const override {
     const tensorflow::Tensor& logits = context->input(0);
     const tensorflow::Tensor& size = context->input(1);
     OP_REQUIRES_OK(context, check_rank(logits, 4, "logits"));

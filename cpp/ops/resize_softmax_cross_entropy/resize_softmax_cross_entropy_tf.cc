@@ -9,7 +9,6 @@
 namespace kseg {
 namespace {
 
-using tensorflow::OpKernel;
 using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
@@ -170,13 +169,13 @@ absl::Status fill_args(OpKernelContext* context, const ResizeSoftmaxOptions& opt
 }
 
 template <class T, bool kDice>
-class ResizeSoftmaxOp final : public OpKernel {
+class ResizeSoftmaxOp final : public NativeOp {
  public:
-  explicit ResizeSoftmaxOp(OpKernelConstruction* context) : OpKernel(context) {
+  explicit ResizeSoftmaxOp(OpKernelConstruction* context) : NativeOp(context) {
     OP_REQUIRES_OK(context, get_attributes(context, -1, &attributes_));
   }
 
-  void Compute(OpKernelContext* context) override {
+  void compute(OpKernelContext* context) const override {
     ResizeSoftmaxArgs<typename KernelType<T>::type> args;
     OP_REQUIRES_OK(context, fill_args<T>(context, attributes_.options, kDice, &args));
     Tensor* loss = nullptr;
@@ -197,13 +196,13 @@ class ResizeSoftmaxOp final : public OpKernel {
 };
 
 template <class T, bool kDice>
-class ResizeSoftmaxGradOp final : public OpKernel {
+class ResizeSoftmaxGradOp final : public NativeOp {
  public:
-  explicit ResizeSoftmaxGradOp(OpKernelConstruction* context) : OpKernel(context) {
+  explicit ResizeSoftmaxGradOp(OpKernelConstruction* context) : NativeOp(context) {
     OP_REQUIRES_OK(context, get_attributes(context, -1, &attributes_));
   }
 
-  void Compute(OpKernelContext* context) override {
+  void compute(OpKernelContext* context) const override {
     ResizeSoftmaxGradArgs<typename KernelType<T>::type> args;
     OP_REQUIRES_OK(context, fill_args<T>(context, attributes_.options, kDice, &args));
     const Tensor& loss_gradient = context->input(kDice ? 3 : 2);

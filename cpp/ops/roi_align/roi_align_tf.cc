@@ -9,7 +9,6 @@
 namespace kseg {
 namespace {
 
-using tensorflow::OpKernel;
 using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
@@ -119,13 +118,13 @@ absl::Status get_rois(OpKernelContext* context, Rois* rois) {
 }
 
 template <class T>
-class RoiAlignOp final : public OpKernel {
+class RoiAlignOp final : public NativeOp {
  public:
-  explicit RoiAlignOp(OpKernelConstruction* context) : OpKernel(context) {
+  explicit RoiAlignOp(OpKernelConstruction* context) : NativeOp(context) {
     OP_REQUIRES_OK(context, get_attributes(context, &attributes_));
   }
 
-  void Compute(OpKernelContext* context) override {
+  void compute(OpKernelContext* context) const override {
     const Tensor& features = context->input(0);
     Rois rois;
     OP_REQUIRES_OK(context, check_rank(features, 4, "features"));
@@ -145,13 +144,13 @@ class RoiAlignOp final : public OpKernel {
 };
 
 template <class T>
-class RoiAlignGradOp final : public OpKernel {
+class RoiAlignGradOp final : public NativeOp {
  public:
-  explicit RoiAlignGradOp(OpKernelConstruction* context) : OpKernel(context) {
+  explicit RoiAlignGradOp(OpKernelConstruction* context) : NativeOp(context) {
     OP_REQUIRES_OK(context, get_attributes(context, &attributes_));
   }
 
-  void Compute(OpKernelContext* context) override {
+  void compute(OpKernelContext* context) const override {
     const Tensor& gradient = context->input(0);
     Rois rois;
     OP_REQUIRES_OK(context, check_rank(gradient, 4, "output_gradient"));
