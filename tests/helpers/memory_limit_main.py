@@ -17,8 +17,8 @@ import tensorflow as tf
 
 from kseg_ops import _library
 
-STEP = 1 << 20
-STEPS = 45
+STEP = 2 << 20
+STEPS = 20
 
 
 def arguments() -> dict[str, dict]:
