@@ -15,11 +15,22 @@
 #include "base/status.h"
 #include "base/view.h"
 #include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/shape_inference.h"
 #include "tensorflow/core/framework/tensor.h"
 #include "tensorflow/core/framework/types.h"
 #include "tensorflow/core/platform/threadpool.h"
 
 namespace kseg {
+
+using tensorflow::OpInputList;
+using tensorflow::OpKernelConstruction;
+using tensorflow::OpKernelContext;
+using tensorflow::OpOutputList;
+using tensorflow::Tensor;
+using tensorflow::TensorShape;
+using tensorflow::shape_inference::DimensionHandle;
+using tensorflow::shape_inference::InferenceContext;
+using tensorflow::shape_inference::ShapeHandle;
 
 // The kernel's name for an element type of TensorFlow. The 16-bit ones differ in name only, never in layout.
 template <class T>
@@ -49,21 +60,20 @@ inline absl::Status to_absl(const Status& status) {
 }
 
 // InvalidArgument unless the tensor has this rank: a view must never be made of any other.
-inline absl::Status check_rank(const tensorflow::Tensor& tensor, int rank, const char* argument) {
+inline absl::Status check_rank(const Tensor& tensor, int rank, const char* argument) {
   if (tensor.dims() == rank) return absl::OkStatus();
   return to_absl(invalid_argument(argument, " must have rank ", rank, ", got shape ", tensor.shape().DebugString()));
 }
 
 template <int rank>
-Shape<rank> shape_of(const tensorflow::Tensor& tensor) {
+Shape<rank> shape_of(const Tensor& tensor) {
   Shape<rank> shape;
   for (int axis = 0; axis < rank; ++axis) shape[axis] = tensor.dim_size(axis);
   return shape;
 }
 
 // The four extents in a tensor of int32 or int64, of an array whose elements take `element_bytes`.
-inline absl::Status get_shape(const char* argument, const tensorflow::Tensor& tensor, int64_t element_bytes,
-                              Shape<4>* shape) {
+inline absl::Status get_shape(const char* argument, const Tensor& tensor, int64_t element_bytes, Shape<4>* shape) {
   TF_RETURN_IF_ERROR(check_rank(tensor, 1, argument));
   if (tensor.NumElements() != 4) {
     return to_absl(invalid_argument(argument, " must have four entries, got ", tensor.NumElements()));
@@ -79,12 +89,12 @@ inline absl::Status get_shape(const char* argument, const tensorflow::Tensor& te
 
 // T is TensorFlow's element type. The rank has been checked.
 template <class T, int rank>
-View<const typename KernelType<T>::type, rank> view_of(const tensorflow::Tensor& tensor) {
+View<const typename KernelType<T>::type, rank> view_of(const Tensor& tensor) {
   using K = typename KernelType<T>::type;
   return {reinterpret_cast<const K*>(tensor.flat<T>().data()), shape_of<rank>(tensor)};
 }
 template <class T, int rank>
-View<typename KernelType<T>::type, rank> mutable_view_of(tensorflow::Tensor* tensor) {
+View<typename KernelType<T>::type, rank> mutable_view_of(Tensor* tensor) {
   using K = typename KernelType<T>::type;
   return {reinterpret_cast<K*>(tensor->flat<T>().data()), shape_of<rank>(*tensor)};
 }
@@ -92,7 +102,7 @@ View<typename KernelType<T>::type, rank> mutable_view_of(tensorflow::Tensor* ten
 // Work on the intra-op pool of the device that runs the op.
 class TfParallelFor final : public ParallelFor {
  public:
-  explicit TfParallelFor(tensorflow::OpKernelContext* context)
+  explicit TfParallelFor(OpKernelContext* context)
       : pool_(context->device()->tensorflow_cpu_worker_threads()->workers) {}
 
   int max_threads() const override { return pool_->NumThreads() + 1; }  // the caller works too
@@ -116,7 +126,7 @@ class NativeOp : public tensorflow::OpKernel {
  public:
   using OpKernel::OpKernel;
 
-  void Compute(tensorflow::OpKernelContext* context) final {
+  void Compute(OpKernelContext* context) final {
     try {
       compute(context);
     } catch (const std::bad_alloc&) {
@@ -126,7 +136,7 @@ class NativeOp : public tensorflow::OpKernel {
 
  private:
   // On several threads at once.
-  virtual void compute(tensorflow::OpKernelContext* context) const = 0;
+  virtual void compute(OpKernelContext* context) const = 0;
 };
 
 }  // namespace kseg

@@ -4,14 +4,9 @@
 
 #include "adapters/tf_adapter.h"
 #include "tensorflow/core/framework/op.h"
-#include "tensorflow/core/framework/shape_inference.h"
 
 namespace kseg {
 namespace {
-
-using tensorflow::shape_inference::DimensionHandle;
-using tensorflow::shape_inference::InferenceContext;
-using tensorflow::shape_inference::ShapeHandle;
 
 absl::Status infer_shape(InferenceContext* context) {
   int64_t classes;
@@ -56,7 +51,7 @@ REGISTER_OP("Kseg>ConfusionMatrix")
 Counts pairs of true and predicted class; the prediction is the argmax of logits or a class already.
 )doc");
 
-absl::Status input_of(const tensorflow::Tensor& tensor, ConfusionInput* input) {
+absl::Status input_of(const Tensor& tensor, ConfusionInput* input) {
   switch (tensor.dtype()) {
 #define KSEG_INPUT(T)                                                                                            \
   case tensorflow::DataTypeToEnum<T>::value:                                                                     \
@@ -79,20 +74,20 @@ absl::Status input_of(const tensorflow::Tensor& tensor, ConfusionInput* input) {
 
 class ConfusionMatrixOp final : public NativeOp {
  public:
-  explicit ConfusionMatrixOp(tensorflow::OpKernelConstruction* context) : NativeOp(context) {
+  explicit ConfusionMatrixOp(OpKernelConstruction* context) : NativeOp(context) {
     OP_REQUIRES_OK(context, context->GetAttr("num_classes", &num_classes_));
     OP_REQUIRES_OK(context, context->GetAttr("ignore_index", &ignore_index_));
     OP_REQUIRES_OK(context, context->GetAttr("has_ignore_index", &has_ignore_index_));
     OP_REQUIRES_OK(context, to_absl(check_confusion_classes(num_classes_)));
   }
 
-  void compute(tensorflow::OpKernelContext* context) const override {
-    const tensorflow::Tensor& labels = context->input(0);
-    const tensorflow::Tensor& predictions = context->input(1);
+  void compute(OpKernelContext* context) const override {
+    const Tensor& labels = context->input(0);
+    const Tensor& predictions = context->input(1);
     ConfusionMatrixArgs args;
     OP_REQUIRES_OK(context, input_of(labels, &args.labels));
     OP_REQUIRES_OK(context, input_of(predictions, &args.predictions));
-    tensorflow::TensorShape pixels = predictions.shape();
+    TensorShape pixels = predictions.shape();
     if (args.predictions.floating()) {
       OP_REQUIRES_OK(context, pixels.dims() > 0 ? absl::OkStatus()
                                                 : absl::InvalidArgumentError(
@@ -107,7 +102,7 @@ class ConfusionMatrixOp final : public NativeOp {
                              args.predictions.floating() ? "logits without their last axis" : "integer predictions",
                              " must have the shape of labels, ", labels.shape().DebugString(), ", got ",
                              predictions.shape().DebugString())));
-    tensorflow::Tensor* counts = nullptr;
+    Tensor* counts = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {num_classes_, num_classes_}, &counts));
     args.pixels = labels.NumElements();
     args.has_ignore_index = has_ignore_index_;

@@ -2,14 +2,9 @@
 
 #include "adapters/tf_adapter.h"
 #include "tensorflow/core/framework/op.h"
-#include "tensorflow/core/framework/shape_inference.h"
 
 namespace kseg {
 namespace {
-
-using tensorflow::Tensor;
-using tensorflow::shape_inference::InferenceContext;
-using tensorflow::shape_inference::ShapeHandle;
 
 absl::Status check_connectivity(int64_t connectivity) {
   int narrowed;
@@ -40,12 +35,12 @@ Connected components of the nonzero pixels of masks [N, H, W]: labels 1 and up i
 
 class ConnectedComponentsOp final : public NativeOp {
  public:
-  explicit ConnectedComponentsOp(tensorflow::OpKernelConstruction* context) : NativeOp(context) {
+  explicit ConnectedComponentsOp(OpKernelConstruction* context) : NativeOp(context) {
     OP_REQUIRES_OK(context, context->GetAttr("connectivity", &connectivity_));
     OP_REQUIRES_OK(context, check_connectivity(connectivity_));
   }
 
-  void compute(tensorflow::OpKernelContext* context) const override {
+  void compute(OpKernelContext* context) const override {
     const Tensor& masks = context->input(0);
     OP_REQUIRES_OK(context, check_rank(masks, 3, "masks"));
     ConnectedComponentsArgs args;
@@ -53,7 +48,7 @@ class ConnectedComponentsOp final : public NativeOp {
     OP_REQUIRES_OK(context, to_absl(check_connected_components(args.masks.shape, connectivity_, &args.connectivity)));
     Tensor *labels = nullptr, *counts = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, masks.shape(), &labels));
-    OP_REQUIRES_OK(context, context->allocate_output(1, tensorflow::TensorShape({masks.dim_size(0)}), &counts));
+    OP_REQUIRES_OK(context, context->allocate_output(1, TensorShape({masks.dim_size(0)}), &counts));
     args.labels = mutable_view_of<int32_t, 3>(labels);
     args.counts = mutable_view_of<int32_t, 1>(counts);
     OP_REQUIRES_OK(context, to_absl(connected_components(args, TfParallelFor(context))));

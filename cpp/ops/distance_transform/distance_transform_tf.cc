@@ -2,16 +2,9 @@
 
 #include "adapters/tf_adapter.h"
 #include "tensorflow/core/framework/op.h"
-#include "tensorflow/core/framework/shape_inference.h"
 
 namespace kseg {
 namespace {
-
-using tensorflow::Tensor;
-using tensorflow::TensorShape;
-using tensorflow::shape_inference::DimensionHandle;
-using tensorflow::shape_inference::InferenceContext;
-using tensorflow::shape_inference::ShapeHandle;
 
 absl::Status infer_shape(InferenceContext* context) {
   bool return_indices;
@@ -47,12 +40,12 @@ row and column of that pixel, or have no elements if they are not asked for.
 
 class DistanceTransformOp final : public NativeOp {
  public:
-  explicit DistanceTransformOp(tensorflow::OpKernelConstruction* context) : NativeOp(context) {
+  explicit DistanceTransformOp(OpKernelConstruction* context) : NativeOp(context) {
     OP_REQUIRES_OK(context, context->GetAttr("signed", &signed_));
     OP_REQUIRES_OK(context, context->GetAttr("return_indices", &return_indices_));
   }
 
-  void compute(tensorflow::OpKernelContext* context) const override {
+  void compute(OpKernelContext* context) const override {
     const Tensor& masks = context->input(0);
     const Tensor& sampling = context->input(1);
     OP_REQUIRES_OK(context, check_rank(masks, 3, "masks"));

@@ -2,15 +2,9 @@
 
 #include "adapters/tf_adapter.h"
 #include "tensorflow/core/framework/op.h"
-#include "tensorflow/core/framework/shape_inference.h"
 
 namespace kseg {
 namespace {
-
-using tensorflow::Tensor;
-using tensorflow::shape_inference::DimensionHandle;
-using tensorflow::shape_inference::InferenceContext;
-using tensorflow::shape_inference::ShapeHandle;
 
 absl::Status infer_shape(InferenceContext* context) {
   int64_t width;
@@ -55,13 +49,13 @@ absl::Status stack_of(const Tensor& masks, const char* argument, int64_t width, 
 
 class MaskIouOp final : public NativeOp {
  public:
-  explicit MaskIouOp(tensorflow::OpKernelConstruction* context) : NativeOp(context) {
+  explicit MaskIouOp(OpKernelConstruction* context) : NativeOp(context) {
     OP_REQUIRES_OK(context, context->GetAttr("width", &width_));
     OP_REQUIRES(context, width_ >= kDenseMasks && width_ <= kMaxMaskWidth,
                 to_absl(invalid_argument("width must be in 0..", kMaxMaskWidth, " or -1, got ", width_)));
   }
 
-  void compute(tensorflow::OpKernelContext* context) const override {
+  void compute(OpKernelContext* context) const override {
     MaskStack a, b;
     OP_REQUIRES_OK(context, stack_of(context->input(0), "a", width_, &a));
     OP_REQUIRES_OK(context, stack_of(context->input(1), "b", width_, &b));
@@ -69,7 +63,7 @@ class MaskIouOp final : public NativeOp {
     OP_REQUIRES_OK(context, check_rank(crowd, 1, "is_crowd"));
     OP_REQUIRES_OK(context, to_absl(check_mask_iou(a, b, crowd.dim_size(0))));
     Tensor* output = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, tensorflow::TensorShape({a.count, b.count}), &output));
+    OP_REQUIRES_OK(context, context->allocate_output(0, TensorShape({a.count, b.count}), &output));
     const View<const uint8_t, 1> flags{static_cast<const uint8_t*>(crowd.data()), shape_of<1>(crowd)};
     OP_REQUIRES_OK(context, to_absl(mask_iou(a, b, flags, mutable_view_of<float, 2>(output), TfParallelFor(context))));
   }

@@ -4,16 +4,9 @@
 
 #include "adapters/tf_adapter.h"
 #include "tensorflow/core/framework/op.h"
-#include "tensorflow/core/framework/shape_inference.h"
 
 namespace kseg {
 namespace {
-
-using tensorflow::Tensor;
-using tensorflow::TensorShape;
-using tensorflow::shape_inference::DimensionHandle;
-using tensorflow::shape_inference::InferenceContext;
-using tensorflow::shape_inference::ShapeHandle;
 
 template <class Context>
 absl::Status get_options(Context* context, MaskNmsOptions* options) {
@@ -77,11 +70,11 @@ Non-maximum suppression of binary masks [B, N, H, W] by their overlap; results a
 
 class MaskNmsOp final : public NativeOp {
  public:
-  explicit MaskNmsOp(tensorflow::OpKernelConstruction* context) : NativeOp(context) {
+  explicit MaskNmsOp(OpKernelConstruction* context) : NativeOp(context) {
     OP_REQUIRES_OK(context, get_options(context, &options_));
   }
 
-  void compute(tensorflow::OpKernelContext* context) const override {
+  void compute(OpKernelContext* context) const override {
     const Tensor& masks = context->input(0);
     OP_REQUIRES_OK(context, check_rank(masks, 4, "masks"));
     OP_REQUIRES_OK(context, check_rank(context->input(1), 2, "scores"));

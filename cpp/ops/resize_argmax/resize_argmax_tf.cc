@@ -3,14 +3,9 @@
 #include "adapters/tf_adapter.h"
 #include "base/result_size.h"
 #include "tensorflow/core/framework/op.h"
-#include "tensorflow/core/framework/shape_inference.h"
 
 namespace kseg {
 namespace {
-
-using tensorflow::shape_inference::DimensionHandle;
-using tensorflow::shape_inference::InferenceContext;
-using tensorflow::shape_inference::ShapeHandle;
 
 absl::Status check_size(int64_t height, int64_t width) {
   if (height >= 1 && width >= 1) return absl::OkStatus();
@@ -25,7 +20,7 @@ absl::Status infer_shape(InferenceContext* context) {
   TF_RETURN_IF_ERROR(context->WithValue(context->Dim(size, 0), 2, &two));
   DimensionHandle height = context->UnknownDim();
   DimensionHandle width = context->UnknownDim();
-  if (const tensorflow::Tensor* known = context->input_tensor(1)) {
+  if (const Tensor* known = context->input_tensor(1)) {
     const auto values = known->vec<int32_t>();
     TF_RETURN_IF_ERROR(check_size(values(0), values(1)));
     height = context->MakeDim(values(0));
@@ -49,13 +44,13 @@ The argmax over the last axis of bilinearly resized logits [batch, height, width
 template <class T>
 class ResizeArgmaxOp final : public NativeOp {
  public:
-  explicit ResizeArgmaxOp(tensorflow::OpKernelConstruction* context) : NativeOp(context) {
+  explicit ResizeArgmaxOp(OpKernelConstruction* context) : NativeOp(context) {
     OP_REQUIRES_OK(context, context->GetAttr("align_corners", &align_corners_));
   }
 
-  void compute(tensorflow::OpKernelContext* context) const override {
-    const tensorflow::Tensor& logits = context->input(0);
-    const tensorflow::Tensor& size = context->input(1);
+  void compute(OpKernelContext* context) const override {
+    const Tensor& logits = context->input(0);
+    const Tensor& size = context->input(1);
     OP_REQUIRES_OK(context, check_rank(logits, 4, "logits"));
     OP_REQUIRES_OK(context, check_rank(size, 1, "size"));
     OP_REQUIRES_OK(context, size.NumElements() == 2
@@ -67,8 +62,8 @@ class ResizeArgmaxOp final : public NativeOp {
     OP_REQUIRES_OK(context, check_size(height, width));
     const int64_t batch = logits.dim_size(0);
     OP_REQUIRES_OK(context, to_absl(check_result_size("size", {batch, height, width, sizeof(int32_t)})));
-    tensorflow::Tensor* classes = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, tensorflow::TensorShape({batch, height, width}), &classes));
+    Tensor* classes = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, TensorShape({batch, height, width}), &classes));
     ResizeArgmaxArgs<typename KernelType<T>::type> args;
     args.logits = view_of<T, 4>(logits);
     args.classes = mutable_view_of<int32_t, 3>(classes);
