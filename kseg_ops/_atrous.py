@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kseg_ops._checks import as_int
+from kseg_ops._checks import as_int, as_pair
 
 MAX_RATE = 1 << 16
 MAX_KERNEL = 64
@@ -11,21 +11,8 @@ ACTIVATIONS = ("linear", "relu", "relu6", "hard_sigmoid", "hard_silu")
 
 def as_rate(value, name: str = "rate") -> tuple[int, int]:
     """A dilation rate: an int or (rows, columns)."""
-    try:
-        pair = tuple(value)
-    except TypeError:
-        pair = (value, value)
-    if len(pair) != 2:
-        raise ValueError(f"{name} must be an int or (rows, columns), got {value!r}")
-    rows, columns = (as_int(name, rate, 1, MAX_RATE) for rate in pair)
+    rows, columns = (as_int(name, rate, 1, MAX_RATE) for rate in as_pair(name, value, "an int", "rows, columns"))
     return rows, columns
-
-
-def as_padding(value) -> str:
-    """`padding`: "same" or "valid"."""
-    if not isinstance(value, str) or value not in ("same", "valid"):
-        raise ValueError(f'padding must be "same" or "valid", got {value!r}')
-    return value
 
 
 def as_activation(name: str, value) -> str:

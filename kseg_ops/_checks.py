@@ -192,14 +192,20 @@ def as_connectivity(value) -> int:
     return number
 
 
-def as_sampling(value) -> tuple[float, float]:
-    """distance_transform's `sampling`: a number or a pair of them, for rows and columns."""
+def as_pair(name: str, value, one: str, two: str) -> tuple:
+    """A value for both axes, or one for each; `one` and `two` say so in the message."""
     try:
         pair = tuple(value)
     except TypeError:
         pair = (value, value)
     if len(pair) != 2:
-        raise ValueError(f"sampling must be a number or (of rows, of columns), got {value!r}")
+        raise ValueError(f"{name} must be {one} or ({two}), got {value!r}")
+    return pair
+
+
+def as_sampling(value) -> tuple[float, float]:
+    """distance_transform's `sampling`: a number or a pair of them, for rows and columns."""
+    pair = as_pair("sampling", value, "a number", "of rows, of columns")
     for number in pair:
         if isinstance(number, (bool, np.bool_)) or not isinstance(number, (int, float, np.integer, np.floating)):
             raise TypeError(f"sampling must be of Python numbers, got {number!r} of type {type(number).__name__}")
@@ -211,20 +217,16 @@ def as_sampling(value) -> tuple[float, float]:
 
 def as_window(name: str, value) -> tuple[int, int]:
     """A pooling window or its strides: an int or a pair of them."""
-    try:
-        pair = tuple(value)
-    except TypeError:
-        pair = (value, value)
-    if len(pair) != 2:
-        raise ValueError(f"{name} must be an int or (height, width), got {value!r}")
-    height, width = (as_int(name, number, 1, MAX_POOL_SIZE) for number in pair)
+    height, width = (
+        as_int(name, number, 1, MAX_POOL_SIZE) for number in as_pair(name, value, "an int", "height, width")
+    )
     return height, width
 
 
-def as_pool_padding(value) -> str:
-    """max_pool_with_indices' `padding`."""
-    if not isinstance(value, str) or value not in ("valid", "same"):
-        raise ValueError(f'padding must be "valid" or "same", got {value!r}')
+def as_padding(value) -> str:
+    """`padding` of a convolution or a pooling: "same" or "valid"."""
+    if not isinstance(value, str) or value not in ("same", "valid"):
+        raise ValueError(f'padding must be "same" or "valid", got {value!r}')
     return value
 
 

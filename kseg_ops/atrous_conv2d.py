@@ -5,8 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from kseg_ops import _library
-from kseg_ops._atrous import as_activation, as_padding, as_rate
-from kseg_ops._checks import reject_keras_tensors
+from kseg_ops._atrous import as_activation, as_rate
+from kseg_ops._checks import as_padding, reject_keras_tensors
 from kseg_ops.reference.atrous_conv2d import atrous_conv2d as _reference
 from kseg_ops.reference.atrous_conv2d import convolve as _convolve
 

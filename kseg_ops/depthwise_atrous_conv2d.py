@@ -5,8 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from kseg_ops import _library
-from kseg_ops._atrous import as_padding, as_rate, check_kernel, check_valid_padding
-from kseg_ops._checks import reject_keras_tensors
+from kseg_ops._atrous import as_rate, check_kernel, check_valid_padding
+from kseg_ops._checks import as_padding, reject_keras_tensors
 from kseg_ops.reference.depthwise_atrous_conv2d import depthwise_atrous_conv2d as _reference
 
 _FLOATS = (tf.float32, tf.float16, tf.bfloat16, tf.float64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from kseg_ops import _library
-from kseg_ops._checks import as_pool_padding, as_window, reject_keras_tensors
+from kseg_ops._checks import as_padding, as_window, reject_keras_tensors
 from kseg_ops.reference.max_pool_with_indices import max_pool_with_indices as _reference
 
 _FLOATS = (tf.float32, tf.float16, tf.bfloat16, tf.float64)
@@ -64,7 +64,7 @@ def max_pool_with_indices(
     reject_keras_tensors("max_pool_with_indices", "kseg.layers.MaxPoolingWithIndices2D", x=x)
     pool_size = as_window("pool_size", pool_size)
     strides = pool_size if strides is None else as_window("strides", strides)
-    padding = as_pool_padding(padding)
+    padding = as_padding(padding)
     x = tf.convert_to_tensor(x)
     if x.dtype not in _FLOATS:
         raise TypeError(f"x must be float32, float16, bfloat16 or float64, got {x.dtype.name}")

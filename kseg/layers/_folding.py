@@ -5,7 +5,8 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from kseg_ops._atrous import as_padding, as_rate
+from kseg_ops._atrous import as_rate
+from kseg_ops._checks import as_padding
 
 # Those that the ops compute.
 _FUSED = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from kseg_ops._checks import as_padding
+
 
 def pooling_window(pool_size, strides, padding):
     """The window and its strides as pairs.
@@ -10,8 +12,7 @@ def pooling_window(pool_size, strides, padding):
         TypeError: one of them is not of integers.
         ValueError: an argument is out of range.
     """
-    if padding not in ("valid", "same"):
-        raise ValueError(f'padding must be "valid" or "same"; got {padding!r}')
+    as_padding(padding)
     pool = _pair("pool_size", pool_size)
     return pool, pool if strides is None else _pair("strides", strides)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from kseg_ops._atrous import as_activation, as_padding, as_rate
+from kseg_ops._atrous import as_activation, as_rate
+from kseg_ops._checks import as_padding
 from kseg_ops.numpy._arrays import as_native_order, core
 
 

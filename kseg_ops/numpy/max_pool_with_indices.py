@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kseg_ops._checks import as_pool_padding, as_window
+from kseg_ops._checks import as_padding, as_window
 from kseg_ops.numpy._arrays import as_native_order, core
 
 
@@ -17,7 +17,7 @@ def max_pool_with_indices(
         x: `[B, H, W, C]`, float32, float16, float64 or ml_dtypes' bfloat16.
         pool_size: Height and width of the windows, or one int for both.
         strides: Distance of the windows, or None for `pool_size`.
-        padding: "valid" or "same".
+        padding: "same" or "valid".
 
     Returns:
         `y`, `[B, h, w, C]` in the dtype of `x`, and `indices`, int32 of that shape: `row * W + column`.
@@ -34,4 +34,4 @@ def max_pool_with_indices(
     """
     pool_size = as_window("pool_size", pool_size)
     strides = pool_size if strides is None else as_window("strides", strides)
-    return core().max_pool_with_indices(as_native_order(x), pool_size, strides, as_pool_padding(padding))
+    return core().max_pool_with_indices(as_native_order(x), pool_size, strides, as_padding(padding))

@@ -110,7 +110,7 @@ def test_the_references_train_under_xla():
         ({"pool_size": 0}, ValueError, "pool_size must be at least 1; got 0"),
         ({"pool_size": 2.0}, TypeError, "pool_size must be of integers; got 2.0"),
         ({"strides": (1, 2, 3)}, ValueError, r"strides must be an int or \(height, width\); got \(1, 2, 3\)"),
-        ({"padding": "full"}, ValueError, 'padding must be "valid" or "same"; got \'full\''),
+        ({"padding": "full"}, ValueError, 'padding must be "same" or "valid", got \'full\''),
     ],
 )
 def test_bad_arguments(layer, arguments, error, message):

@@ -227,7 +227,7 @@ def test_the_numpy_form_equals_the_op(dtype):
         ({"pool_size": (2, 2, 2)}, ValueError, r"pool_size must be an int or \(height, width\), got \(2, 2, 2\)"),
         ({"strides": (1, -1)}, ValueError, "strides must be in 1..1048576, got -1"),
         ({"strides": 2**70}, ValueError, "strides must be in 1..1048576, got 1180591620717411303424"),
-        ({"padding": "SAME"}, ValueError, 'padding must be "valid" or "same", got \'SAME\''),
+        ({"padding": "SAME"}, ValueError, 'padding must be "same" or "valid", got \'SAME\''),
     ],
 )
 def test_bad_arguments(change, error, message):
