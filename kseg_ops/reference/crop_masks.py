@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from kseg_ops.reference.roi_align import _dense_weights, _taps
+from kseg_ops.reference.roi_samples import dense_weights, sample_taps
 
 # COCO rasterises polygons on a grid five times as fine, with corners within int32.
 _SCALE = 5
@@ -229,8 +229,8 @@ def _crop(masks, boxes, mask_indices, image_size, size, sampling_ratio: int, ali
 def _axis(begin, end, extent, bins: int, sampling_ratio: int, aligned: bool):
     """The weights along one axis of one box: float64 `[bins, extent]`."""
     least = tf.maximum(extent, 1) if tf.is_tensor(extent) else max(extent, 1)  # weights need a pixel to be for
-    taps = _taps(begin[None], end[None], least, bins, 1.0, sampling_ratio, aligned)
-    return _dense_weights(taps._replace(weight=tf.cast(taps.weight, tf.float64)), least)[0, :, :extent]
+    taps = sample_taps(begin[None], end[None], least, bins, 1.0, sampling_ratio, aligned)
+    return dense_weights(taps._replace(weight=tf.cast(taps.weight, tf.float64)), least)[0, :, :extent]
 
 
 def _sized(masks, image_size):

@@ -1,24 +1,16 @@
 """The specification of `kseg_ops.roi_align` in stock TensorFlow.
 
-Everything that RoIAlign does factors by axis. Along one axis, a box covers `[start, start + size)` in pixels of the
-feature map, cut into equal bins, and each bin takes `count` samples in the middles of its equal parts:
+Everything that RoIAlign does factors by axis; `roi_samples.py` has what happens along one. A bin is the mean over its
+samples, of both axes at once.
 
-    position = start + bin_index * bin_size + (sample + 0.5) * bin_size / count
-
-A sample outside `[-1, extent]` counts as 0; one outside `[0, extent - 1]` takes the pixel at the border; any other
-interpolates linearly between its two neighbours. A bin is the mean over its samples, of both axes at once. No sample of
-a box that is not finite counts.
-
-Positions are computed in float32 (float64 for float64 features), in exactly this order of operations, because comparing
-them with the border and rounding `count` up are discontinuous.
+Positions are computed in float32 (float64 for float64 features).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import numpy as np
 import tensorflow as tf
+
+from kseg_ops.reference.roi_samples import Taps, dense_weights, sample_taps, size_of
 
 # Up to this sampling ratio each of the (2 * ratio)**2 products of taps is one gather; above, and with adaptive
 # sampling, the weights become dense matrices.
@@ -52,74 +44,27 @@ def roi_align(
     boxes = tf.ensure_shape(boxes, [None, 4])
     box_indices = tf.ensure_shape(box_indices, [None])
     compute = tf.float64 if features.dtype == tf.float64 else tf.float32
-    batch, height, width = (_size(features, axis) for axis in range(3))
+    batch, height, width = (size_of(features, axis) for axis in range(3))
     known = (box_indices >= 0) & (box_indices < batch)
     with tf.control_dependencies(_checks(features, boxes, box_indices, known)):
         # Coordinates have no gradient, as everywhere in the field: it would be zero almost everywhere.
         boxes = tf.cast(tf.stop_gradient(boxes), compute)
         box_indices = tf.where(known, box_indices, 0)
     values = tf.cast(features, compute)
-    columns = _taps(boxes[:, 0], boxes[:, 2], width, output_size[1], spatial_scale, sampling_ratio, aligned)
-    rows = _taps(boxes[:, 1], boxes[:, 3], height, output_size[0], spatial_scale, sampling_ratio, aligned)
+    columns = sample_taps(boxes[:, 0], boxes[:, 2], width, output_size[1], spatial_scale, sampling_ratio, aligned)
+    rows = sample_taps(boxes[:, 1], boxes[:, 3], height, output_size[0], spatial_scale, sampling_ratio, aligned)
     rows = rows._replace(weight=tf.where(known[:, None, None], rows.weight, 0))
     if 0 < sampling_ratio <= _MOST_GATHERED and features.shape[3] != 0:  # gather_nd refuses arrays without elements
         pooled = _pool_gathered(values, box_indices, rows, columns)
     else:
         pooled = _pool_dense(
-            values, box_indices, _dense_weights(rows, height), _dense_weights(columns, width), output_size
+            values, box_indices, dense_weights(rows, height), dense_weights(columns, width), output_size
         )
     pooled = tf.cast(pooled, features.dtype)
     return tf.ensure_shape(pooled, [boxes.shape[0], *output_size, features.shape[3]])
 
 
-class _Taps(NamedTuple):
-    """For each box and bin the pixels that are read along an axis, with repetition: both `[K, bins, taps]`."""
-
-    index: tf.Tensor  # int32, always a valid pixel
-    weight: tf.Tensor  # 0 for a sample that does not count
-
-
-def _taps(begin, end, extent, bins: int, spatial_scale: float, sampling_ratio: int, aligned: bool) -> _Taps:
-    """`begin`, `end`: `[K]` in box units; `extent`: int or int32 scalar."""
-    real = begin.dtype
-    limit = tf.cast(extent, real)
-    scale = tf.cast(np.float32(spatial_scale), real)
-    offset = tf.cast(0.5 if aligned else 0.0, real)
-    start = begin * scale - offset
-    size = end * scale - offset - start
-    # No position of a box that is not finite counts.
-    start = tf.where(tf.math.is_finite(start) & tf.math.is_finite(size), start, tf.cast(np.nan, real))
-    if not aligned:
-        size = tf.where(size < 1, tf.ones_like(size), size)
-    start, size = start[:, None, None], size[:, None, None]
-    bin_size = size / bins
-    bin_start = start + tf.range(bins, dtype=real)[:, None] * bin_size
-    if sampling_ratio > 0:
-        count = tf.cast(sampling_ratio, real)
-        sample = tf.range(sampling_ratio, dtype=real)
-        counted = True
-    else:
-        # Samples are at most a pixel apart, so that more than `window` of one bin never meet the map, however large the
-        # box. `first` leaves some to spare for rounding.
-        count = tf.math.ceil(bin_size)
-        window = extent + 16
-        first = tf.where(
-            count > tf.cast(window, real), tf.maximum(tf.floor((-1 - bin_start) * count / bin_size) - 4, 0), 0
-        )
-        sample = first + tf.range(window, dtype=real)
-        counted = sample < count
-    position = bin_start + (sample + 0.5) * bin_size / count
-    inside = counted & (position >= -1) & (position <= limit)  # False for NaN
-    position = tf.clip_by_value(tf.where(inside, position, 0), 0, limit - 1)
-    low = tf.floor(position)
-    high_weight = position - low
-    weight = tf.concat([1 - high_weight, high_weight], axis=-1) / count
-    weight = tf.where(tf.concat([inside, inside], axis=-1), weight, 0)
-    index = tf.cast(tf.concat([low, tf.minimum(low + 1, limit - 1)], axis=-1), tf.int32)
-    return _Taps(index, weight)
-
-
-def _pool_gathered(values: tf.Tensor, box_indices: tf.Tensor, rows: _Taps, columns: _Taps) -> tf.Tensor:
+def _pool_gathered(values: tf.Tensor, box_indices: tf.Tensor, rows: Taps, columns: Taps) -> tf.Tensor:
     """One gather of `[K, h, w, C]` for every product of a row tap and a column tap."""
     total = 0
     for row, row_weight in zip(tf.unstack(rows.index, axis=-1), tf.unstack(rows.weight, axis=-1), strict=True):
@@ -139,24 +84,16 @@ def _crossed(row: tf.Tensor, column: tf.Tensor, shape: tf.Tensor) -> tuple[tf.Te
     return tf.broadcast_to(row[:, :, None], shape), tf.broadcast_to(column[:, None, :], shape)
 
 
-def _dense_weights(taps: _Taps, extent) -> tf.Tensor:
-    """The taps as matrices `[K, bins, extent]`."""
-    boxes, bins = _size(taps.index, 0), _size(taps.index, 1)
-    line = tf.reshape(tf.range(boxes * bins), [boxes, bins, 1])
-    weights = tf.math.unsorted_segment_sum(taps.weight, line * extent + taps.index, boxes * bins * extent)
-    return tf.reshape(weights, [boxes, bins, extent])
-
-
 def _pool_dense(values, box_indices, row_weights, column_weights, output_size: tuple[int, int]) -> tf.Tensor:
     """Wy * F * Wx^T per box, in chunks of boxes. A chunk sees the batch as one tall image: one product for all."""
-    batch, height, width, channels = (_size(values, axis) for axis in range(4))
-    boxes = _size(box_indices, 0)
+    batch, height, width, channels = (size_of(values, axis) for axis in range(4))
+    boxes = size_of(box_indices, 0)
     tall = tf.reshape(values, [batch * height, width * channels])
 
     def pool(chunk):
         image, row_weight, column_weight = chunk
         select = tf.one_hot(image, batch, dtype=values.dtype)
-        count = _size(image, 0)
+        count = size_of(image, 0)
         row_weight = tf.einsum("kph,kb->kpbh", row_weight, select)
         row_weight = tf.reshape(row_weight, [count * output_size[0], batch * height])
         rows = tf.reshape(row_weight @ tall, [count, output_size[0], width, channels])
@@ -177,12 +114,6 @@ def _pool_dense(values, box_indices, row_weights, column_weights, output_size: t
         return pool(parts)
     pooled = tf.map_fn(pool, tuple(cut(part) for part in parts), fn_output_signature=values.dtype)
     return tf.reshape(pooled, [chunks * size, *output_size, channels])[:boxes]
-
-
-def _size(tensor: tf.Tensor, axis: int):
-    """An int where it is known, else an int32 scalar."""
-    static = tensor.shape[axis]
-    return tf.shape(tensor)[axis] if static is None else static
 
 
 def _static(*sizes) -> bool:

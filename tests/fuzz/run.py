@@ -63,8 +63,9 @@ def environment(sanitizer: str, folder: Path) -> dict[str, str]:
         **{key: value for key, value in os.environ.items() if not key.startswith("KSEG_")},
         "LD_PRELOAD": " ".join(libraries),
         # Python and TensorFlow keep what they allocate until the end: not leaks of ours.
-        # An allocation above the limit fails, as on a machine without the memory for it.
-        "ASAN_OPTIONS": f"detect_leaks=0:handle_abort=1:exitcode=66:{MEMORY}",
+        # An allocation above the limit fails, as on a machine without the memory for it. A record of the whole stack of
+        # each would double the time.
+        "ASAN_OPTIONS": f"detect_leaks=0:handle_abort=1:exitcode=66:malloc_context_size=2:{MEMORY}",
         "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
         "TSAN_OPTIONS": f"halt_on_error=1:exitcode=66:{MEMORY}",
         "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}",
