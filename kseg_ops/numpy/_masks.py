@@ -31,7 +31,5 @@ def as_mask_boxes(name: str, value, masks: np.ndarray) -> np.ndarray | None:
     boxes = as_native_order(as_boxes(value))
     # Here, because the compiled module takes boxes [0, 4] for none.
     if boxes.shape != (*masks.shape[:1], 4):
-        raise ValueError(
-            f"{name} must have shape [N, 4], one box per mask, {(*masks.shape[:1], 4)}, got {boxes.shape}"
-        )
+        raise ValueError(f"{name} must have shape [N, 4], one box per mask, {(*masks.shape[:1], 4)}, got {boxes.shape}")
     return boxes

@@ -2,6 +2,9 @@
 #ifndef KSEG_OPS_MASK_IOU_MASK_BITS_H_
 #define KSEG_OPS_MASK_IOU_MASK_BITS_H_
 
+#include <algorithm>
+#include <vector>
+
 #include "ops/mask_iou/cropped_mask.h"
 #include "ops/mask_iou/mask_iou.h"
 #include "ops/mask_iou/mask_window.h"
@@ -253,17 +256,36 @@ inline int64_t intersection(const CroppedMask& a, const CroppedMask& b) {
   return total;
 }
 
+// On several threads where the work takes longer than to wake one and to wait for it: little is left to do where masks
+// are small or have boxes.
+template <class Body>
+void run_where_worth(const ParallelFor& parallel_for, int64_t total, int64_t cycles_per_unit, const Body& body) {
+  constexpr int64_t kLeast = 400000;
+  if (total <= kLeast / std::max<int64_t>(1, cycles_per_unit)) {
+    if (total > 0) body(int64_t{0}, total);
+    return;
+  }
+  parallel_for.run(total, cycles_per_unit, body);
+}
+
 // Masks `indices[i]` of the stack.
 inline void crop_masks(const MaskStack& stack, const std::vector<int64_t>& indices, const ParallelFor& parallel_for,
                        std::vector<CroppedMask>* crops) {
   const int64_t count = static_cast<int64_t>(indices.size());
   crops->resize(count);
   // Boxes are mostly far smaller than the image; how much, only they know.
-  const int64_t bytes = stack.height * stack.row_bytes() / (stack.boxes == nullptr ? 1 : 8);
-  parallel_for.run(count, bytes / 16 + 1000, [&](int64_t begin, int64_t end) {
+  const int64_t bytes = stack.height * stack.row_bytes() / (stack.boxes == nullptr ? 1 : 16);
+  run_where_worth(parallel_for, count, bytes / 16 + 1000, [&](int64_t begin, int64_t end) {
     CropScratch scratch;
     for (int64_t i = begin; i < end; ++i) crop_mask(stack, indices[i], &scratch, &(*crops)[i]);
   });
+}
+
+// Rough cycles that a pair of them takes.
+inline int64_t pair_cycles(const std::vector<CroppedMask>& crops) {
+  int64_t words = 0;
+  for (const CroppedMask& crop : crops) words += (crop.bottom - crop.top) * crop.words;
+  return 20 + (crops.empty() ? 0 : words / (64 * static_cast<int64_t>(crops.size())));
 }
 
 KSEG_KERNEL_END

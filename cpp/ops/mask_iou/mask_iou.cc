@@ -28,7 +28,7 @@ Status mask_iou_kernel(const MaskStack& a, const MaskStack& b, const View<const 
   }
   const std::vector<CroppedMask>& b_crops = same ? a_crops : b_own_crops;
 
-  parallel_for.run(a.count, b.count * 300, [&](int64_t begin, int64_t end) {
+  run_where_worth(parallel_for, a.count, b.count * pair_cycles(b_crops), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const CroppedMask& one = a_crops[i];
       float* const to = output.data + i * b.count;

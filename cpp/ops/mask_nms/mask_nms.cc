@@ -7,6 +7,7 @@
 
 #include "ops/mask_iou/cropped_mask.h"
 #include "ops/mask_iou/mask_iou.h"
+#include "ops/mask_iou/mask_window.h"
 #include "ops/mask_nms/score_decay.h"
 // Last: these switch the instruction set.
 #include "base/kernel.h"
