@@ -10,7 +10,8 @@
 #include "ops/roi_align/roi_align_taps.h"
 // Last: these switch the instruction set.
 #include "base/kernel.h"
-#include "ops/roi_align/roi_align_maps.h"  // target code only
+#include "ops/roi_align/roi_align_large.h"  // target code only
+#include "ops/roi_align/roi_align_maps.h"
 #include "ops/roi_align/roi_align_pool.h"
 
 KSEG_KERNEL_BEGIN
@@ -53,16 +54,48 @@ struct BoxPixels {
   RoiPixelTaps<Real> columns;
 };
 
+// Pools the boxes in `order` that have large bins, and removes them from it.
+template <class T>
+void take_large_boxes(const std::vector<RoiMap<const T>>& maps, const PlacedRois& rois, const RoiAlignOptions& options,
+                      const View<T, 4>& output, const ParallelFor& parallel_for, std::vector<int64_t>* order) {
+  constexpr int64_t kMostBins = 1 << 18;  // at once, which bounds the memory for their taps
+  const int64_t most = std::max<int64_t>(1, kMostBins / (output.shape[1] * output.shape[2]));
+  std::vector<int64_t> large, others;
+  const auto pool = [&] {
+    if (large.empty()) return;
+    pool_large_boxes(maps[rois.map(large[0])], large, rois, options, output, parallel_for);
+    large.clear();
+  };
+  for (const int64_t box : *order) {
+    const float scale = maps[rois.map(box)].spatial_scale;
+    if (!has_large_bins(rois.boxes.data + 4 * box, scale, output.shape[1], output.shape[2], options)) {
+      others.push_back(box);
+      continue;
+    }
+    if (!large.empty() && (rois.map(box) != rois.map(large[0]) || rois.images[box] != rois.images[large[0]] ||
+                           static_cast<int64_t>(large.size()) == most)) {
+      pool();
+    }
+    large.push_back(box);
+  }
+  pool();
+  order->swap(others);
+}
+
 }  // namespace
 
 template <class T>
 void pool_rois(const std::vector<RoiMap<const T>>& maps, const PlacedRois& rois, const RoiAlignOptions& options,
                const View<T, 4>& output, const ParallelFor& parallel_for) {
   using Real = Compute<T>;
-  const auto [boxes, bin_rows, bin_columns, channels] = output.shape;
+  const auto [all_boxes, bin_rows, bin_columns, channels] = output.shape;
+  (void)all_boxes;
 
   // Neighbours one after the other, so that what one box read is still in the cache for the next.
-  const std::vector<int64_t> order = roi_order(rois.boxes, rois.images, rois.maps);
+  std::vector<int64_t> order = roi_order(rois.boxes, rois.images, rois.maps);
+  take_large_boxes(maps, rois, options, output, parallel_for, &order);
+  const int64_t boxes = static_cast<int64_t>(order.size());
+  if (boxes == 0) return;
   // Few boxes are shared out by channels too. A part is a multiple of every block of vectors, so that the cut changes
   // nothing about how a channel is summed.
   const int64_t threads = parallel_for.useful_threads();
