@@ -105,13 +105,41 @@ void pool_large_boxes(const RoiMap<const T>& map, const std::vector<int64_t>& bo
       const T* const image = map.data + rois.images[box] * map.height * row_stride;
       T* const to = output.data + (box * bins + row * bin_columns + column) * channels;
       if (is_large(rows, row, columns, column)) {
-        pool_large_bin(image, rows, row, columns, column, channels, to);
+        pool_large_bin<true>(image, rows, row, columns, column, channels, to);
       } else {
         cross(rows, row, columns, column, &crossed);
         pool_bin<false>(image, crossed, none, channels, to);
       }
     }
   });
+}
+
+// Pools the boxes in `order` that have large bins, and removes them from it.
+template <class T>
+void take_large_boxes(const std::vector<RoiMap<const T>>& maps, const PlacedRois& rois, const RoiAlignOptions& options,
+                      const View<T, 4>& output, const ParallelFor& parallel_for, std::vector<int64_t>* order) {
+  constexpr int64_t kMostBins = 1 << 18;  // at once, which bounds the memory for their taps
+  const int64_t most = std::max<int64_t>(1, kMostBins / (output.shape[1] * output.shape[2]));
+  std::vector<int64_t> large, others;
+  const auto pool = [&] {
+    if (large.empty()) return;
+    pool_large_boxes(maps[rois.map(large[0])], large, rois, options, output, parallel_for);
+    large.clear();
+  };
+  for (const int64_t box : *order) {
+    const float scale = maps[rois.map(box)].spatial_scale;
+    if (!has_large_bins(rois.boxes.data + 4 * box, scale, output.shape[1], output.shape[2], options)) {
+      others.push_back(box);
+      continue;
+    }
+    if (!large.empty() && (rois.map(box) != rois.map(large[0]) || rois.images[box] != rois.images[large[0]] ||
+                           static_cast<int64_t>(large.size()) == most)) {
+      pool();
+    }
+    large.push_back(box);
+  }
+  pool();
+  order->swap(others);
 }
 
 KSEG_KERNEL_END
