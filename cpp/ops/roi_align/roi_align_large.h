@@ -118,8 +118,9 @@ void pool_large_boxes(const RoiMap<const T>& map, const std::vector<int64_t>& bo
 template <class T>
 void take_large_boxes(const std::vector<RoiMap<const T>>& maps, const PlacedRois& rois, const RoiAlignOptions& options,
                       const View<T, 4>& output, const ParallelFor& parallel_for, std::vector<int64_t>* order) {
-  constexpr int64_t kMostBins = 1 << 18;  // at once, which bounds the memory for their taps
-  const int64_t most = std::max<int64_t>(1, kMostBins / (output.shape[1] * output.shape[2]));
+  // How many bins and taps are held at once: bounds on the memory that they take. Boxes beyond them go without.
+  constexpr int64_t kMostBins = 1 << 18, kMostTaps = 1 << 23, kMostBoxes = 1024;
+  const int64_t most_of_bins = kMostBins / (output.shape[1] * output.shape[2]);
   std::vector<int64_t> large, others;
   const auto pool = [&] {
     if (large.empty()) return;
@@ -127,8 +128,12 @@ void take_large_boxes(const std::vector<RoiMap<const T>>& maps, const PlacedRois
     large.clear();
   };
   for (const int64_t box : *order) {
-    const float scale = maps[rois.map(box)].spatial_scale;
-    if (!has_large_bins(rois.boxes.data + 4 * box, scale, output.shape[1], output.shape[2], options)) {
+    const RoiMap<const T>& map = maps[rois.map(box)];
+    // Neighbouring bins share a pixel or two.
+    const int64_t taps = map.height + map.width + 2 * (output.shape[1] + output.shape[2]);
+    const int64_t most = std::min({most_of_bins, kMostTaps / taps, kMostBoxes});
+    if (most == 0 ||
+        !has_large_bins(rois.boxes.data + 4 * box, map.spatial_scale, output.shape[1], output.shape[2], options)) {
       others.push_back(box);
       continue;
     }
