@@ -27,7 +27,7 @@ inline bool has_large_bins(const float* corners, float spatial_scale, int64_t bi
   const double rows = (static_cast<double>(corners[3]) - corners[1]) * spatial_scale / static_cast<double>(bin_rows);
   const double columns =
       (static_cast<double>(corners[2]) - corners[0]) * spatial_scale / static_cast<double>(bin_columns);
-  return rows > 0 && columns > 0 && (rows + 1) * (columns + 1) > kMostCrossed / 2;
+  return rows > 0 && columns > 0 && (rows + 1) * (columns + 1) > kMostCrossed;
 }
 
 template <class Real>
