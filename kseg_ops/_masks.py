@@ -7,6 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from kseg_ops._checks import MAX_MAP_SIZE, as_int
+from kseg_ops._tensors import to_boxes
 
 
 class Suppressed(NamedTuple):
@@ -41,3 +42,20 @@ def check_batch(name: str, value: tf.Tensor, masks: tf.TensorShape, axes: int) -
     """ValueError unless `value` has the first `axes` axes of masks."""
     if masks.rank is not None and not value.shape.is_compatible_with(masks[:axes]):
         raise ValueError(f"{name} must have one entry per mask, {masks[:axes]}, got {value.shape}")
+
+
+def as_mask_boxes(name: str, value, masks: tf.Tensor) -> tf.Tensor | None:
+    """Boxes float32 `[N, 4]` of masks `[N, ...]`; None for none."""
+    if value is None:
+        return None
+    boxes = to_boxes(value)
+    expected = tf.TensorShape([masks.shape[0] if masks.shape.rank else None, 4])
+    message = f"{name} must have shape [N, 4], one box per mask"
+    if not boxes.shape.is_compatible_with(expected):
+        raise ValueError(f"{message}, {expected}, got {boxes.shape}")
+    if boxes.shape.rank is None or None in (boxes.shape[0], expected[0]):
+        # Here, because the op takes boxes [0, 4] for none.
+        same = tf.debugging.assert_equal(tf.shape(boxes), [tf.shape(masks)[0], 4], message=message)
+        with tf.control_dependencies([] if same is None else [same]):
+            boxes = tf.ensure_shape(boxes, expected)
+    return boxes

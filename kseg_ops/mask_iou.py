@@ -6,16 +6,17 @@ import tensorflow as tf
 
 from kseg_ops import _library
 from kseg_ops._checks import reject_keras_tensors
-from kseg_ops._masks import as_masks, as_width
+from kseg_ops._masks import as_mask_boxes, as_masks, as_width
 from kseg_ops.reference.mask_iou import mask_iou as _reference
 
 
 @tf.autograph.experimental.do_not_convert
-def mask_iou(a, b, is_crowd=None, width: int | None = None) -> tf.Tensor:
+def mask_iou(a, b, is_crowd=None, width: int | None = None, boxes_a=None, boxes_b=None) -> tf.Tensor:
     """The IoU of every mask of one set with every mask of another.
 
     The compiled form crops each mask to its bounding box at one bit per pixel, skips pairs whose boxes do not meet, and
-    counts bits for the others.
+    counts bits for the others. To find the bounding boxes it reads every mask whole, which takes most of its time where
+    objects are small: boxes that are known already save that.
 
     Args:
         a: bool or uint8 `[N, H, W]`, anything but 0 is set; with `width` packed, uint8 `[N, H, ceil(width / 8)]` as
@@ -24,6 +25,11 @@ def mask_iou(a, b, is_crowd=None, width: int | None = None) -> tf.Tensor:
         is_crowd: bool (or integer, 0 or not) `[M]`: for a crowd region the denominator is the area of the mask of `a`
             alone, as in COCO's evaluation: a mask inside a crowd matches it fully. None: no mask is one.
         width: W of packed masks; None for a byte per pixel.
+        boxes_a: float32 `[N, 4]`, x1 y1 x2 y2 in pixels: a box that holds each mask of `a`, as from a detector. Pixels
+            that it does not touch count as background whatever the mask says there, and are not read: rows `floor(y1)`
+            up to but not including `ceil(y2)` count, and columns likewise, as far as the image has them. None do if the
+            box has no area, is inverted or has a NaN. None: no boxes, all pixels count.
+        boxes_b: `[M, 4]`, those of `b`, likewise.
 
     Returns:
         float32 `[N, M]`. Pixels are counted exactly; the quotient is rounded to float64 and then to float32. 0 over 0
@@ -44,8 +50,11 @@ def mask_iou(a, b, is_crowd=None, width: int | None = None) -> tf.Tensor:
         array([[0.5, 0. ]], dtype=float32)
         >>> kseg_ops.mask_iou(a, b, is_crowd=[True, False]).numpy()
         array([[0.6666667, 0.       ]], dtype=float32)
+        >>> kseg_ops.mask_iou(a, b, boxes_a=[[0, 0, 2, 1]]).numpy()
+        array([[0.25, 0.  ]], dtype=float32)
     """
-    reject_keras_tensors("mask_iou", "it inside the call() of a keras.layers.Layer", a=a, b=b, is_crowd=is_crowd)
+    instead = "it inside the call() of a keras.layers.Layer"
+    reject_keras_tensors("mask_iou", instead, a=a, b=b, is_crowd=is_crowd, boxes_a=boxes_a, boxes_b=boxes_b)
     width = as_width(width)
     a, b = as_masks("a", a, width, 3), as_masks("b", b, width, 3)
     if a.dtype != b.dtype:
@@ -65,10 +74,18 @@ def mask_iou(a, b, is_crowd=None, width: int | None = None) -> tf.Tensor:
     ):
         raise ValueError(f"is_crowd must have one entry per mask of b, {b.shape[:1]}, got {is_crowd.shape}")
 
+    boxes_a, boxes_b = as_mask_boxes("boxes_a", boxes_a, a), as_mask_boxes("boxes_b", boxes_b, b)
     native = _library.native_op("mask_iou")
     if native is None:
-        return _reference(a, b, is_crowd, width)
-    return native(a=a, b=b, is_crowd=is_crowd, width=-1 if width is None else width)
+        return _reference(a, b, is_crowd, width, boxes_a, boxes_b)
+    return native(
+        a=a,
+        b=b,
+        is_crowd=is_crowd,
+        boxes_a=tf.zeros([0, 4]) if boxes_a is None else boxes_a,
+        boxes_b=tf.zeros([0, 4]) if boxes_b is None else boxes_b,
+        width=-1 if width is None else width,
+    )
 
 
 _library.register_gradient("Kseg>MaskIou")(None)

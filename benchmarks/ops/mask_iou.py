@@ -47,14 +47,24 @@ def predicted_masks(count: int, height: int, width: int, seed: int = 0) -> np.nd
     return kseg_ops.paste_masks(values, boxes, (height, width)).numpy()
 
 
+def bounding_boxes(masks: np.ndarray) -> np.ndarray:
+    """x1 y1 x2 y2 around the pixels of each mask, none of which is empty."""
+    boxes = []
+    for mask in masks:
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        boxes.append((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
+    return np.array(boxes, np.float32)
+
+
 def run(timer: Timer) -> list[Row]:
-    """Packed masks, the form that stands against run lengths, and dense ones.
+    """Packed masks, the form that stands against run lengths, without and with their boxes, and dense ones.
 
     How long run lengths take depends on how many runs there are: smooth outlines have few. The bar is for predictions.
     """
     rows = []
     what = f"{COUNT} x {COUNT} masks of {HEIGHT}x{WIDTH}"
     iou = tf.function(lambda a, b: kseg_ops.mask_iou(a, b, width=WIDTH))
+    boxed_iou = tf.function(lambda a, b, x, y: kseg_ops.mask_iou(a, b, width=WIDTH, boxes_a=x, boxes_b=y))
     read = tf.function(lambda a, b: (tf.reduce_max(tf.bitcast(a, tf.int8)), tf.reduce_max(tf.bitcast(b, tf.int8))))
     for kind, make in (("smooth", random_masks), ("predicted", predicted_masks)):
         a, b = make(COUNT, HEIGHT, WIDTH, 0), make(COUNT, HEIGHT, WIDTH, 1)
@@ -67,6 +77,18 @@ def run(timer: Timer) -> list[Row]:
         baselines[READ] = lambda packed=packed: read(*packed)
         rows.append(
             timer.compare(f"mask_iou, {kind}, {what}, packed", lambda packed=packed: iou(*packed), baselines, bars=bars)
+        )
+        # Both sides then know the same: run lengths say where a mask begins and ends, and pycocotools takes the boxes
+        # from them. A detector has these boxes, because it pasted the masks into them.
+        boxes = tf.constant(bounding_boxes(a)), tf.constant(bounding_boxes(b))
+        baselines["kseg itself without boxes"] = lambda packed=packed: iou(*packed)
+        rows.append(
+            timer.compare(
+                f"mask_iou, {kind}, {what}, packed, with boxes",
+                lambda packed=packed, boxes=boxes: boxed_iou(*packed, *boxes),
+                {name: call for name, call in baselines.items() if name != READ},
+                bars=bars,
+            )
         )
 
     dense = tf.constant(a), tf.constant(b)

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import kseg_ops
 from benchmarks.harness import Row, Timer
-from benchmarks.ops.mask_iou import random_masks
+from benchmarks.ops.mask_iou import bounding_boxes, random_masks
 
 COUNT, HEIGHT, WIDTH = 300, 200, 304
 
@@ -23,6 +23,7 @@ def run(timer: Timer) -> list[Row]:
         masks[index] = np.roll(masks[index], generator.integers(-4, 5, 2), (0, 1))
     dense = tf.constant(masks)
     packed = kseg_ops.pack_masks(dense)
+    boxes = tf.constant(bounding_boxes(masks))
     scores = tf.constant(generator.uniform(0.05, 1, COUNT).astype(np.float32))
     what = f"{COUNT} masks of {HEIGHT}x{WIDTH}"
 
@@ -50,7 +51,15 @@ def run(timer: Timer) -> list[Row]:
         from_packed = tf.function(
             lambda masks, scores, kind=kind: kseg_ops.mask_nms(masks, scores, kind=kind, width=WIDTH)
         )
-        baselines = {"dense masks": lambda call=from_dense: call(dense, scores)}
+        boxed = tf.function(
+            lambda masks, scores, boxes, kind=kind: kseg_ops.mask_nms(
+                masks, scores, kind=kind, width=WIDTH, boxes=boxes
+            )
+        )
+        baselines = {
+            "dense masks": lambda call=from_dense: call(dense, scores),
+            "packed masks with their boxes": lambda call=boxed: call(packed, scores, boxes),
+        }
         if call is not None:
             baselines[baseline] = lambda call=call: call(dense, scores)
         rows.append(

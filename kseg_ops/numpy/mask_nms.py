@@ -8,7 +8,7 @@ import numpy as np
 
 from kseg_ops._mask_options import as_nms_options
 from kseg_ops.numpy._arrays import core
-from kseg_ops.numpy._masks import as_masks, as_width
+from kseg_ops.numpy._masks import as_mask_boxes, as_masks, as_width
 
 
 class Suppressed(NamedTuple):
@@ -28,6 +28,7 @@ def mask_nms(
     max_output_size: int | None = None,
     sigma: float = 0.5,
     width: int | None = None,
+    boxes=None,
 ) -> Suppressed:
     """Drops, or scores down, masks that overlap better ones of their class; `kseg_ops.mask_nms` states it in full.
 
@@ -41,6 +42,8 @@ def mask_nms(
         max_output_size: Keep at most so many; None: no limit.
         sigma: Of the Gaussian of "soft" and "matrix".
         width: W of packed masks; None for a byte per pixel.
+        boxes: float32 `[N, 4]` (x1 y1 x2 y2): pixels that a mask's box does not touch count as background and are not
+            read; None: all count.
 
     Returns:
         `(indices, scores)`: int32 `[K]` by falling score, and float32 `[K]`.
@@ -72,6 +75,7 @@ def mask_nms(
     for name, value, rank in (("masks", masks, 3), ("scores", scores, 1), ("class_ids", class_ids, 1)):
         if value.ndim != rank:
             raise ValueError(f"{name} must have rank {rank}, got rank {value.ndim}")
+    boxes = as_mask_boxes("boxes", boxes, masks)
     size = options.pop("max_output_size")
     indices, kept, number = core().mask_nms(
         masks[None],
@@ -79,6 +83,7 @@ def mask_nms(
         class_ids[None],
         max_output_size=-1 if size is None else size,
         width=-1 if width is None else width,
+        boxes=None if boxes is None else boxes[None],
         **options,
     )
     return Suppressed(indices[0, : number[0]], kept[0, : number[0]])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import tensorflow as tf
 
 from kseg_ops._nms_arguments import BatchedNMS, BatchedOptions
@@ -13,14 +12,12 @@ from kseg_ops.reference.suppression import (
     LEAST,
     Corners,
     gaussian_decay,
-    iou,
     pick,
-    pick_along_last,
     plain,
     prepare,
-    suppress,
     without_subnormals,
 )
+from kseg_ops.reference.tiled_suppression import matrix_worst, pick_tiled
 
 
 def batched_nms(
@@ -60,13 +57,13 @@ def batched_nms(
 
     per_row = scores.shape[2] or tf.shape(scores)[2]
     flat = [_flat(part) for part in (scores, groups, alive)]
-    lower = None
-    if options.method == "hard":
-        lower = suppress(options.iou_threshold)
-    elif options.method in ("linear", "gaussian"):
-        lower = _soften(options, threshold)
     flat_corners = Corners(*(_flat(part) for part in corners))
-    picked, picked_scores = pick(flat_corners, *flat, options.max_output_size, options.max_per_class, lower)
+    limits = options.max_output_size, options.max_per_class
+    if options.method in ("linear", "gaussian"):
+        picked, picked_scores = pick(flat_corners, *flat, *limits, _soften(options, threshold))
+    else:  # matrix NMS has done its part: nothing suppresses any more
+        hard = options.method == "hard"
+        picked, picked_scores = pick_tiled(flat_corners if hard else None, *flat, *limits, options.iou_threshold)
 
     images = boxes.shape[0] or scores.shape[0]  # what is known of either, for the static shape
     picked = tf.ensure_shape(picked, [images, options.max_output_size])
@@ -130,11 +127,7 @@ def _soften(options: BatchedOptions, threshold: float):
 def _matrix_decay(
     corners: Corners, scores: tf.Tensor, groups: tf.Tensor, alive: tf.Tensor, by_column: bool, options: BatchedOptions
 ) -> tf.Tensor:
-    """The decay of every candidate, `[B, N, C]`.
-
-    Goes through the candidates best first. When it is a candidate's turn, all of its own overlaps with better ones are
-    known, and it hands on what its overlap with each of the others means for them.
-    """
+    """The decay of every candidate, `[B, N, C]`."""
     shape = tf.shape(scores)
     if by_column and not options.class_agnostic:
         # Columns do not meet: all of them at once.
@@ -146,31 +139,8 @@ def _matrix_decay(
             return _flat(values)[:, None]
 
     corners, scores, groups, alive = Corners(*map(lay, corners)), lay(scores), lay(groups), lay(alive)
-    positions = tf.range(tf.shape(scores)[2])
     gaussian = options.method == "matrix_gaussian"
-
-    def step(left, covered, worst):
-        best = tf.argmax(tf.where(left, scores, -np.inf), axis=2, output_type=tf.int32)
-        found = pick_along_last(left, best)[..., None]
-        left = left & (positions != best[..., None])
-        later = left & found & (groups == pick_along_last(groups, best)[..., None])
-        overlap = tf.where(later, iou(corners.at(best), corners), 0.0)
-        compensation = pick_along_last(covered, best)[..., None]
-        if gaussian:
-            # The least quotient of exponentials is that of the largest difference.
-            excess = tf.maximum(overlap * overlap, 0.0) - tf.maximum(compensation * compensation, 0.0)
-            worst = tf.maximum(worst, excess)
-        else:
-            remaining = 1.0 - compensation
-            quotient = tf.where(remaining > 0, (1.0 - overlap) / remaining, 1.0)
-            worst = tf.minimum(worst, quotient)
-        return left, tf.maximum(covered, overlap), worst
-
-    zeros = tf.zeros_like(scores)
-    state = (alive, zeros, zeros if gaussian else tf.ones_like(scores))
-    _, _, worst = tf.while_loop(
-        lambda left, *_: tf.reduce_any(left), step, state, shape_invariants=tuple(part.shape for part in state)
-    )
+    worst = matrix_worst(corners, scores, groups, alive, gaussian)
     decay = gaussian_decay(worst, options.sigma) if gaussian else worst
     if by_column and not options.class_agnostic:
         return tf.transpose(decay, [0, 2, 1])

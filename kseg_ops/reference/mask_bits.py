@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 # Pixels of all masks that one step of a sum over pixels turns into floats: exact in float32, and a few megabytes.
@@ -32,12 +33,34 @@ def unpack(packed: tf.Tensor, width) -> tf.Tensor:
     return tf.ensure_shape(rows, packed.shape[:-1].concatenate([width if isinstance(width, int) else None]))
 
 
-def flatten(masks: tf.Tensor, width: int | None) -> tf.Tensor:
-    """Bool or uint8 `[..., N, H, W]`, packed if `width` is given -> bool `[..., N, H * W]`."""
+def flatten(masks: tf.Tensor, width: int | None, boxes: tf.Tensor | None = None) -> tf.Tensor:
+    """Bool or uint8 `[..., N, H, W]`, packed if `width` is given -> bool `[..., N, H * W]`.
+
+    With `boxes`, float32 `[..., N, 4]` (x1 y1 x2 y2), pixels are False that a mask's box does not touch.
+    """
     if width is not None:
         masks = unpack(masks, width)
+    masks = tf.cast(masks, tf.bool)
     shape = tf.shape(masks)
-    return tf.cast(tf.reshape(masks, tf.concat([shape[:-2], [shape[-2] * shape[-1]]], 0)), tf.bool)
+    if boxes is not None:
+        masks &= _inside(boxes, shape[-2], shape[-1])
+    return tf.reshape(masks, tf.concat([shape[:-2], [shape[-2] * shape[-1]]], 0))
+
+
+def _inside(boxes: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+    """The pixels that boxes touch, bool `[..., N, H, W]`: none if a box has no area, is inverted or has a NaN."""
+    # Threads differ in whether they read subnormal numbers as 0.
+    boxes = tf.where(tf.abs(boxes) < float(np.finfo(np.float32).tiny), 0.0, boxes)
+    x1, y1, x2, y2 = tf.unstack(boxes[..., None], num=4, axis=-2)
+
+    def between(begin, end, extent):
+        # In float64, which holds any index and any coordinate.
+        pixels = tf.cast(tf.range(extent), tf.float64)
+        begin, end = tf.floor(tf.cast(begin, tf.float64)), tf.math.ceil(tf.cast(end, tf.float64))
+        return (pixels >= begin) & (pixels < end)
+
+    rows = between(y1, y2, height) & (x1 < x2) & (y1 < y2)
+    return rows[..., None] & between(x1, x2, width)[..., None, :]
 
 
 def counts(a: tf.Tensor, b: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

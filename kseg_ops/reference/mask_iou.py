@@ -7,13 +7,20 @@ import tensorflow as tf
 from kseg_ops.reference import mask_bits
 
 
-def mask_iou(a: tf.Tensor, b: tf.Tensor, is_crowd: tf.Tensor, width: int | None) -> tf.Tensor:
+def mask_iou(
+    a: tf.Tensor,
+    b: tf.Tensor,
+    is_crowd: tf.Tensor,
+    width: int | None,
+    boxes_a: tf.Tensor | None = None,
+    boxes_b: tf.Tensor | None = None,
+) -> tf.Tensor:
     """Pairwise intersection over union. Arguments and result as for `kseg_ops.mask_iou`, already checked.
 
     Compiles under XLA where shapes are static. Has no gradient: counts are integers.
     """
-    a = mask_bits.flatten(tf.ensure_shape(a, [None] * 3), width)
-    b = mask_bits.flatten(tf.ensure_shape(b, [None] * 3), width)
+    a = mask_bits.flatten(tf.ensure_shape(a, [None] * 3), width, boxes_a)
+    b = mask_bits.flatten(tf.ensure_shape(b, [None] * 3), width, boxes_b)
     is_crowd = tf.ensure_shape(is_crowd, [None])
     common, area_a, area_b = mask_bits.counts(a, b)
     area_a, area_b = area_a[:, None], area_b[None, :]

@@ -36,6 +36,7 @@ def mask_nms(
     score_threshold: float | None,
     sigma: float,
     width: int | None,
+    boxes: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Suppresses masks by their overlap; compiles under XLA where shapes are static.
 
@@ -49,12 +50,13 @@ def mask_nms(
         score_threshold: or None.
         sigma: for "soft" and "matrix".
         width: of packed masks, or None.
+        boxes: float32 `[B, N, 4]`, outside which masks count as empty, or None.
 
     Returns:
         Indices int32 `[B, K]` (padded with -1), scores float32 `[B, K]` (padded with 0), and how many are valid,
         int32 `[B]`.
     """
-    flat = mask_bits.flatten(tf.ensure_shape(masks, [None] * 4), width)
+    flat = mask_bits.flatten(tf.ensure_shape(masks, [None] * 4), width, boxes)
     scores = tf.ensure_shape(scores, [None, None])
     class_ids = tf.ensure_shape(class_ids, [None, None])
     scores = tf.where(tf.abs(scores) < _LEAST_NORMAL, 0.0, scores)

@@ -6,7 +6,8 @@ import math
 
 import tensorflow as tf
 
-from kseg_ops.reference.suppression import Corners, pick, plain, prepare, suppress, without_subnormals
+from kseg_ops.reference.suppression import Corners, plain, prepare, without_subnormals
+from kseg_ops.reference.tiled_suppression import pick_tiled
 
 
 def nms(
@@ -52,5 +53,5 @@ def nms(
         alive &= groups >= 0
     most = count if max_output_size < 0 else tf.minimum(count, min(max_output_size, 2**31 - 1))
     corners = Corners(*(part[None] for part in prepare(boxes)))
-    picked, _ = pick(corners, scores[None], groups[None], alive[None], most, -1, suppress(iou_threshold))
+    picked, _ = pick_tiled(corners, scores[None], groups[None], alive[None], most, -1, iou_threshold)
     return tf.boolean_mask(picked[0], picked[0] >= 0)

@@ -94,16 +94,6 @@ def gaussian_decay(squared_iou: tf.Tensor, sigma: float) -> tf.Tensor:
 Lower = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
-def suppress(iou_threshold: float) -> Lower:
-    """Throws out what overlaps the pick by more than a threshold."""
-    threshold = max(iou_threshold, LEAST)
-
-    def lower(scores, alive, overlap, same):
-        return scores, alive & ~(same & (overlap > threshold))
-
-    return lower
-
-
 def pick(
     corners: Corners | None,
     scores: tf.Tensor,

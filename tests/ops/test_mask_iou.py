@@ -155,7 +155,8 @@ def test_refusals(module, change, error, message):
 @needs_native
 def test_raw_op_checks_what_it_gets():
     op = _library.native_op("mask_iou")
-    given = {"a": MASKS, "b": MASKS, "is_crowd": [False, False], "width": -1}
+    none = np.zeros((0, 4), np.float32)
+    given = {"a": MASKS, "b": MASKS, "is_crowd": [False, False], "boxes_a": none, "boxes_b": none, "width": -1}
     assert op(**given).shape == (2, 2)
     for wrong, message in (
         ({"a": MASKS[0]}, "a must have rank 3"),
@@ -175,10 +176,11 @@ def test_raw_op_checks_what_it_gets():
             op(**{**given, **wrong})
     with tf.Graph().as_default():
         place = tf.compat.v1.placeholder
+        boxes = {"boxes_a": place(tf.float32, None), "boxes_b": place(tf.float32, [None, 4])}
         with pytest.raises(ValueError, match="must be equal"):
-            op(a=place(tf.uint8, [2, 3, 4]), b=place(tf.uint8, [2, 3, 5]), is_crowd=place(tf.bool, [2]))
+            op(a=place(tf.uint8, [2, 3, 4]), b=place(tf.uint8, [2, 3, 5]), is_crowd=place(tf.bool, [2]), **boxes)
         with pytest.raises(ValueError, match="must be equal"):
-            op(a=place(tf.uint8, [2, 3, 4]), b=place(tf.uint8, [2, 3, 4]), is_crowd=place(tf.bool, [3]))
+            op(a=place(tf.uint8, [2, 3, 4]), b=place(tf.uint8, [2, 3, 4]), is_crowd=place(tf.bool, [3]), **boxes)
 
 
 @needs_native

@@ -313,7 +313,8 @@ def test_refusals(module, change, error, message):
 @needs_native
 def test_raw_ops_check_what_they_get():
     scores, classes = np.zeros((1, 4), np.float32), np.zeros((1, 4), np.int32)
-    given = {"masks": CHAIN[None], "scores": scores, "class_ids": classes, "max_output_size": 3}
+    none = np.zeros((0, 0, 4), np.float32)
+    given = {"masks": CHAIN[None], "scores": scores, "class_ids": classes, "boxes": none, "max_output_size": 3}
     op = _library.native_op("mask_nms")
     assert op(**given).indices.shape == (1, 3)
     for wrong, message in (
@@ -337,6 +338,7 @@ def test_raw_ops_check_what_they_get():
             CORE.mask_nms(**{**given, "score_threshold": 0.0, **wrong})
     many = {"masks": np.zeros((2**10, 0, 1, 1), np.uint8), "max_output_size": 2**20}
     many |= {"scores": np.zeros((2**10, 0), np.float32), "class_ids": np.zeros((2**10, 0), np.int32)}
+    many |= {"boxes": none}
     with pytest.raises(tf.errors.InvalidArgumentError, match="max_output_size times the number of images"):
         op(**many)
 
@@ -346,16 +348,17 @@ def test_shape_function():
     op = _library.native_op("mask_nms")
     with tf.Graph().as_default():
         place = tf.compat.v1.placeholder
-        masks, classes = place(tf.bool, None), place(tf.int32, None)
-        kept = op(masks=masks, scores=place(tf.float32, [2, 5]), class_ids=classes, max_output_size=-1)
+        masks, classes, boxes = place(tf.bool, None), place(tf.int32, None), place(tf.float32, None)
+        kept = op(masks=masks, scores=place(tf.float32, [2, 5]), class_ids=classes, boxes=boxes, max_output_size=-1)
         assert [output.shape.as_list() for output in kept] == [[2, 5], [2, 5], [2]]
-        kept = op(masks=masks, scores=place(tf.float32, None), class_ids=classes, max_output_size=7)
+        kept = op(masks=masks, scores=place(tf.float32, None), class_ids=classes, boxes=boxes, max_output_size=7)
         assert [output.shape.as_list() for output in kept] == [[None, 7], [None, 7], [None]]
         with pytest.raises(ValueError, match="must be equal"):
             op(
                 masks=place(tf.bool, [2, 4, 1, 1]),
                 scores=place(tf.float32, [2, 5]),
                 class_ids=classes,
+                boxes=boxes,
                 max_output_size=7,
             )
 

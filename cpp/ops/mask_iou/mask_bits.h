@@ -2,8 +2,12 @@
 #ifndef KSEG_OPS_MASK_IOU_MASK_BITS_H_
 #define KSEG_OPS_MASK_IOU_MASK_BITS_H_
 
+#include <algorithm>
+#include <vector>
+
 #include "ops/mask_iou/cropped_mask.h"
 #include "ops/mask_iou/mask_iou.h"
+#include "ops/mask_iou/mask_window.h"
 
 #include "base/kernel.h"
 
@@ -55,6 +59,14 @@ struct PackedRows {
   int64_t full_words;    // of 64 pixels each
   int64_t tail_bytes;    // behind them
   uint64_t tail_pixels;  // the bits of the last word that are pixels
+
+  PackedRows(const uint8_t* rows_data, const MaskStack& stack)
+      : data(rows_data),
+        height(stack.height),
+        row_bytes(stack.row_bytes()),
+        full_words(stack.width / 64),
+        tail_bytes((stack.width % 64 + 7) / 8),
+        tail_pixels(stack.width % 64 == 0 ? 0 : ~uint64_t{0} >> (64 - stack.width % 64)) {}
 
   // The word behind the full ones. Reads past the row where the array goes on, and never past its end.
   __attribute__((always_inline)) uint64_t tail(int64_t y) const {
@@ -119,16 +131,66 @@ struct CropScratch {
   std::vector<uint64_t> columns;  // the union of its rows
 };
 
+// Word `j` of rows `top` up to `bottom`.
+KSEG_INLINE void copy_column(const PackedRows& rows, int64_t j, int64_t top, int64_t bottom, uint64_t pixels,
+                             uint64_t* to) {
+  if (j == rows.full_words) {
+    for (int64_t y = top; y < bottom; ++y) *to++ = rows.tail(y) & pixels;
+    return;
+  }
+  const uint8_t* from = rows.data + top * rows.row_bytes + 8 * j;
+  for (int64_t y = top; y < bottom; ++y, from += rows.row_bytes) {
+    uint64_t word;
+    __builtin_memcpy(&word, from, 8);
+    *to++ = word & pixels;
+  }
+}
+
+// Bits and area of mask `index` within its box, all that is read of it. The box stands for the mask's own bounding box.
+inline void crop_to_box(const MaskStack& stack, int64_t index, CropScratch* scratch, CroppedMask* crop) {
+  const MaskWindow window = mask_window(stack.boxes + 4 * index, stack.height, stack.width);
+  if (window.empty()) return;
+  const int64_t height = window.bottom - window.top;
+  const int64_t first = window.left / 64, end = (window.right + 63) / 64;
+  crop->top = window.top;
+  crop->bottom = window.bottom;
+  crop->left = window.left;
+  crop->right = window.right;
+  crop->first_word = first;
+  crop->words = end - first;
+  crop->bits.resize(height * crop->words);
+  const uint64_t first_pixels = ~uint64_t{0} << window.left % 64;
+  const uint64_t last_pixels = ~uint64_t{0} >> (63 - (window.right - 1) % 64);
+  const PackedRows rows(stack.mask(index), stack);
+  if (!stack.packed) {
+    const int64_t pixels = (stack.width < 64 * end ? stack.width : 64 * end) - 64 * first;
+    scratch->packed.resize(crop->words);
+    for (int64_t y = 0; y < height; ++y) {
+      pack_row(rows.data + (window.top + y) * stack.width + 64 * first, pixels, scratch->packed.data());
+      for (int64_t j = 0; j < crop->words; ++j) crop->bits[j * height + y] = scratch->packed[j];
+    }
+  }
+  for (int64_t j = first; j < end; ++j) {
+    uint64_t* const to = crop->bits.data() + (j - first) * height;
+    const uint64_t inside = (j == first ? first_pixels : ~uint64_t{0}) & (j == end - 1 ? last_pixels : ~uint64_t{0});
+    if (stack.packed) {
+      copy_column(rows, j, window.top, window.bottom, inside, to);
+    } else if (inside != ~uint64_t{0}) {
+      for (int64_t y = 0; y < height; ++y) to[y] &= inside;
+    }
+  }
+  crop->area = common_bits(crop->bits.data(), crop->bits.data(), height * crop->words);
+}
+
 // Bounding box, bits and area of mask `index`.
 inline void crop_mask(const MaskStack& stack, int64_t index, CropScratch* scratch, CroppedMask* crop) {
   typedef Vec<uint64_t> Words;
   constexpr int64_t kWords = kLanes<uint64_t>;
   *crop = CroppedMask();
   if (stack.without_pixels()) return;
+  if (stack.boxes != nullptr) return crop_to_box(stack, index, scratch, crop);
   const int64_t words = (stack.width + 63) / 64;
-  const int64_t rest = stack.width % 64;
-  PackedRows rows = {stack.mask(index), stack.height,   stack.row_bytes(),
-                     stack.width / 64,  (rest + 7) / 8, rest == 0 ? 0 : ~uint64_t{0} >> (64 - rest)};
+  PackedRows rows(stack.mask(index), stack);
   if (!stack.packed) {
     scratch->packed.resize(stack.height * words);
     for (int64_t y = 0; y < stack.height; ++y) {
@@ -136,7 +198,7 @@ inline void crop_mask(const MaskStack& stack, int64_t index, CropScratch* scratc
     }
     rows.data = reinterpret_cast<const uint8_t*>(scratch->packed.data());
     rows.row_bytes = 8 * words;
-    rows.tail_bytes = rest == 0 ? 0 : 8;
+    rows.tail_bytes = stack.width % 64 == 0 ? 0 : 8;
   }
 
   scratch->columns.assign(words, 0);
@@ -194,15 +256,36 @@ inline int64_t intersection(const CroppedMask& a, const CroppedMask& b) {
   return total;
 }
 
+// On several threads where the work takes longer than to wake one and to wait for it: little is left to do where masks
+// are small or have boxes.
+template <class Body>
+void run_where_worth(const ParallelFor& parallel_for, int64_t total, int64_t cycles_per_unit, const Body& body) {
+  constexpr int64_t kLeast = 400000;
+  if (total <= kLeast / std::max<int64_t>(1, cycles_per_unit)) {
+    if (total > 0) body(int64_t{0}, total);
+    return;
+  }
+  parallel_for.run(total, cycles_per_unit, body);
+}
+
 // Masks `indices[i]` of the stack.
 inline void crop_masks(const MaskStack& stack, const std::vector<int64_t>& indices, const ParallelFor& parallel_for,
                        std::vector<CroppedMask>* crops) {
   const int64_t count = static_cast<int64_t>(indices.size());
   crops->resize(count);
-  parallel_for.run(count, stack.height * stack.row_bytes() / 16 + 1000, [&](int64_t begin, int64_t end) {
+  // Boxes are mostly far smaller than the image; how much, only they know.
+  const int64_t bytes = stack.height * stack.row_bytes() / (stack.boxes == nullptr ? 1 : 16);
+  run_where_worth(parallel_for, count, bytes / 16 + 1000, [&](int64_t begin, int64_t end) {
     CropScratch scratch;
     for (int64_t i = begin; i < end; ++i) crop_mask(stack, indices[i], &scratch, &(*crops)[i]);
   });
+}
+
+// Rough cycles that a pair of them takes.
+inline int64_t pair_cycles(const std::vector<CroppedMask>& crops) {
+  int64_t words = 0;
+  for (const CroppedMask& crop : crops) words += (crop.bottom - crop.top) * crop.words;
+  return 20 + (crops.empty() ? 0 : words / (64 * static_cast<int64_t>(crops.size())));
 }
 
 KSEG_KERNEL_END

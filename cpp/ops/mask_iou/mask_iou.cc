@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "ops/mask_iou/cropped_mask.h"
+#include "ops/mask_iou/mask_window.h"
 // Last: these switch the instruction set.
 #include "base/kernel.h"
 #include "ops/mask_iou/mask_bits.h"  // target code only
@@ -19,7 +20,7 @@ Status mask_iou_kernel(const MaskStack& a, const MaskStack& b, const View<const 
   std::vector<CroppedMask> a_crops, b_own_crops;
   indices.resize(a.count);
   crop_masks(a, indices, parallel_for, &a_crops);
-  const bool same = a.data == b.data && a.count == b.count;
+  const bool same = a.data == b.data && a.boxes == b.boxes && a.count == b.count;
   if (!same) {
     indices.resize(b.count);
     std::iota(indices.begin(), indices.end(), int64_t{0});
@@ -27,7 +28,7 @@ Status mask_iou_kernel(const MaskStack& a, const MaskStack& b, const View<const 
   }
   const std::vector<CroppedMask>& b_crops = same ? a_crops : b_own_crops;
 
-  parallel_for.run(a.count, b.count * 300, [&](int64_t begin, int64_t end) {
+  run_where_worth(parallel_for, a.count, b.count * pair_cycles(b_crops), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const CroppedMask& one = a_crops[i];
       float* const to = output.data + i * b.count;
@@ -67,6 +68,12 @@ Status make_mask_stack(const char* argument, const uint8_t* data, const Shape<3>
     return invalid_argument(argument, " must have ceil(width / 8) = ", stack->row_bytes(),
                             " bytes per row with width = ", width, ", got shape ", to_string<3>(shape));
   }
+  return Status();
+}
+
+Status set_mask_boxes(const char* argument, const View<const float, 2>& boxes, MaskStack* stack) {
+  KSEG_RETURN_IF_ERROR(check_mask_boxes(argument, boxes.shape, stack->count));
+  stack->boxes = boxes.shape[0] == 0 ? nullptr : boxes.data;
   return Status();
 }
 

@@ -2,6 +2,7 @@
 //
 // Each mask is packed to one bit per pixel and cropped to its bounding box once; a pair costs nothing where the boxes
 // do not meet and otherwise the popcount of the rows and 64-pixel words that they share. Counts are exact integers.
+// Where boxes are given, only what they touch is read; without, all of every mask, which then takes most of the time.
 #ifndef KSEG_OPS_MASK_IOU_MASK_IOU_H_
 #define KSEG_OPS_MASK_IOU_MASK_IOU_H_
 
@@ -26,6 +27,7 @@ struct MaskStack {
   int64_t height = 0;
   int64_t width = 0;
   bool packed = false;
+  const float* boxes = nullptr;  // [count, 4], x1 y1 x2 y2: pixels that a mask's box does not touch are not set
 
   int64_t row_bytes() const { return packed ? (width + 7) / 8 : width; }
   const uint8_t* mask(int64_t index) const { return data + index * height * row_bytes(); }
@@ -35,6 +37,9 @@ struct MaskStack {
 // A stack of an array [count, H, W], or [count, H, ceil(width / 8)] unless `width` is kDenseMasks. Checks the shape.
 KSEG_API Status make_mask_stack(const char* argument, const uint8_t* data, const Shape<3>& shape, int64_t width,
                                 MaskStack* stack);
+
+// Gives the masks boxes of shape [count, 4], or none where that is [0, 4].
+KSEG_API Status set_mask_boxes(const char* argument, const View<const float, 2>& boxes, MaskStack* stack);
 
 // Checks what decides the size of the result, before it is allocated.
 KSEG_API Status check_mask_iou(const MaskStack& a, const MaskStack& b, int64_t crowd_flags);

@@ -7,6 +7,7 @@
 
 #include "ops/mask_iou/cropped_mask.h"
 #include "ops/mask_iou/mask_iou.h"
+#include "ops/mask_iou/mask_window.h"
 #include "ops/mask_nms/score_decay.h"
 // Last: these switch the instruction set.
 #include "base/kernel.h"
@@ -169,6 +170,7 @@ Status mask_nms_kernel(const MaskNmsInput& input, const MaskNmsOptions& options,
     MaskStack stack;
     const uint8_t* const data = input.masks.data + image * count * height * row_bytes;
     KSEG_RETURN_IF_ERROR(make_mask_stack("masks", data, {count, height, row_bytes}, options.width, &stack));
+    if (!input.boxes.empty()) stack.boxes = input.boxes.data + 4 * image * count;
     Candidates candidates;
     std::vector<Kept> kept;
     if (room > 0) {
@@ -254,6 +256,11 @@ Status check_mask_nms(const MaskNmsInput& input, const MaskNmsOptions& options) 
   if (input.class_ids.shape != Shape<2>{batch, count}) {
     return invalid_argument("class_ids must have one entry per mask, ", to_string<2>({batch, count}), ", got ",
                             to_string<2>(input.class_ids.shape));
+  }
+  const Shape<3>& boxes = input.boxes.shape;
+  if (boxes[2] != 4 || (boxes[0] * boxes[1] != 0 && (boxes[0] != batch || boxes[1] != count))) {
+    return invalid_argument("boxes must have shape ", to_string<3>({batch, count, 4}),
+                            ", one box per mask, or [0, 0, 4] for none, got ", to_string<3>(boxes));
   }
   if (options.max_output_size < 0) return invalid_argument("max_output_size must be settled");
   if (count > kMaxNmsOutputs) return invalid_argument("masks must be at most ", kMaxNmsOutputs, ", got ", count);

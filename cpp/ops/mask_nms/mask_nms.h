@@ -37,6 +37,7 @@ struct MaskNmsInput {
   View<const uint8_t, 4> masks;  // [B, N, H, W], or [B, N, H, ceil(width / 8)]
   View<const float, 2> scores;  // [B, N]
   View<const int32_t, 2> class_ids;  // [B, N]; kPaddingClass: not a mask
+  View<const float, 3> boxes{};  // [B, N, 4], x1 y1 x2 y2, outside which nothing is set; [B, 0, 4] or [0, 0, 4]: none
 };
 
 KSEG_API Status check_mask_nms(const MaskNmsInput& input, const MaskNmsOptions& options);

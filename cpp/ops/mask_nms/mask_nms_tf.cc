@@ -28,11 +28,13 @@ absl::Status get_options(Context* context, MaskNmsOptions* options) {
 absl::Status infer_shape(InferenceContext* context) {
   MaskNmsOptions options;
   TF_RETURN_IF_ERROR(get_options(context, &options));
-  ShapeHandle masks, scores, class_ids, pairs;
-  DimensionHandle bytes;
+  ShapeHandle masks, scores, class_ids, boxes, pairs;
+  DimensionHandle bytes, four;
   TF_RETURN_IF_ERROR(context->WithRank(context->input(0), 4, &masks));
   TF_RETURN_IF_ERROR(context->WithRank(context->input(1), 2, &scores));
   TF_RETURN_IF_ERROR(context->WithRank(context->input(2), 2, &class_ids));
+  TF_RETURN_IF_ERROR(context->WithRank(context->input(3), 3, &boxes));
+  TF_RETURN_IF_ERROR(context->WithValue(context->Dim(boxes, 2), 4, &four));
   TF_RETURN_IF_ERROR(context->Merge(scores, class_ids, &scores));
   TF_RETURN_IF_ERROR(context->Subshape(masks, 0, 2, &pairs));
   TF_RETURN_IF_ERROR(context->Merge(scores, pairs, &scores));
@@ -52,6 +54,7 @@ REGISTER_OP("Kseg>MaskNms")
     .Input("masks: T")
     .Input("scores: float")
     .Input("class_ids: int32")
+    .Input("boxes: float")
     .Output("indices: int32")
     .Output("kept_scores: float")
     .Output("num_valid: int32")
@@ -66,6 +69,7 @@ REGISTER_OP("Kseg>MaskNms")
     .SetShapeFn(infer_shape)
     .Doc(R"doc(
 Non-maximum suppression of binary masks [B, N, H, W] by their overlap; results are padded to max_output_size.
+Boxes [B, N, 4] (x1 y1 x2 y2) are one per mask, outside which nothing is set, or [0, 0, 4] for none.
 )doc");
 
 class MaskNmsOp final : public NativeOp {
@@ -79,11 +83,13 @@ class MaskNmsOp final : public NativeOp {
     OP_REQUIRES_OK(context, check_rank(masks, 4, "masks"));
     OP_REQUIRES_OK(context, check_rank(context->input(1), 2, "scores"));
     OP_REQUIRES_OK(context, check_rank(context->input(2), 2, "class_ids"));
+    OP_REQUIRES_OK(context, check_rank(context->input(3), 3, "boxes"));
     OP_REQUIRES(context, options_.width < 0 || masks.dtype() == tensorflow::DT_UINT8,
                 to_absl(invalid_argument("masks must be uint8 where width is given, got bool")));
     const MaskNmsInput input{{static_cast<const uint8_t*>(masks.data()), shape_of<4>(masks)},
                              view_of<float, 2>(context->input(1)),
-                             view_of<int32_t, 2>(context->input(2))};
+                             view_of<int32_t, 2>(context->input(2)),
+                             view_of<float, 3>(context->input(3))};
     MaskNmsOptions options = options_;
     if (options.max_output_size < 0) options.max_output_size = masks.dim_size(1);
     OP_REQUIRES_OK(context, to_absl(check_mask_nms(input, options)));

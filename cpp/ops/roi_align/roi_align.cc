@@ -10,7 +10,8 @@
 #include "ops/roi_align/roi_align_taps.h"
 // Last: these switch the instruction set.
 #include "base/kernel.h"
-#include "ops/roi_align/roi_align_maps.h"  // target code only
+#include "ops/roi_align/roi_align_large.h"  // target code only
+#include "ops/roi_align/roi_align_maps.h"
 #include "ops/roi_align/roi_align_pool.h"
 
 KSEG_KERNEL_BEGIN
@@ -59,10 +60,14 @@ template <class T>
 void pool_rois(const std::vector<RoiMap<const T>>& maps, const PlacedRois& rois, const RoiAlignOptions& options,
                const View<T, 4>& output, const ParallelFor& parallel_for) {
   using Real = Compute<T>;
-  const auto [boxes, bin_rows, bin_columns, channels] = output.shape;
+  const auto [all_boxes, bin_rows, bin_columns, channels] = output.shape;
+  (void)all_boxes;
 
   // Neighbours one after the other, so that what one box read is still in the cache for the next.
-  const std::vector<int64_t> order = roi_order(rois.boxes, rois.images, rois.maps);
+  std::vector<int64_t> order = roi_order(rois.boxes, rois.images, rois.maps);
+  take_large_boxes(maps, rois, options, output, parallel_for, &order);
+  const int64_t boxes = static_cast<int64_t>(order.size());
+  if (boxes == 0) return;
   // Few boxes are shared out by channels too. A part is a multiple of every block of vectors, so that the cut changes
   // nothing about how a channel is summed.
   const int64_t threads = parallel_for.useful_threads();
@@ -106,7 +111,7 @@ void pool_rois(const std::vector<RoiMap<const T>>& maps, const PlacedRois& rois,
           cross(row_taps, bin_row + 1, column_taps, 0, next);
         }
         if (is_large(row_taps, bin_row, column_taps, bin_column)) {
-          pool_large_bin(image, row_taps, bin_row, column_taps, bin_column, count, to + bin_column * channels);
+          pool_large_bin<false>(image, row_taps, bin_row, column_taps, bin_column, count, to + bin_column * channels);
         } else if constexpr (std::is_same<T, float>::value) {
           if (past_cache) {
             pool_bin<true>(image, *taps, *next, count, to + bin_column * channels);

@@ -139,8 +139,9 @@ KSEG_INLINE Value read(const T* from) {
   }
 }
 
-// Like pool_block for any number of taps, given by axis: sums along each row, and then over the rows.
-template <class Value, int values, class T, class Real = Compute<T>>
+// Like pool_block for any number of taps, given by axis: sums along each row, and then over the rows. `cached`: most of
+// what it reads is in a near cache, and asking for it would take more than it gives.
+template <bool cached, class Value, int values, class T, class Real = Compute<T>>
 KSEG_INLINE void pool_large_block(const T* from, const RoiTap<Real>* rows, int row_count, const RoiTap<Real>* columns,
                                   int column_count, T* to) {
   constexpr int kStep = sizeof(Value) / sizeof(Real);
@@ -149,13 +150,13 @@ KSEG_INLINE void pool_large_block(const T* from, const RoiTap<Real>* rows, int r
     Value sum_of_rows[values] = {};
     for (int row = first_row; row < std::min(row_count, first_row + kSumBlock); ++row) {
       const T* const line = from + rows[row].offset;
-      const int64_t to_next_line = row + 1 < row_count ? rows[row + 1].offset - rows[row].offset : 0;
+      [[maybe_unused]] const int64_t to_next_line = row + 1 < row_count ? rows[row + 1].offset - rows[row].offset : 0;
       Value sum_of_row[values] = {};
       for (int first = 0; first < column_count; first += kSumBlock) {
         Value part[values] = {};
         for (int column = first; column < std::min(column_count, first + kSumBlock); ++column) {
           const T* const pixel = line + columns[column].offset;
-          if constexpr (kStep > 1) prefetch<values * kStep>(pixel + to_next_line);
+          if constexpr (kStep > 1 && !cached) prefetch<values * kStep>(pixel + to_next_line);
           for (int v = 0; v < values; ++v) part[v] += columns[column].weight * read<Value>(pixel + v * kStep);
         }
         for (int v = 0; v < values; ++v) sum_of_row[v] += part[v];
@@ -173,7 +174,7 @@ KSEG_INLINE void pool_large_block(const T* from, const RoiTap<Real>* rows, int r
   }
 }
 
-template <class T, class Real = Compute<T>>
+template <bool cached, class T, class Real = Compute<T>>
 void pool_large_bin(const T* from, const RoiTapLists<Real>& row_taps, int64_t row_bin,
                     const RoiTapLists<Real>& column_taps, int64_t column_bin, int64_t channels, T* to) {
   constexpr int64_t kLane = kLanes<Real>;
@@ -182,15 +183,15 @@ void pool_large_bin(const T* from, const RoiTapLists<Real>& row_taps, int64_t ro
   const int row_count = row_taps.size(row_bin), column_count = column_taps.size(column_bin);
   int64_t c = 0;
   for (; c + kPoolBlock * kLane <= channels; c += kPoolBlock * kLane) {
-    pool_large_block<Vec<Real>, kPoolBlock>(from + c, rows, row_count, columns, column_count, to + c);
+    pool_large_block<cached, Vec<Real>, kPoolBlock>(from + c, rows, row_count, columns, column_count, to + c);
   }
   for (; c + 4 * kLane <= channels; c += 4 * kLane) {
-    pool_large_block<Vec<Real>, 4>(from + c, rows, row_count, columns, column_count, to + c);
+    pool_large_block<cached, Vec<Real>, 4>(from + c, rows, row_count, columns, column_count, to + c);
   }
   for (; c + kLane <= channels; c += kLane) {
-    pool_large_block<Vec<Real>, 1>(from + c, rows, row_count, columns, column_count, to + c);
+    pool_large_block<cached, Vec<Real>, 1>(from + c, rows, row_count, columns, column_count, to + c);
   }
-  for (; c < channels; ++c) pool_large_block<Real, 1>(from + c, rows, row_count, columns, column_count, to + c);
+  for (; c < channels; ++c) pool_large_block<cached, Real, 1>(from + c, rows, row_count, columns, column_count, to + c);
 }
 
 template <class Real>

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.fuzz.draws import Case, Draw, extent
+from tests.fuzz.draws import Case, Draw, boxes, extent
 
 
 def mask_size(rng: np.random.Generator) -> tuple[int, int]:
@@ -50,7 +50,21 @@ def _draw(rng: np.random.Generator) -> Draw:
     packed, dirty = bool(rng.integers(2)), bool(rng.integers(2))
     a = as_input(rng, masks(rng, (extent(rng, most),), size), packed, dirty)
     b = as_input(rng, masks(rng, (extent(rng, most),), size), packed, dirty).astype(a.dtype)
-    return Draw({"a": a, "b": b, "is_crowd": rng.random(len(b)) < 0.3}, {"width": size[1] if packed else -1})
+    arrays = {"a": a, "b": b, "is_crowd": rng.random(len(b)) < 0.3}
+    absent = []
+    for name, masks_of in (("boxes_a", a), ("boxes_b", b)):
+        arrays[name] = mask_boxes(rng, (len(masks_of),), size)
+        if not len(arrays[name]):
+            absent.append(name)
+    return Draw(arrays, {"width": size[1] if packed else -1}, tuple(absent))
+
+
+def mask_boxes(rng: np.random.Generator, count: tuple[int, ...], size: tuple[int, int]) -> np.ndarray:
+    """Boxes of that many masks, half of the time none; some on whole pixels."""
+    if rng.random() < 0.5:
+        return np.zeros((*[0] * len(count), 4), np.float32)
+    drawn = boxes(rng, count, *size)
+    return np.round(drawn) if rng.random() < 0.5 else drawn
 
 
 def bytes_for_bool(draw: Draw) -> dict:

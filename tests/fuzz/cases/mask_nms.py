@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.fuzz.cases.mask_iou import as_input, bytes_for_bool, mask_size, masks
+from tests.fuzz.cases.mask_iou import as_input, bytes_for_bool, mask_boxes, mask_size, masks
 from tests.fuzz.cases.nms import class_set, score_set
 from tests.fuzz.draws import Case, Draw, extent
 
@@ -15,11 +15,13 @@ def _draw(rng: np.random.Generator) -> Draw:
     # More than a block of them is suppressed in turns.
     count = extent(rng, 12) if size[0] * size[1] < 1000 else int(rng.integers(1, 5))
     packed, dirty = bool(rng.integers(2)), bool(rng.integers(2))
+    boxes = mask_boxes(rng, (images, count), size)
     return Draw(
         {
             "masks": as_input(rng, masks(rng, (images, count), size), packed, dirty),
             "scores": score_set(rng, (images, count)),
             "class_ids": class_set(rng, (images, count)),
+            "boxes": boxes,
         },
         {
             "max_output_size": int(rng.choice([-1, 0, 1, 5, 100])),
@@ -30,6 +32,7 @@ def _draw(rng: np.random.Generator) -> Draw:
             "sigma": float(np.float32(rng.choice([1e-5, 0.5, 1e5]))),
             "width": size[1] if packed else -1,
         },
+        () if boxes.size else ("boxes",),
     )
 
 
