@@ -75,7 +75,11 @@ def _resize_softmax_cross_entropy_gradient(op: tf.Operation, gradient: tf.Tensor
     settings = Settings.of_op(op)
     native = _library.native_op("resize_softmax_cross_entropy_grad")
     if native is not None:
-        return [None, native(labels=labels, logits=logits, loss_gradient=gradient, **settings.attributes())]
+        loss = op.outputs[0]
+        return [
+            None,
+            native(labels=labels, logits=logits, loss=loss, loss_gradient=gradient, **settings.attributes()),
+        ]
     # The forward pass was native and this one is not to be, as in `with use_reference(): tape.gradient(...)`.
     return [None, gradient_of(lambda logits: _reference(labels, logits, *settings), logits, gradient)]
 

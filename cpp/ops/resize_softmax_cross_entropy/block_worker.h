@@ -52,6 +52,21 @@ CleanLabels choose_clean(ResizeLabels::Type type) {
   return &clean_labels<int32_t>;
 }
 
+int64_t label_size(ResizeLabels::Type type) {
+  switch (type) {
+    case ResizeLabels::Type::kUint8:
+    case ResizeLabels::Type::kInt8:
+      return 1;
+    case ResizeLabels::Type::kUint16:
+      return 2;
+    case ResizeLabels::Type::kInt64:
+      return 8;
+    case ResizeLabels::Type::kInt32:
+      break;
+  }
+  return 4;
+}
+
 // Everything about a call that its blocks share; both directions.
 template <class T>
 struct Call {
@@ -68,6 +83,7 @@ struct Call {
   SweepPlan plan;
   ScratchSize scratch;
   CleanLabels clean;
+  int64_t label_bytes;
   PreparePixels<T> prepare;
   LabelRule rule;
   std::atomic<int64_t> strange_row{std::numeric_limits<int64_t>::max()};  // lowest row of outputs with a bad label
@@ -75,6 +91,7 @@ struct Call {
 
   // Results and what only one direction has.
   float* loss = nullptr;
+  const float* known_loss = nullptr;  // or null: what the forward direction gave
   double* totals = nullptr;              // [blocks][kDiceSums][classes]
   const float* loss_gradient = nullptr;
   const float* sums_gradient = nullptr;  // [batch][kDiceSums][classes]
@@ -82,6 +99,7 @@ struct Call {
   float* first_rows = nullptr;  // [blocks][width * channels]: of each block, as far as T is not float
   float* carried_rows = nullptr;  // [blocks][width * channels]: the first row of the next one
 
+  // `known_loss`, `logits` and `options` are set.
   void lay_out(bool gradient, bool dice) {
     rows = resize_runs(height, out_height, options.align_corners);
     columns = resize_runs(width, out_width, options.align_corners);
@@ -105,6 +123,7 @@ struct Call {
     plan.padded = (classes + kLanesF - 1) / kLanesF * kLanesF;
     plan.smoothing = options.label_smoothing;
     plan.class_weights = options.class_weight_count > 0 ? options.class_weights : nullptr;
+    plan.knows_loss = known_loss != nullptr;
     scratch.width = width;
     scratch.padded = plan.padded;
     scratch.columns = plan.column_count;
@@ -112,6 +131,7 @@ struct Call {
     scratch.gradient = gradient;
     scratch.dice = dice;
     clean = choose_clean(labels.type);
+    label_bytes = label_size(labels.type);
     prepare = choose_prepare<T>(plan.padded);
     rule = {classes, options.has_ignore_index, options.ignore_index};
   }
@@ -138,7 +158,8 @@ class Worker {
     steps_ = take(4 * size.padded);
     kept_ = take(size.batch() * size.kept());
     tiles_.labels = reinterpret_cast<int32_t*>(take(size.tiles()));
-    (kGradient ? tiles_.upstream : tiles_.loss) = take(size.tiles());
+    tiles_.loss = take(size.tiles());
+    if (kGradient) tiles_.upstream = take(size.tiles());
     tiles_.own = take(size.tiles());
     tiles_.common = reinterpret_cast<int32_t*>(take(size.rounded(size.columns)));
     if (kDice) tiles_.weights = take(size.tiles());
@@ -179,7 +200,7 @@ class Worker {
       if (!kGradient && kDice) clear_dice();
       const int below = row.upper == row.lower ? 0 : 1;
       sweep.tile_row(row, source_[upper], source_[lower], tiles_, dice_,
-                     {gradient_[slot_], gradient_[slot_ ^ below], spread_[slot_], spread_[slot_ ^ below]});
+                     {gradient_[slot_], gradient_[slot_ ^ below], spread_[slot_], spread_[slot_ ^ below]}, ahead(run));
       if (!kGradient) {
         write_loss(row);
         if (kDice) add_dice();
@@ -224,6 +245,7 @@ class Worker {
       if (row >= run.count) {
         fill_tiles(count, row, kVoid, tiles_.labels);
         if (kGradient) fill_tiles(count, row, 0.0f, tiles_.upstream);
+        if (kGradient) fill_tiles(count, row, 0.0f, tiles_.loss);
         if (kDice) fill_tiles(count, row, 0.0f, tiles_.weights);
         continue;
       }
@@ -240,6 +262,7 @@ class Worker {
           for (int64_t x = 0; x < width; ++x) line_[x] *= label_line_[x] < 0 ? 0.0f : weights[label_line_[x]];
         }
         to_tiles(line_, line_runs_, row, 0.0f, tiles_.upstream);
+        if (call_.known_loss != nullptr) stage_loss(first, row);
       }
       if (kDice) {
         const View<const float, 3>& weights = call_.pixel_weights;
@@ -252,6 +275,46 @@ class Worker {
     }
     if (most == kVoid && !kGradient) std::memset(tiles_.loss, 0, sizeof(float) * count * kOutputs);
     return most != kVoid;
+  }
+
+  void stage_loss(int64_t first, int row) {
+    const float* const loss = call_.known_loss + first;
+    const float* const weights = call_.plan.class_weights;
+    if (weights == nullptr) {
+      to_tiles(loss, line_runs_, row, 0.0f, tiles_.loss);
+      return;
+    }
+    // Where the weight is 0, nothing is handed back.
+    for (int64_t x = 0; x < call_.out_width; ++x) {
+      const float weight = label_line_[x] < 0 ? 0.0f : weights[label_line_[x]];
+      line_[x] = weight > 0.0f ? loss[x] / weight : 0.0f;
+    }
+    to_tiles(line_, line_runs_, row, 0.0f, tiles_.loss);
+  }
+
+  // What the run after this one will want first.
+  Ahead ahead(int64_t run) const {
+    Ahead result;
+    if (run + 1 == static_cast<int64_t>(call_.rows.size())) return result;
+    const ResizeRun& next = call_.rows[run + 1];
+    const int64_t row_size = call_.width * call_.channels;
+    if (held_[0] != next.upper && held_[1] != next.upper) {
+      result.add(call_.logits + (image_ * call_.height + next.upper) * row_size, row_size * sizeof(T));
+    }
+    const int64_t first = (image_ * call_.out_height + next.begin) * call_.out_width;
+    const int64_t pixels = next.count * call_.out_width;
+    result.add(static_cast<const char*>(call_.labels.data) + first * call_.label_bytes, pixels * call_.label_bytes);
+    if (kGradient) {
+      result.add(call_.loss_gradient + first, pixels * sizeof(float));
+      if (call_.known_loss != nullptr) result.add(call_.known_loss + first, pixels * sizeof(float));
+      if (next.lower > top_) {
+        result.add(call_.logits_gradient + (image_ * call_.height + top_) * row_size, row_size * sizeof(T));
+      }
+    } else {
+      result.add(call_.loss + first, pixels * sizeof(float));
+    }
+    result.share_out(call_.plan.column_count);
+    return result;
   }
 
   void report(int64_t row) {

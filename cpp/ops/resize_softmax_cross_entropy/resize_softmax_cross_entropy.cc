@@ -11,6 +11,8 @@
 #include "ops/resize_softmax_cross_entropy/resize_runs.h"
 #include "ops/resize_softmax_cross_entropy/scratch_size.h"
 
+#include "base/workers.h"
+
 #include "base/kernel.h"
 #include "base/argmax.h"                                     // target code only
 #include "ops/resize_softmax_cross_entropy/block_worker.h"   // target code only
@@ -26,13 +28,15 @@ template <class T, bool kGradient, bool kDice>
 void run_blocks(Call<T>& call, const ParallelFor& parallel_for) {
   const int64_t tiles = call.plan.column_count * (call.block_runs.back() / call.blocks_per_image + 1);
   const int64_t cost = tiles * (200 + 2 * call.plan.padded * (kGradient ? 4 : 2));
-  parallel_for.run(call.batch * call.blocks_per_image, cost, [&](int64_t begin, int64_t end) {
+  run_workers(parallel_for, call.batch * call.blocks_per_image, 1, cost, [&](Pieces& pieces) {
     Worker<T, kGradient, kDice> worker(call);
     if (!worker.ready()) {
       call.out_of_memory = true;
       return;
     }
-    for (int64_t block = begin; block < end; ++block) worker.run_block(block);
+    for (int64_t block, end; pieces.take(&block, &end);) {
+      for (; block < end; ++block) worker.run_block(block);
+    }
   });
 }
 
@@ -84,10 +88,20 @@ Status resize_softmax_kernel(const ResizeSoftmaxArgs<T>& args, const ParallelFor
   return outcome(call);
 }
 
+// Whether the loss over its class weight is that of the pixel to full precision.
+bool gives_log_sums(const ResizeSoftmaxOptions& options) {
+  for (int64_t i = 0; i < options.class_weight_count; ++i) {
+    const float weight = options.class_weights[i];
+    if (weight != 0.0f && (weight < 1e-12f || weight > 1e12f)) return false;
+  }
+  return true;
+}
+
 template <class T>
 Status resize_softmax_grad_kernel(const ResizeSoftmaxGradArgs<T>& args, const ParallelFor& parallel_for) {
   Call<T> call;
   fill_call(args, &call);
+  if (!args.dice && gives_log_sums(args.options)) call.known_loss = args.loss.data;
   call.lay_out(true, args.dice);
   call.loss_gradient = args.loss_gradient.data;
   call.sums_gradient = args.sums_gradient.data;
@@ -174,6 +188,10 @@ Status resize_softmax_cross_entropy_grad(const ResizeSoftmaxGradArgs<T>& args, c
   if (args.dice && args.sums_gradient.shape != sums) {
     return invalid_argument("sums_gradient must have shape ", to_string<3>(sums), ", got ",
                             to_string<3>(args.sums_gradient.shape));
+  }
+  if (args.loss.data != nullptr && args.loss.shape != args.labels.shape) {
+    return invalid_argument("loss must have the shape of labels, ", to_string<3>(args.labels.shape), ", got ",
+                            to_string<3>(args.loss.shape));
   }
   if (args.logits.shape[0] == 0) return Status();
   if (args.labels.shape[1] == 0 || args.labels.shape[2] == 0) {

@@ -62,6 +62,9 @@ struct ResizeSoftmaxGradArgs {
   View<const float, 3> pixel_weights;
   View<const float, 3> loss_gradient;  // as the labels
   View<const float, 3> sums_gradient;  // for dice
+  // Without dice, or null: what the forward direction gave, which saves sums over classes. For any other numbers the
+  // gradient is wrong.
+  View<const float, 3> loss;
   View<T, 4> logits_gradient;          // result, as the logits
 };
 

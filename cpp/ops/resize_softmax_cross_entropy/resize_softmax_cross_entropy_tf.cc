@@ -70,9 +70,11 @@ absl::Status infer_shape(InferenceContext* context) {
 absl::Status infer_gradient_shape(InferenceContext* context) {
   ShapeHandle labels, logits, given;
   TF_RETURN_IF_ERROR(infer_inputs(context, &labels, &logits));
-  const bool dice = context->num_inputs() > 3;
-  TF_RETURN_IF_ERROR(context->Merge(context->input(dice ? 3 : 2), labels, &given));
-  if (dice) {
+  const bool dice = context->num_inputs() > 4;
+  TF_RETURN_IF_ERROR(context->Merge(context->input(3), labels, &given));
+  if (!dice) {
+    TF_RETURN_IF_ERROR(context->Merge(context->input(2), labels, &given));
+  } else {
     TF_RETURN_IF_ERROR(context->WithRank(context->input(2), 3, &given));
     TF_RETURN_IF_ERROR(context->Merge(context->input(4), sums_shape(context, logits), &given));
   }
@@ -101,11 +103,12 @@ Softmax cross-entropy [B, H, W] of labels [B, H, W] and logits [B, h, w, C] resi
 REGISTER_OP("Kseg>ResizeSoftmaxCrossEntropyGrad")
     .Input("labels: Tlabels")
     .Input("logits: T")
+    .Input("loss: float")
     .Input("loss_gradient: float")
     .Output("logits_gradient: T")
     .KSEG_ATTRIBUTES.SetShapeFn(infer_gradient_shape)
     .Doc(R"doc(
-The gradient of ResizeSoftmaxCrossEntropy with respect to its logits; deterministic.
+The gradient of ResizeSoftmaxCrossEntropy with respect to its logits; deterministic. Its result goes in as `loss`.
 )doc");
 
 REGISTER_OP("Kseg>ResizeSoftmaxCrossEntropyAndDice")
@@ -206,10 +209,13 @@ class ResizeSoftmaxGradOp final : public OpKernel {
   void Compute(OpKernelContext* context) override {
     ResizeSoftmaxGradArgs<typename KernelType<T>::type> args;
     OP_REQUIRES_OK(context, fill_args<T>(context, attributes_.options, kDice, &args));
-    const Tensor& loss_gradient = context->input(kDice ? 3 : 2);
+    const Tensor& loss_gradient = context->input(3);
     OP_REQUIRES_OK(context, check_rank(loss_gradient, 3, "loss_gradient"));
     args.loss_gradient = view_of<float, 3>(loss_gradient);
-    if (kDice) {
+    if (!kDice) {
+      OP_REQUIRES_OK(context, check_rank(context->input(2), 3, "loss"));
+      args.loss = view_of<float, 3>(context->input(2));
+    } else {
       OP_REQUIRES_OK(context, check_rank(context->input(4), 3, "sums_gradient"));
       args.sums_gradient = view_of<float, 3>(context->input(4));
     }

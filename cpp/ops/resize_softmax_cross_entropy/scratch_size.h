@@ -38,7 +38,7 @@ struct ScratchSize {
     int64_t count = 2 * row() + 4 * pixels();             // two rows of source pixels, their least values and means
     if (gradient) count += 2 * row() + 2 * pixels();      // their gradients
     count += 4 * padded + batch() * kept();                // progressions and exponentials
-    count += tiles() * (3 + (dice ? 1 : 0));               // labels, upstream or loss, own, weights
+    count += tiles() * (3 + (gradient ? 1 : 0) + (dice ? 1 : 0));  // labels, loss, own, upstream, weights
     count += rounded(columns) + 2 * line();
     if (dice) count += 3 * rounded(padded);
     return count;

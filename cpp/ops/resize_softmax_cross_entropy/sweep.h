@@ -30,7 +30,36 @@ struct SweepPlan {
   int64_t width, out_width;
   int32_t channels, classes, padded;
   float smoothing;
+  bool knows_loss;  // gradient only: the tiles have it
   const float* class_weights;  // or null
+};
+
+// Memory that is asked for while tiles are computed, so that the next rows do not wait for it.
+struct Ahead {
+  static constexpr int kMost = 5;
+  static constexpr int64_t kCacheLine = 64;
+  const char* next[kMost];
+  int64_t per_step[kMost];  // bytes
+  int count = 0;
+  int turn = 0;
+
+  // A tile asks for what one of the ranges wants, in turn.
+  void add(const void* from, int64_t bytes) {
+    next[count] = static_cast<const char*>(from);
+    per_step[count++] = bytes;
+  }
+  void share_out(int64_t tiles) {
+    const int64_t turns = tiles / (count > 0 ? count : 1) + 1;
+    for (int i = 0; i < count; ++i) per_step[i] = (per_step[i] / turns + kCacheLine - 1) / kCacheLine * kCacheLine;
+  }
+  __attribute__((always_inline)) void step() {
+    if (count == 0) return;
+    const char* at = next[turn];
+    const char* const end = at + per_step[turn];
+    for (; at < end; at += kCacheLine) __builtin_prefetch(at);
+    next[turn] = end;
+    turn = turn + 1 < count ? turn + 1 : 0;
+  }
 };
 
 // What a tile row works on, in tiles of kOutputs numbers.
@@ -39,7 +68,7 @@ struct TileRow {
   int32_t* common;  // [column_count], results: see common_label()
   float* upstream;  // gradient only: of the loss, times the class weight; 0 at void pixels
   float* weights;   // dice only: of the pixels, 0 at void ones
-  float* loss;      // forward only, a result
+  float* loss;      // forward: a result; gradient: what that was, if known, over the class weight
   float* own;  // what concerns each output's own class: its part of the loss, or what is handed back to it alone
 };
 
@@ -82,14 +111,17 @@ class Sweep {
 
   // dice: forward, where its sums go; gradient, the factors that the sums hand back.
   void tile_row(const ResizeRun& row, const SourceRow& upper, const SourceRow& lower, const TileRow& tiles,
-                const DiceSums& dice, const Gradients& gradients) {
+                const DiceSums& dice, const Gradients& gradients, Ahead ahead) {
     for (int i = 0; i < kOutputs; ++i) places_[i] = row.lerps[i / kSide];
     row_ = &row;
     const int32_t padded = plan_.padded;
     int waiting = 0;
+    const bool by_loss = kGradient && !kDice && plan_.knows_loss;
+    if (by_loss) weigh_by_loss(upper, lower, tiles);
     for (int64_t number = 0; number < plan_.column_count; ++number) {
+      ahead.step();
       const int64_t first = number * kOutputs;
-      const int32_t common = common_label(tiles.labels + first);
+      const int32_t common = by_loss ? tiles.common[number] : common_label(tiles.labels + first);
       tiles.common[number] = common;
       if (common == kVoid) {
         if (!kGradient) clear_loss(tiles, first);
@@ -97,8 +129,7 @@ class Sweep {
       }
       const ResizeRun& column = plan_.columns[number];
       Tile& tile = tiles_[waiting];
-      tile.corners = {upper.values + column.lower * padded, upper.values + column.upper * padded,
-                      lower.values + column.lower * padded, lower.values + column.upper * padded};
+      tile.corners = corners_of(column, upper, lower);
       tile.column = &column;
       tile.number = number;
       tile.common = common;
@@ -109,6 +140,12 @@ class Sweep {
                     lower.lowest[column.lower] >= least && lower.lowest[column.upper] >= least;
       if (kGradient) narrow = narrow && is_moderate(tiles.upstream + first, kMostUpstream);
       if (kGradient && kDice) narrow = narrow && dice.moderate && is_moderate(tiles.weights + first, kMostFactor);
+      if (by_loss && narrow && tile.side == 4) {
+        const CornerGradients to = corners_of(column, gradients);
+        scatter_progression(tile.corners, padded, row, column, tiles.loss + first, steps_, to);
+        hand_to_labels(tile, tiles, gradients, to);
+        continue;
+      }
       sum_up(tile, narrow);
       if (++waiting < batch_) continue;
       finish(waiting, upper, lower, tiles, dice, gradients);
@@ -165,24 +202,58 @@ class Sweep {
     }
   }
 
+  Corners corners_of(const ResizeRun& column, const SourceRow& upper, const SourceRow& lower) const {
+    const int32_t padded = plan_.padded;
+    return {upper.values + column.lower * padded, upper.values + column.upper * padded,
+            lower.values + column.lower * padded, lower.values + column.upper * padded};
+  }
+
+  // What the loss compares with the logarithm of the sum: the logit of each output's own class, smoothed.
+  TileVectors targets(const Corners& corners, const ResizeRun& column, const SourceRow& upper, const SourceRow& lower,
+                      const int32_t* labels, int32_t common, const float* x) const {
+    TileVectors result = label_logits(corners, labels, common, x, places_);
+    const float smoothing = plan_.smoothing;
+    if (smoothing == 0.0f) return result;
+    for (int chunk = 0; chunk < kChunks; ++chunk) {
+      const int i = chunk * kLanesF;
+      const VecF mean = bilinear(splat(upper.means[column.lower]), splat(upper.means[column.upper]),
+                                 splat(lower.means[column.lower]), splat(lower.means[column.upper]), load(x + i),
+                                 load(places_ + i));
+      result.chunk[chunk] = splat(1.0f - smoothing) * result.chunk[chunk] + splat(smoothing) * mean;
+    }
+    return result;
+  }
+
   // Leaves the sum over classes in `loss` and the rest in `own`, for complete_loss().
   void lose(const Tile& tile, const SourceRow& upper, const SourceRow& lower, const TileRow& tiles) {
     const int64_t first = tile.number * kOutputs;
-    const float* const x = plan_.column_places + first;
-    const TileVectors own = label_logits(tile.corners, tiles.labels + first, tile.common, x, places_);
-    const ResizeRun& column = *tile.column;
-    const float smoothing = plan_.smoothing;
+    const TileVectors target = targets(tile.corners, *tile.column, upper, lower, tiles.labels + first, tile.common,
+                                       plan_.column_places + first);
     for (int chunk = 0; chunk < kChunks; ++chunk) {
       const int i = chunk * kLanesF;
-      VecF target = own.chunk[chunk];
-      if (smoothing != 0.0f) {
-        const VecF mean = bilinear(splat(upper.means[column.lower]), splat(upper.means[column.upper]),
-                                   splat(lower.means[column.lower]), splat(lower.means[column.upper]), load(x + i),
-                                   load(places_ + i));
-        target = splat(1.0f - smoothing) * target + splat(smoothing) * mean;
-      }
       store(tiles.loss + first + i, load(tile.sums.sum + i));
-      store(tiles.own + first + i, load(tile.sums.shift + i) - target);
+      store(tiles.own + first + i, load(tile.sums.shift + i) - target.chunk[chunk]);
+    }
+  }
+
+  // The loss gives the logarithm of each output's sum over classes, so what an output hands back is known before any
+  // exponential: it takes the place of the loss. (Where logits are wide, it is not used.)
+  void weigh_by_loss(const SourceRow& upper, const SourceRow& lower, const TileRow& tiles) const {
+    const VecF sharp = splat(1.0f - plan_.smoothing);
+    for (int64_t number = 0; number < plan_.column_count; ++number) {
+      const int64_t first = number * kOutputs;
+      const int32_t common = common_label(tiles.labels + first);
+      tiles.common[number] = common;
+      if (common == kVoid) continue;
+      const ResizeRun& column = plan_.columns[number];
+      const TileVectors target = targets(corners_of(column, upper, lower), column, upper, lower, tiles.labels + first,
+                                         common, plan_.column_places + first);
+      for (int chunk = 0; chunk < kChunks; ++chunk) {
+        const int64_t i = first + chunk * kLanesF;
+        const VecF given = load(tiles.upstream + i);
+        store(tiles.loss + i, given * exp2_of(-target.chunk[chunk] - load(tiles.loss + i) * splat(kLog2E)));
+        store(tiles.own + i, -(sharp * given));
+      }
     }
   }
 
@@ -279,8 +350,6 @@ class Sweep {
 
   void hand_back(const Tile& tile, const TileRow& tiles, const Gradients& gradients) {
     const ResizeRun& column = *tile.column;
-    const int64_t first = tile.number * kOutputs;
-    const float* const x = plan_.column_places + first;
     const CornerGradients to = corners_of(column, gradients);
     if (tile.side == 1) {
       scatter_kept<1, 1, kDice>(tile.kept, plan_.padded, *row_, column, tile.returned, to);
@@ -289,6 +358,13 @@ class Sweep {
     } else {
       scatter_kept<kSide, kSide, kDice>(tile.kept, plan_.padded, *row_, column, tile.returned, to);
     }
+    hand_to_labels(tile, tiles, gradients, to);
+  }
+
+  void hand_to_labels(const Tile& tile, const TileRow& tiles, const Gradients& gradients, const CornerGradients& to) {
+    const ResizeRun& column = *tile.column;
+    const int64_t first = tile.number * kOutputs;
+    const float* const x = plan_.column_places + first;
     if (tile.common >= 0) {
       const FourSums sums = corner_sums(tiles.own + first, x, places_);
       add_to_class(to.upper_left, tile.common, sums.upper_left);
