@@ -66,6 +66,10 @@ def resize_softmax_cross_entropy(
     native = _library.native_op("resize_softmax_cross_entropy") if logits.dtype != tf.float64 else None
     if native is None:
         return _reference(labels, logits, *settings)
+    if logits.dtype == tf.float32 and not tf.executing_eagerly():
+        # A graph knows whether the gradient will be wanted, and computes it along with the loss only then.
+        training = _library.native_op("resize_softmax_cross_entropy_training")
+        return training(labels=labels, logits=logits, **settings.attributes()).loss
     return native(labels=labels, logits=logits, **settings.attributes())
 
 
@@ -75,13 +79,24 @@ def _resize_softmax_cross_entropy_gradient(op: tf.Operation, gradient: tf.Tensor
     settings = Settings.of_op(op)
     native = _library.native_op("resize_softmax_cross_entropy_grad")
     if native is not None:
-        loss = op.outputs[0]
-        return [
-            None,
-            native(labels=labels, logits=logits, loss=loss, loss_gradient=gradient, **settings.attributes()),
-        ]
+        return [None, native(labels=labels, logits=logits, loss_gradient=gradient, **settings.attributes())]
     # The forward pass was native and this one is not to be, as in `with use_reference(): tape.gradient(...)`.
     return [None, gradient_of(lambda logits: _reference(labels, logits, *settings), logits, gradient)]
 
 
-_library.register_gradient("Kseg>ResizeSoftmaxCrossEntropyGrad")(None)
+@_library.register_gradient("Kseg>ResizeSoftmaxCrossEntropyTraining")
+def _training_gradient(op: tf.Operation, gradient: tf.Tensor, _):
+    labels, logits = op.inputs
+    settings = Settings.of_op(op)
+    native = _library.native_op("resize_softmax_cross_entropy_training_grad")
+    if native is not None:
+        unit = op.outputs[1]
+        return [
+            None,
+            native(labels=labels, logits=logits, unit_gradient=unit, loss_gradient=gradient, **settings.attributes()),
+        ]
+    return [None, gradient_of(lambda logits: _reference(labels, logits, *settings), logits, gradient)]
+
+
+for _op in ("Grad", "TrainingGrad"):
+    _library.register_gradient(f"Kseg>ResizeSoftmaxCrossEntropy{_op}")(None)

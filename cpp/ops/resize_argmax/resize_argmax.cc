@@ -292,21 +292,22 @@ Status resize_argmax_kernel(const ResizeArgmaxArgs<T>& args, const ParallelFor& 
   const int64_t tiles_per_unit = static_cast<int64_t>(columns.size()) / strip_count + 1;
   run_workers(parallel_for, total, kPieceRows, tiles_per_unit * (16 + 3 * plan.channels), [&](Pieces& pieces) {
     Scratch scratch(widest, plan.padded, plan.prune);
-    for (int64_t begin, end; pieces.take(&begin, &end);) while (begin < end) {
-      const int64_t column = begin / row_tiles;
-      const int64_t batch = column / strip_count;
-      const Strip& strip = strips[column % strip_count];
-      const int64_t first = begin % row_tiles;
-      const int64_t last = std::min(row_tiles, first + end - begin);
-      RowPair pair(plan, strip, batch, prepare, scratch);
-      for (int64_t tile = first; tile < last; ++tile) {
-        pair.move_to(rows[tile].lower, rows[tile].upper);
-        const Ahead ahead = tile + 1 < last ? pair.ahead(rows[tile + 1].upper) : Ahead{nullptr, nullptr};
-        resize_row_of_tiles(plan, strip, tile, pair, scratch, plan.classes + batch * plan.out_height * plan.out_width,
-                            ahead);
+    for (int64_t begin, end; pieces.take(&begin, &end);)
+      while (begin < end) {
+        const int64_t column = begin / row_tiles;
+        const int64_t batch = column / strip_count;
+        const Strip& strip = strips[column % strip_count];
+        const int64_t first = begin % row_tiles;
+        const int64_t last = std::min(row_tiles, first + end - begin);
+        RowPair pair(plan, strip, batch, prepare, scratch);
+        for (int64_t tile = first; tile < last; ++tile) {
+          pair.move_to(rows[tile].lower, rows[tile].upper);
+          const Ahead ahead = tile + 1 < last ? pair.ahead(rows[tile + 1].upper) : Ahead{nullptr, nullptr};
+          resize_row_of_tiles(plan, strip, tile, pair, scratch, plan.classes + batch * plan.out_height * plan.out_width,
+                              ahead);
+        }
+        begin += last - first;
       }
-      begin += last - first;
-    }
   });
   return Status();
 }

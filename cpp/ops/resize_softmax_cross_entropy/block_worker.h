@@ -91,7 +91,6 @@ struct Call {
 
   // Results and what only one direction has.
   float* loss = nullptr;
-  const float* known_loss = nullptr;  // or null: what the forward direction gave
   double* totals = nullptr;              // [blocks][kDiceSums][classes]
   const float* loss_gradient = nullptr;
   const float* sums_gradient = nullptr;  // [batch][kDiceSums][classes]
@@ -99,8 +98,7 @@ struct Call {
   float* first_rows = nullptr;  // [blocks][width * channels]: of each block, as far as T is not float
   float* carried_rows = nullptr;  // [blocks][width * channels]: the first row of the next one
 
-  // `known_loss`, `logits` and `options` are set.
-  void lay_out(bool gradient, bool dice) {
+  void lay_out(bool gradient, bool dice, bool with_loss) {
     rows = resize_runs(height, out_height, options.align_corners);
     columns = resize_runs(width, out_width, options.align_corners);
     column_places.resize(columns.size() * kOutputs);
@@ -123,13 +121,13 @@ struct Call {
     plan.padded = (classes + kLanesF - 1) / kLanesF * kLanesF;
     plan.smoothing = options.label_smoothing;
     plan.class_weights = options.class_weight_count > 0 ? options.class_weights : nullptr;
-    plan.knows_loss = known_loss != nullptr;
     scratch.width = width;
     scratch.padded = plan.padded;
     scratch.columns = plan.column_count;
     scratch.out_width = out_width;
     scratch.gradient = gradient;
     scratch.dice = dice;
+    scratch.loss = with_loss;
     clean = choose_clean(labels.type);
     label_bytes = label_size(labels.type);
     prepare = choose_prepare<T>(plan.padded);
@@ -138,7 +136,7 @@ struct Call {
 };
 
 // Works on one block of source rows after another, with memory of its own.
-template <class T, bool kGradient, bool kDice>
+template <class T, bool kGradient, bool kDice, bool kLoss>
 class Worker {
  public:
   explicit Worker(Call<T>& call)
@@ -155,12 +153,17 @@ class Worker {
         spread_[slot] = take(size.pixels());
       }
     }
-    steps_ = take(4 * size.padded);
-    kept_ = take(size.batch() * size.kept());
+    progressions_ = take(size.batch() * 4 * size.padded);
+    kept_ = take(size.kept_batch() * size.kept());
     tiles_.labels = reinterpret_cast<int32_t*>(take(size.tiles()));
-    tiles_.loss = take(size.tiles());
-    if (kGradient) tiles_.upstream = take(size.tiles());
-    tiles_.own = take(size.tiles());
+    if (kLoss) {
+      tiles_.loss = take(size.tiles());
+      tiles_.gap = take(size.tiles());
+    }
+    if (kGradient) {
+      tiles_.upstream = take(size.tiles());
+      tiles_.own = take(size.tiles());
+    }
     tiles_.common = reinterpret_cast<int32_t*>(take(size.rounded(size.columns)));
     if (kDice) tiles_.weights = take(size.tiles());
     label_line_ = reinterpret_cast<int32_t*>(take(size.line()));
@@ -178,7 +181,7 @@ class Worker {
     const int64_t in_image = block % call_.blocks_per_image;
     const int64_t begin = in_image * call_.rows_per_block;
     const int64_t end = std::min(begin + call_.rows_per_block, call_.height);
-    Sweep<kGradient, kDice> sweep(call_.plan, steps_, kept_, static_cast<int>(call_.scratch.batch()));
+    Sweep<kGradient, kDice, kLoss> sweep(call_.plan, progressions_, kept_, call_.scratch);
     held_[0] = held_[1] = -1;
     top_ = begin;
     if (kGradient) {
@@ -192,7 +195,7 @@ class Worker {
         while (top_ < row.lower) put_row(begin);
       }
       if (!stage(row)) {
-        if (!kGradient) write_loss(row);  // all void
+        if (kLoss) write_loss(row);  // all void
         continue;
       }
       const int upper = hold(row.lower, row.upper);
@@ -201,10 +204,8 @@ class Worker {
       const int below = row.upper == row.lower ? 0 : 1;
       sweep.tile_row(row, source_[upper], source_[lower], tiles_, dice_,
                      {gradient_[slot_], gradient_[slot_ ^ below], spread_[slot_], spread_[slot_ ^ below]}, ahead(run));
-      if (!kGradient) {
-        write_loss(row);
-        if (kDice) add_dice();
-      }
+      if (kLoss) write_loss(row);
+      if (kLoss && kDice) add_dice();
     }
     if (kGradient) {
       while (top_ < end) put_row(begin);
@@ -245,7 +246,6 @@ class Worker {
       if (row >= run.count) {
         fill_tiles(count, row, kVoid, tiles_.labels);
         if (kGradient) fill_tiles(count, row, 0.0f, tiles_.upstream);
-        if (kGradient) fill_tiles(count, row, 0.0f, tiles_.loss);
         if (kDice) fill_tiles(count, row, 0.0f, tiles_.weights);
         continue;
       }
@@ -255,14 +255,17 @@ class Worker {
       for (int64_t x = 0; x < width; ++x) most = std::max(most, label_line_[x]);
       to_tiles(label_line_, line_runs_, row, kVoid, tiles_.labels);
       if (kGradient) {
-        const float* const given = call_.loss_gradient + first;
+        const float* const given = kLoss ? nullptr : call_.loss_gradient + first;  // 1 with the loss
         const float* const weights = call_.plan.class_weights;
-        for (int64_t x = 0; x < width; ++x) line_[x] = label_line_[x] < 0 ? 0.0f : given[x];
+        if (kLoss) {
+          for (int64_t x = 0; x < width; ++x) line_[x] = label_line_[x] < 0 ? 0.0f : 1.0f;
+        } else {
+          for (int64_t x = 0; x < width; ++x) line_[x] = label_line_[x] < 0 ? 0.0f : given[x];
+        }
         if (weights != nullptr) {
           for (int64_t x = 0; x < width; ++x) line_[x] *= label_line_[x] < 0 ? 0.0f : weights[label_line_[x]];
         }
         to_tiles(line_, line_runs_, row, 0.0f, tiles_.upstream);
-        if (call_.known_loss != nullptr) stage_loss(first, row);
       }
       if (kDice) {
         const View<const float, 3>& weights = call_.pixel_weights;
@@ -273,23 +276,8 @@ class Worker {
         to_tiles(line_, line_runs_, row, 0.0f, tiles_.weights);
       }
     }
-    if (most == kVoid && !kGradient) std::memset(tiles_.loss, 0, sizeof(float) * count * kOutputs);
+    if (most == kVoid && kLoss) std::memset(tiles_.loss, 0, sizeof(float) * count * kOutputs);
     return most != kVoid;
-  }
-
-  void stage_loss(int64_t first, int row) {
-    const float* const loss = call_.known_loss + first;
-    const float* const weights = call_.plan.class_weights;
-    if (weights == nullptr) {
-      to_tiles(loss, line_runs_, row, 0.0f, tiles_.loss);
-      return;
-    }
-    // Where the weight is 0, nothing is handed back.
-    for (int64_t x = 0; x < call_.out_width; ++x) {
-      const float weight = label_line_[x] < 0 ? 0.0f : weights[label_line_[x]];
-      line_[x] = weight > 0.0f ? loss[x] / weight : 0.0f;
-    }
-    to_tiles(line_, line_runs_, row, 0.0f, tiles_.loss);
   }
 
   // What the run after this one will want first.
@@ -304,14 +292,12 @@ class Worker {
     const int64_t first = (image_ * call_.out_height + next.begin) * call_.out_width;
     const int64_t pixels = next.count * call_.out_width;
     result.add(static_cast<const char*>(call_.labels.data) + first * call_.label_bytes, pixels * call_.label_bytes);
+    if (kLoss) result.add(call_.loss + first, pixels * sizeof(float));
     if (kGradient) {
-      result.add(call_.loss_gradient + first, pixels * sizeof(float));
-      if (call_.known_loss != nullptr) result.add(call_.known_loss + first, pixels * sizeof(float));
+      if (!kLoss) result.add(call_.loss_gradient + first, pixels * sizeof(float));
       if (next.lower > top_) {
         result.add(call_.logits_gradient + (image_ * call_.height + top_) * row_size, row_size * sizeof(T));
       }
-    } else {
-      result.add(call_.loss + first, pixels * sizeof(float));
     }
     result.share_out(call_.plan.column_count);
     return result;
@@ -395,7 +381,7 @@ class Worker {
   float* spread_[2] = {nullptr, nullptr};
   int slot_ = 0;
   int64_t top_ = 0;
-  float* steps_ = nullptr;
+  float* progressions_ = nullptr;
   float* kept_ = nullptr;
   TileRow tiles_ = {};
   int32_t* label_line_ = nullptr;

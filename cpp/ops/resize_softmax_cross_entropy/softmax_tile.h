@@ -78,21 +78,25 @@ KSEG_INLINE void store_progressions(const Corners& corners, int32_t padded, cons
   }
 }
 
-// `steps` as above; `kept`, if kKeep, has room for kOutputs vectors per vector of classes.
+// `progressions`: room as above; it keeps them. `kept`, if kKeep, has room for kOutputs vectors per vector of classes.
 template <bool kKeep>
 void progression_sums(const Corners& corners, int32_t padded, const ResizeRun& row, const ResizeRun& column,
-                      float* steps, float* kept, TileSums* sums) {
-  store_progressions(corners, padded, TileSteps(row, column), steps);
+                      float* progressions, float* kept, TileSums* sums) {
+  store_progressions(corners, padded, TileSteps(row, column), progressions);
   for (int first = 0; first < kSide; first += kRowsAtOnce) {
     VecF total[kRowsAtOnce * kSide];
     for (VecF& each : total) each = VecF{};
-    float* from = steps;
+    const float* from = progressions;
     float* to = kept + first * kSide * kLanesF;
     for (int32_t channel = 0; channel < padded; channel += kLanesF, from += 4 * kLanesF, to += kOutputs * kLanesF) {
       VecF start = load(from);
       const VecF down = load(from + kLanesF);
       VecF ratio = load(from + 2 * kLanesF);
       const VecF ratio_ratio = load(from + 3 * kLanesF);
+      for (int i = 0; i < first; ++i) {
+        start *= down;
+        ratio *= ratio_ratio;
+      }
 #pragma GCC unroll 4
       for (int i = 0; i < kRowsAtOnce; ++i) {
         VecF value = start;
@@ -104,10 +108,6 @@ void progression_sums(const Corners& corners, int32_t padded, const ResizeRun& r
         }
         start *= down;
         ratio *= ratio_ratio;
-      }
-      if (first + kRowsAtOnce < kSide) {
-        store(from, start);
-        store(from + 2 * kLanesF, ratio);
       }
     }
     for (int i = 0; i < kRowsAtOnce * kSide; i += kLanesF) {
@@ -275,13 +275,11 @@ void scatter_kept(const float* kept, int32_t padded, const ResizeRun& row, const
   }
 }
 
-// The same for the exponentials of a progression, computed anew: what each of 4 x 4 outputs hands back is known.
-// Along evenly spaced outputs, sums of sums take the place of products with the weights.
-KSEG_INLINE void scatter_progression(const Corners& corners, int32_t padded, const ResizeRun& row,
-                                     const ResizeRun& column, const float* alike, float* progressions,
-                                     const CornerGradients& to) {
+// The same for the exponentials of progressions, which are followed once more, and numbers alike for all classes. Along
+// evenly spaced outputs, sums of sums take the place of products with the bilinear weights.
+KSEG_INLINE void scatter_progressions(const float* progressions, int32_t padded, const ResizeRun& row,
+                                      const ResizeRun& column, const float* alike, const CornerGradients& to) {
   const TileSteps steps(row, column);
-  store_progressions(corners, padded, steps, progressions);
   const VecF last_x = splat(column.first + 3.0f * column.step), last_y = splat(row.first + 3.0f * row.step);
   for (int32_t channel = 0; channel < padded; channel += kLanesF) {
     const float* const from = progressions + 4 * channel;
