@@ -24,6 +24,7 @@ op = kseg_ops.resize_softmax_cross_entropy
 
 
 def in_a_graph(case):
+    """The loss in a graph, its gradient in another."""
     return loss_and_gradient(tf.function(lambda labels, logits, **settings: op(labels, logits, **settings)), case)
 
 
@@ -54,11 +55,10 @@ def check(case):
     finite = case._replace(upstream=np.where(case.labels == 255, 0, case.upstream).astype(np.float32))
     truth = exactly(finite)
     loss_error, gradient_error = allowed_errors(finite, truth, loss_and_gradient(stock, finite))
-    for function in (in_a_graph, in_one_graph):
-        loss, gradient = function(case)
-        assert np.abs(loss - truth[0]).max() <= loss_error
-        assert np.all(np.abs(gradient - truth[1]) <= gradient_error)
-        np.testing.assert_array_equal(loss[case.labels == 255], 0)
+    loss, gradient = in_one_graph(case)
+    assert np.abs(loss - truth[0]).max() <= loss_error
+    assert np.all(np.abs(gradient - truth[1]) <= gradient_error)
+    np.testing.assert_array_equal(loss[case.labels == 255], 0)
 
 
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
@@ -67,7 +67,7 @@ def test_every_scale(target, sizes):
         check(evenly(random_case(3, sizes, 5, align_corners=align_corners)))
 
 
-@pytest.mark.parametrize("channels", [1, 2, 3, 16, 17, 21, 150, 151])
+@pytest.mark.parametrize("channels", [1, 2, 16, 21, 150])
 def test_every_number_of_classes(target, channels):
     weights = [0.5 + 0.1 * i for i in range(max(channels, 2))]
     check(evenly(random_case(channels, SIZES[3], channels, label_smoothing=0.2, class_weights=weights)))
@@ -82,8 +82,11 @@ def test_wide_logits(target, scale):
 def test_both_graphs_and_no_graph_have_the_same_loss(target):
     case = evenly(random_case(5, SIZES[3], 21))
     loss, _ = loss_and_gradient(op, case)
-    np.testing.assert_array_equal(in_a_graph(case)[0], loss)
-    np.testing.assert_array_equal(in_one_graph(case)[0], loss)
+    mine, gradient = in_one_graph(case)
+    np.testing.assert_array_equal(mine, loss)
+    mine, same_gradient = in_a_graph(case)
+    np.testing.assert_array_equal(mine, loss)
+    np.testing.assert_array_equal(same_gradient, gradient)
 
 
 def test_uneven_gradients_are_computed_anew(target):
@@ -135,12 +138,12 @@ def test_immoderate_class_weights_are_not_scaled(weight):
 def test_a_graph_without_gradient_does_not_compute_one():
     def outputs(with_gradient):
         with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-            logits = tf.random.stateless_normal([1, 8, 8, 21], [1, 2])
+            logits = tf.compat.v1.placeholder(tf.float32, [1, 8, 8, 21])  # not a constant, which would be folded
             loss = op(tf.zeros([1, 32, 32], tf.int32), logits)
             fetched = [loss, tf.gradients(loss, logits)] if with_gradient else loss
             record = tf.compat.v1.RunMetadata()
             options = tf.compat.v1.RunOptions(trace_level=tf.compat.v1.RunOptions.FULL_TRACE)
-            session.run(fetched, options=options, run_metadata=record)
+            session.run(fetched, {logits: np.ones(logits.shape)}, options=options, run_metadata=record)
             nodes = [node for device in record.step_stats.dev_stats for node in device.node_stats]
             return {output.slot for node in nodes if node.node_name == loss.op.name for output in node.output}
 
