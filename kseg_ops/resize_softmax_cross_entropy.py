@@ -45,6 +45,11 @@ def resize_softmax_cross_entropy(
     The gradient with respect to `logits` is deterministic in the compiled form: bitwise equal from run to run and for
     any number of threads. There is no second derivative in the compiled form.
 
+    In a graph (`tf.function`, Keras' training) that differentiates it, float32 logits get their gradient in the sweep
+    of the loss. It is held, in the size of the logits, until the backward pass multiplies it in place by what comes
+    from above, if that is one number for each image (as after a mean or a sum; void pixels do not count). Else the
+    gradient is computed then.
+
     XLA cannot compile the native op yet: inside `tf.function(jit_compile=True)`, call it within
     `with kseg_ops.use_reference():`.
 

@@ -124,6 +124,16 @@ def test_scaled_to_zero_where_all_is_void():
     assert not np.any(_scaled(upstream, np.full(upstream.shape, 255, np.int32)))
 
 
+def test_labels_without_pixels_hand_back_zeros():
+    labels, logits = tf.zeros([2, 0, 4], tf.int32), tf.ones([2, 3, 3, 2])
+    loss, unit = _library.native_op("resize_softmax_cross_entropy_training")(labels=labels, logits=logits)
+    assert loss.shape == labels.shape
+    assert not np.any(unit)
+    backward = _library.native_op("resize_softmax_cross_entropy_training_grad")
+    nothing = np.full(logits.shape, np.nan, np.float32)
+    assert not np.any(backward(labels=labels, logits=logits, unit_gradient=nothing, loss_gradient=tf.zeros([2, 0, 4])))
+
+
 @pytest.mark.parametrize("factor", [np.inf, np.nan, 1e13, -1e13])
 def test_immoderate_gradients_are_not_scaled(factor):
     result = _scaled(np.full((1, 12, 12), factor, np.float32))

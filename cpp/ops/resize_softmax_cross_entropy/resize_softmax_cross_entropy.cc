@@ -168,6 +168,8 @@ Status resize_softmax_cross_entropy(const ResizeSoftmaxArgs<T>& args, const Para
   if (args.logits.shape[0] == 0) return Status();
   if (args.labels.shape[1] == 0 || args.labels.shape[2] == 0) {
     if (args.dice) std::fill_n(args.sums.data, args.sums.size(), 0.0f);
+    if (args.unit_gradient.data != nullptr)
+      std::memset(args.unit_gradient.data, 0, sizeof(T) * args.unit_gradient.size());
     return Status();
   }
   try {
@@ -195,13 +197,13 @@ Status resize_softmax_cross_entropy_grad(const ResizeSoftmaxGradArgs<T>& args, c
       return invalid_argument("unit_gradient must have the shape of logits, ", to_string<4>(args.logits.shape),
                               ", got ", to_string<4>(args.unit_gradient.shape));
     }
-    if (scale_unit_gradient(args, parallel_for)) return Status();
   }
   if (args.logits.shape[0] == 0) return Status();
   if (args.labels.shape[1] == 0 || args.labels.shape[2] == 0) {
     std::memset(args.logits_gradient.data, 0, sizeof(T) * args.logits_gradient.size());
     return Status();
   }
+  if (args.unit_gradient.data != nullptr && scale_unit_gradient(args, parallel_for)) return Status();
   try {
     KSEG_RETURN_DISPATCH(resize_softmax_grad_kernel<T>, args, parallel_for);
   } catch (const std::bad_alloc&) {
