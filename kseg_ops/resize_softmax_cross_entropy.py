@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from kseg_ops import _library
-from kseg_ops._resize_softmax import Settings, check_arrays, gradient_of, labels_and_logits
+from kseg_ops._resize_softmax import Settings, check_arrays, gradient_of, labels_and_logits, looks_even
 from kseg_ops.reference.resize_softmax_cross_entropy import resize_softmax_cross_entropy as _reference
 
 
@@ -91,16 +91,16 @@ def _resize_softmax_cross_entropy_gradient(op: tf.Operation, gradient: tf.Tensor
 
 @_library.register_gradient("Kseg>ResizeSoftmaxCrossEntropyTraining")
 def _training_gradient(op: tf.Operation, gradient: tf.Tensor, _):
+    if not looks_even(gradient):  # then nothing uses the second output, and it is not computed
+        return _resize_softmax_cross_entropy_gradient(op, gradient)
     labels, logits = op.inputs
     settings = Settings.of_op(op)
     native = _library.native_op("resize_softmax_cross_entropy_training_grad")
-    if native is not None:
-        unit = op.outputs[1]
-        return [
-            None,
-            native(labels=labels, logits=logits, unit_gradient=unit, loss_gradient=gradient, **settings.attributes()),
-        ]
-    return [None, gradient_of(lambda logits: _reference(labels, logits, *settings), logits, gradient)]
+    if native is None:
+        return _resize_softmax_cross_entropy_gradient(op, gradient)
+    unit = op.outputs[1]
+    result = native(labels=labels, logits=logits, unit_gradient=unit, loss_gradient=gradient, **settings.attributes())
+    return [None, result]
 
 
 for _op in ("Grad", "TrainingGrad"):

@@ -25,7 +25,7 @@ op = kseg_ops.resize_softmax_cross_entropy
 
 def in_a_graph(case):
     """The loss in a graph, its gradient in another."""
-    return loss_and_gradient(tf.function(lambda labels, logits, **settings: op(labels, logits, **settings)), case)
+    return loss_and_gradient(tf.function(op, autograph=False), case)
 
 
 def in_one_graph(case):
@@ -196,3 +196,49 @@ def test_shape_functions():
         assert gradient.shape.as_list() == [2, None, 4, 3]
         with pytest.raises(ValueError, match="must be equal"):
             backward(labels=labels, logits=logits, unit_gradient=unit[:1], loss_gradient=loss)
+
+
+def _kinds(reduce):
+    """The types of kseg's ops in a graph that differentiates a reduction of the loss."""
+
+    @tf.function
+    def step(labels, logits, weights):
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            value = reduce(op(labels, logits), weights, labels != 255)
+        return value, tape.gradient(value, logits)
+
+    arguments = [tf.TensorSpec([2, None, 16], dtype) for dtype in (tf.int32, tf.float32)]
+    graph = step.get_concrete_function(arguments[0], tf.TensorSpec([2, 4, 4, 3]), arguments[1]).graph
+    return {node.type.removeprefix("Kseg>ResizeSoftmaxCrossEntropy") for node in graph.get_operations()} & {
+        "Training",
+        "TrainingGrad",
+        "Grad",
+    }
+
+
+@pytest.mark.parametrize(
+    "reduce",
+    [
+        lambda loss, weights, valid: tf.reduce_mean(loss),
+        lambda loss, weights, valid: 3.0 * tf.reduce_sum(loss),
+        lambda loss, weights, valid: tf.reduce_sum(loss) / tf.reduce_sum(tf.cast(valid, tf.float32)),
+        lambda loss, weights, valid: tf.reduce_mean(tf.where(valid, loss, 0.0)),
+    ],
+)
+def test_even_gradients_are_prepared_for(reduce):
+    assert _kinds(reduce) == {"Training", "TrainingGrad"}
+
+
+@pytest.mark.parametrize(
+    "reduce",
+    [
+        lambda loss, weights, valid: tf.reduce_sum(loss**2),
+        lambda loss, weights, valid: tf.reduce_mean(loss * tf.square(weights)),
+        lambda loss, weights, valid: tf.reduce_sum(tf.math.top_k(tf.reshape(loss, [-1]), 5)[0]),
+        lambda loss, weights, valid: tf.reduce_sum((1.0 - tf.exp(-loss)) ** 2 * loss),
+        lambda loss, weights, valid: tf.reduce_sum(loss * tf.constant([1.0, 2.0] * 8)),
+    ],
+)
+def test_uneven_gradients_are_not(reduce):
+    assert _kinds(reduce) == {"Training", "Grad"}
