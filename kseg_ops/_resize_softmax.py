@@ -128,8 +128,8 @@ def gradient_of(function, logits: tf.Tensor, upstream):
 
 # Element by element: even if all that goes in is.
 _ELEMENTWISE = frozenset({"AddN", "AddV2", "Cast", "DivNoNan", "Identity", "Mul", "Neg", "RealDiv", "Sub"})
-# What they take first, in another shape.
-_RESHAPING = frozenset({"BroadcastTo", "ExpandDims", "Reshape", "Squeeze", "Tile"})
+# What they take first, in another shape. (The gradients of broadcasting sum over axes, often over none.)
+_RESHAPING = frozenset({"BroadcastTo", "ExpandDims", "Reshape", "Squeeze", "Sum", "Tile"})
 _FILLED = frozenset({"Fill", "OnesLike", "ZerosLike"})
 # Nothing is known of what a graph is given.
 _GIVEN = frozenset({"Placeholder", "PlaceholderWithDefault"})
