@@ -82,7 +82,10 @@ class Sweep {
 
   Sweep(const SweepPlan& plan, float* progressions, float* kept, const ScratchSize& size)
       : plan_(plan), kept_(kept), batch_(size.batch()), kept_batch_(size.kept_batch()) {
-    for (int i = 0; i < batch_; ++i) tiles_[i].progressions = progressions + int64_t{4} * i * plan.padded;
+    for (int i = 0; i < batch_; ++i) {
+      tiles_[i].progressions = progressions + int64_t{4} * i * plan.padded;
+      tiles_[i].kept = kept;
+    }
   }
 
   // dice: forward, where its sums go; gradient, the factors that the sums hand back.
