@@ -124,3 +124,37 @@ def gradient_of(function, logits: tf.Tensor, upstream):
         tape.watch(logits)
         result = function(logits)
     return tape.gradient(result, logits, upstream)
+
+
+# Element by element: even if all that goes in is.
+_ELEMENTWISE = frozenset({"AddN", "AddV2", "Cast", "DivNoNan", "Identity", "Mul", "Neg", "RealDiv", "Sub"})
+# What they take first, in another shape. (The gradients of broadcasting sum over axes, often over none.)
+_RESHAPING = frozenset({"BroadcastTo", "ExpandDims", "Reshape", "Squeeze", "Sum", "Tile"})
+_FILLED = frozenset({"Fill", "OnesLike", "ZerosLike"})
+# Nothing is known of what a graph is given.
+_GIVEN = frozenset({"Placeholder", "PlaceholderWithDefault"})
+
+
+def looks_even(gradient: tf.Tensor, depth: int = 24) -> bool:
+    """Whether a gradient from above may well be one number for each image, as after a mean, by how a graph makes it.
+
+    Only a guess, on which the time depends but no result: a graph has to know before it runs whether the sweep of the
+    loss should prepare for that.
+    """
+    if not tf.is_symbolic_tensor(gradient):
+        return True
+    shape, kind, inputs = gradient.shape, gradient.op.type, gradient.op.inputs
+    if shape.num_elements() == 1 or (shape.rank == 3 and shape[1] == shape[2] == 1):
+        return True
+    if kind in _FILLED or kind in _GIVEN:
+        return True
+    if depth == 0:
+        return False
+    if kind in _RESHAPING:
+        return looks_even(inputs[0], depth - 1)
+    if kind == "SelectV2":  # as at void pixels
+        return all(looks_even(tensor, depth - 1) for tensor in inputs[1:])
+    if kind == "Const":
+        value = tf.get_static_value(gradient)
+        return value.size == 0 or bool((value == value.flat[0]).all())
+    return kind in _ELEMENTWISE and all(looks_even(tensor, depth - 1) for tensor in inputs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from kseg_ops import _library
-from kseg_ops._resize_softmax import Settings, check_arrays, gradient_of, labels_and_logits
+from kseg_ops._resize_softmax import Settings, check_arrays, gradient_of, labels_and_logits, looks_even
 from kseg_ops.reference.resize_softmax_cross_entropy import resize_softmax_cross_entropy as _reference
 
 
@@ -45,6 +45,11 @@ def resize_softmax_cross_entropy(
     The gradient with respect to `logits` is deterministic in the compiled form: bitwise equal from run to run and for
     any number of threads. There is no second derivative in the compiled form.
 
+    In a graph (`tf.function`, Keras' training) that differentiates it, float32 logits get their gradient in the sweep
+    of the loss. It is held, in the size of the logits, until the backward pass multiplies it in place by what comes
+    from above, if that is one number for each image (as after a mean or a sum; void pixels do not count). Else the
+    gradient is computed then.
+
     XLA cannot compile the native op yet: inside `tf.function(jit_compile=True)`, call it within
     `with kseg_ops.use_reference():`.
 
@@ -66,6 +71,10 @@ def resize_softmax_cross_entropy(
     native = _library.native_op("resize_softmax_cross_entropy") if logits.dtype != tf.float64 else None
     if native is None:
         return _reference(labels, logits, *settings)
+    if logits.dtype == tf.float32 and not tf.executing_eagerly():
+        # A graph knows whether the gradient will be wanted, and computes it along with the loss only then.
+        training = _library.native_op("resize_softmax_cross_entropy_training")
+        return training(labels=labels, logits=logits, **settings.attributes()).loss
     return native(labels=labels, logits=logits, **settings.attributes())
 
 
@@ -80,4 +89,19 @@ def _resize_softmax_cross_entropy_gradient(op: tf.Operation, gradient: tf.Tensor
     return [None, gradient_of(lambda logits: _reference(labels, logits, *settings), logits, gradient)]
 
 
-_library.register_gradient("Kseg>ResizeSoftmaxCrossEntropyGrad")(None)
+@_library.register_gradient("Kseg>ResizeSoftmaxCrossEntropyTraining")
+def _training_gradient(op: tf.Operation, gradient: tf.Tensor, _):
+    if not looks_even(gradient):  # then nothing uses the second output, and it is not computed
+        return _resize_softmax_cross_entropy_gradient(op, gradient)
+    labels, logits = op.inputs
+    settings = Settings.of_op(op)
+    native = _library.native_op("resize_softmax_cross_entropy_training_grad")
+    if native is None:
+        return _resize_softmax_cross_entropy_gradient(op, gradient)
+    unit = op.outputs[1]
+    result = native(labels=labels, logits=logits, unit_gradient=unit, loss_gradient=gradient, **settings.attributes())
+    return [None, result]
+
+
+for _op in ("Grad", "TrainingGrad"):
+    _library.register_gradient(f"Kseg>ResizeSoftmaxCrossEntropy{_op}")(None)

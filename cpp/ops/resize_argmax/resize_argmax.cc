@@ -8,6 +8,8 @@
 
 #include "ops/resize_argmax/resize_tiles.h"
 
+#include "base/workers.h"
+
 #include "base/kernel.h"
 #include "base/argmax.h"                      // target code only
 #include "ops/resize_argmax/tile_argmax.h"    // target code only
@@ -19,6 +21,8 @@ KSEG_KERNEL_BEGIN
 constexpr int64_t kRowPairBytes = 256 << 10;
 constexpr int64_t kLeastRowPixels = 8;
 constexpr int64_t kCacheLine = 64;
+// Rows of tiles that a thread takes at a time; it prepares one row of source pixels more than that.
+constexpr int64_t kPieceRows = 9;
 // Up to this many classes it is cheaper to evaluate all of them than to find out which could win.
 constexpr int32_t kMostUnpruned = 64;
 
@@ -286,23 +290,24 @@ Status resize_argmax_kernel(const ResizeArgmaxArgs<T>& args, const ParallelFor& 
   const int64_t strip_count = static_cast<int64_t>(strips.size());
   const int64_t total = args.logits.shape[0] * strip_count * row_tiles;
   const int64_t tiles_per_unit = static_cast<int64_t>(columns.size()) / strip_count + 1;
-  parallel_for.run(total, tiles_per_unit * (16 + 3 * plan.channels), [&](int64_t begin, int64_t end) {
+  run_workers(parallel_for, total, kPieceRows, tiles_per_unit * (16 + 3 * plan.channels), [&](Pieces& pieces) {
     Scratch scratch(widest, plan.padded, plan.prune);
-    while (begin < end) {
-      const int64_t column = begin / row_tiles;
-      const int64_t batch = column / strip_count;
-      const Strip& strip = strips[column % strip_count];
-      const int64_t first = begin % row_tiles;
-      const int64_t last = std::min(row_tiles, first + end - begin);
-      RowPair pair(plan, strip, batch, prepare, scratch);
-      for (int64_t tile = first; tile < last; ++tile) {
-        pair.move_to(rows[tile].lower, rows[tile].upper);
-        const Ahead ahead = tile + 1 < last ? pair.ahead(rows[tile + 1].upper) : Ahead{nullptr, nullptr};
-        resize_row_of_tiles(plan, strip, tile, pair, scratch, plan.classes + batch * plan.out_height * plan.out_width,
-                            ahead);
+    for (int64_t begin, end; pieces.take(&begin, &end);)
+      while (begin < end) {
+        const int64_t column = begin / row_tiles;
+        const int64_t batch = column / strip_count;
+        const Strip& strip = strips[column % strip_count];
+        const int64_t first = begin % row_tiles;
+        const int64_t last = std::min(row_tiles, first + end - begin);
+        RowPair pair(plan, strip, batch, prepare, scratch);
+        for (int64_t tile = first; tile < last; ++tile) {
+          pair.move_to(rows[tile].lower, rows[tile].upper);
+          const Ahead ahead = tile + 1 < last ? pair.ahead(rows[tile + 1].upper) : Ahead{nullptr, nullptr};
+          resize_row_of_tiles(plan, strip, tile, pair, scratch, plan.classes + batch * plan.out_height * plan.out_width,
+                              ahead);
+        }
+        begin += last - first;
       }
-      begin += last - first;
-    }
   });
   return Status();
 }

@@ -52,6 +52,21 @@ CleanLabels choose_clean(ResizeLabels::Type type) {
   return &clean_labels<int32_t>;
 }
 
+int64_t label_size(ResizeLabels::Type type) {
+  switch (type) {
+    case ResizeLabels::Type::kUint8:
+    case ResizeLabels::Type::kInt8:
+      return 1;
+    case ResizeLabels::Type::kUint16:
+      return 2;
+    case ResizeLabels::Type::kInt64:
+      return 8;
+    case ResizeLabels::Type::kInt32:
+      break;
+  }
+  return 4;
+}
+
 // Everything about a call that its blocks share; both directions.
 template <class T>
 struct Call {
@@ -68,6 +83,7 @@ struct Call {
   SweepPlan plan;
   ScratchSize scratch;
   CleanLabels clean;
+  int64_t label_bytes;
   PreparePixels<T> prepare;
   LabelRule rule;
   std::atomic<int64_t> strange_row{std::numeric_limits<int64_t>::max()};  // lowest row of outputs with a bad label
@@ -82,7 +98,7 @@ struct Call {
   float* first_rows = nullptr;  // [blocks][width * channels]: of each block, as far as T is not float
   float* carried_rows = nullptr;  // [blocks][width * channels]: the first row of the next one
 
-  void lay_out(bool gradient, bool dice) {
+  void lay_out(bool gradient, bool dice, bool with_loss) {
     rows = resize_runs(height, out_height, options.align_corners);
     columns = resize_runs(width, out_width, options.align_corners);
     column_places.resize(columns.size() * kOutputs);
@@ -111,14 +127,16 @@ struct Call {
     scratch.out_width = out_width;
     scratch.gradient = gradient;
     scratch.dice = dice;
+    scratch.loss = with_loss;
     clean = choose_clean(labels.type);
+    label_bytes = label_size(labels.type);
     prepare = choose_prepare<T>(plan.padded);
     rule = {classes, options.has_ignore_index, options.ignore_index};
   }
 };
 
 // Works on one block of source rows after another, with memory of its own.
-template <class T, bool kGradient, bool kDice>
+template <class T, bool kGradient, bool kDice, bool kLoss>
 class Worker {
  public:
   explicit Worker(Call<T>& call)
@@ -135,11 +153,17 @@ class Worker {
         spread_[slot] = take(size.pixels());
       }
     }
-    steps_ = take(4 * size.padded);
-    kept_ = take(size.batch() * size.kept());
+    progressions_ = take(size.batch() * 4 * size.padded);
+    kept_ = take(size.kept_batch() * size.kept());
     tiles_.labels = reinterpret_cast<int32_t*>(take(size.tiles()));
-    (kGradient ? tiles_.upstream : tiles_.loss) = take(size.tiles());
-    tiles_.own = take(size.tiles());
+    if (kLoss) {
+      tiles_.loss = take(size.tiles());
+      tiles_.gap = take(size.tiles());
+    }
+    if (kGradient) {
+      tiles_.upstream = take(size.tiles());
+      tiles_.own = take(size.tiles());
+    }
     tiles_.common = reinterpret_cast<int32_t*>(take(size.rounded(size.columns)));
     if (kDice) tiles_.weights = take(size.tiles());
     label_line_ = reinterpret_cast<int32_t*>(take(size.line()));
@@ -157,7 +181,7 @@ class Worker {
     const int64_t in_image = block % call_.blocks_per_image;
     const int64_t begin = in_image * call_.rows_per_block;
     const int64_t end = std::min(begin + call_.rows_per_block, call_.height);
-    Sweep<kGradient, kDice> sweep(call_.plan, steps_, kept_, static_cast<int>(call_.scratch.batch()));
+    Sweep<kGradient, kDice, kLoss> sweep(call_.plan, progressions_, kept_, call_.scratch);
     held_[0] = held_[1] = -1;
     top_ = begin;
     if (kGradient) {
@@ -171,7 +195,7 @@ class Worker {
         while (top_ < row.lower) put_row(begin);
       }
       if (!stage(row)) {
-        if (!kGradient) write_loss(row);  // all void
+        if (kLoss) write_loss(row);  // all void
         continue;
       }
       const int upper = hold(row.lower, row.upper);
@@ -179,11 +203,9 @@ class Worker {
       if (!kGradient && kDice) clear_dice();
       const int below = row.upper == row.lower ? 0 : 1;
       sweep.tile_row(row, source_[upper], source_[lower], tiles_, dice_,
-                     {gradient_[slot_], gradient_[slot_ ^ below], spread_[slot_], spread_[slot_ ^ below]});
-      if (!kGradient) {
-        write_loss(row);
-        if (kDice) add_dice();
-      }
+                     {gradient_[slot_], gradient_[slot_ ^ below], spread_[slot_], spread_[slot_ ^ below]}, ahead(run));
+      if (kLoss) write_loss(row);
+      if (kLoss && kDice) add_dice();
     }
     if (kGradient) {
       while (top_ < end) put_row(begin);
@@ -233,9 +255,13 @@ class Worker {
       for (int64_t x = 0; x < width; ++x) most = std::max(most, label_line_[x]);
       to_tiles(label_line_, line_runs_, row, kVoid, tiles_.labels);
       if (kGradient) {
-        const float* const given = call_.loss_gradient + first;
+        const float* const given = kLoss ? nullptr : call_.loss_gradient + first;  // 1 with the loss
         const float* const weights = call_.plan.class_weights;
-        for (int64_t x = 0; x < width; ++x) line_[x] = label_line_[x] < 0 ? 0.0f : given[x];
+        if (kLoss) {
+          for (int64_t x = 0; x < width; ++x) line_[x] = label_line_[x] < 0 ? 0.0f : 1.0f;
+        } else {
+          for (int64_t x = 0; x < width; ++x) line_[x] = label_line_[x] < 0 ? 0.0f : given[x];
+        }
         if (weights != nullptr) {
           for (int64_t x = 0; x < width; ++x) line_[x] *= label_line_[x] < 0 ? 0.0f : weights[label_line_[x]];
         }
@@ -250,8 +276,31 @@ class Worker {
         to_tiles(line_, line_runs_, row, 0.0f, tiles_.weights);
       }
     }
-    if (most == kVoid && !kGradient) std::memset(tiles_.loss, 0, sizeof(float) * count * kOutputs);
+    if (most == kVoid && kLoss) std::memset(tiles_.loss, 0, sizeof(float) * count * kOutputs);
     return most != kVoid;
+  }
+
+  // What the run after this one will want first.
+  Ahead ahead(int64_t run) const {
+    Ahead result;
+    if (run + 1 == static_cast<int64_t>(call_.rows.size())) return result;
+    const ResizeRun& next = call_.rows[run + 1];
+    const int64_t row_size = call_.width * call_.channels;
+    if (held_[0] != next.upper && held_[1] != next.upper) {
+      result.add(call_.logits + (image_ * call_.height + next.upper) * row_size, row_size * sizeof(T));
+    }
+    const int64_t first = (image_ * call_.out_height + next.begin) * call_.out_width;
+    const int64_t pixels = next.count * call_.out_width;
+    result.add(static_cast<const char*>(call_.labels.data) + first * call_.label_bytes, pixels * call_.label_bytes);
+    if (kLoss) result.add(call_.loss + first, pixels * sizeof(float));
+    if (kGradient) {
+      if (!kLoss) result.add(call_.loss_gradient + first, pixels * sizeof(float));
+      if (next.lower > top_) {
+        result.add(call_.logits_gradient + (image_ * call_.height + top_) * row_size, row_size * sizeof(T));
+      }
+    }
+    result.share_out(call_.plan.column_count);
+    return result;
   }
 
   void report(int64_t row) {
@@ -332,7 +381,7 @@ class Worker {
   float* spread_[2] = {nullptr, nullptr};
   int slot_ = 0;
   int64_t top_ = 0;
-  float* steps_ = nullptr;
+  float* progressions_ = nullptr;
   float* kept_ = nullptr;
   TileRow tiles_ = {};
   int32_t* label_line_ = nullptr;

@@ -101,6 +101,7 @@ int64_t resize_softmax_scratch_bytes(const Shape<3>& labels, const Shape<4>& log
   size.out_width = labels[2];
   size.gradient = gradient;
   size.dice = dice;
+  size.loss = true;  // at most
   const int64_t rows = block_rows(logits[1]);
   const int64_t blocks = logits[0] * ((logits[1] + rows - 1) / rows);
   int64_t floats = threads * size.floats();

@@ -9,7 +9,10 @@
 #include <vector>
 
 #include "ops/resize_softmax_cross_entropy/resize_runs.h"
+#include "ops/resize_softmax_cross_entropy/scale_unit_gradient.h"
 #include "ops/resize_softmax_cross_entropy/scratch_size.h"
+
+#include "base/workers.h"
 
 #include "base/kernel.h"
 #include "base/argmax.h"                                     // target code only
@@ -22,17 +25,19 @@
 
 KSEG_KERNEL_BEGIN
 
-template <class T, bool kGradient, bool kDice>
+template <class T, bool kGradient, bool kDice, bool kLoss>
 void run_blocks(Call<T>& call, const ParallelFor& parallel_for) {
   const int64_t tiles = call.plan.column_count * (call.block_runs.back() / call.blocks_per_image + 1);
   const int64_t cost = tiles * (200 + 2 * call.plan.padded * (kGradient ? 4 : 2));
-  parallel_for.run(call.batch * call.blocks_per_image, cost, [&](int64_t begin, int64_t end) {
-    Worker<T, kGradient, kDice> worker(call);
+  run_workers(parallel_for, call.batch * call.blocks_per_image, 1, cost, [&](Pieces& pieces) {
+    Worker<T, kGradient, kDice, kLoss> worker(call);
     if (!worker.ready()) {
       call.out_of_memory = true;
       return;
     }
-    for (int64_t block = begin; block < end; ++block) worker.run_block(block);
+    for (int64_t block, end; pieces.take(&block, &end);) {
+      for (; block < end; ++block) worker.run_block(block);
+    }
   });
 }
 
@@ -59,39 +64,9 @@ void fill_call(const Args& args, Call<T>* call) {
   call->out_width = args.labels.shape[2];
 }
 
-template <class T>
-Status resize_softmax_kernel(const ResizeSoftmaxArgs<T>& args, const ParallelFor& parallel_for) {
-  Call<T> call;
-  fill_call(args, &call);
-  call.lay_out(false, args.dice);
-  call.loss = args.loss.data;
-  if (!args.dice) {
-    run_blocks<T, false, false>(call, parallel_for);
-    return outcome(call);
-  }
-  const int64_t per_block = kDiceSums * int64_t{call.classes};
-  std::vector<double> totals(call.batch * call.blocks_per_image * per_block, 0.0);
-  call.totals = totals.data();
-  run_blocks<T, false, true>(call, parallel_for);
-  for (int64_t image = 0; image < call.batch; ++image) {
-    const double* const blocks = totals.data() + image * call.blocks_per_image * per_block;
-    for (int64_t i = 0; i < per_block; ++i) {
-      double total = 0.0;
-      for (int64_t block = 0; block < call.blocks_per_image; ++block) total += blocks[block * per_block + i];
-      args.sums.data[image * per_block + i] = static_cast<float>(total);
-    }
-  }
-  return outcome(call);
-}
-
-template <class T>
-Status resize_softmax_grad_kernel(const ResizeSoftmaxGradArgs<T>& args, const ParallelFor& parallel_for) {
-  Call<T> call;
-  fill_call(args, &call);
-  call.lay_out(true, args.dice);
-  call.loss_gradient = args.loss_gradient.data;
-  call.sums_gradient = args.sums_gradient.data;
-  call.logits_gradient = args.logits_gradient.data;
+// Runs a direction that has a gradient: rows that two blocks share are added up at the end.
+template <class T, bool kDice, bool kLoss>
+Status run_gradient(Call<T>& call, const ParallelFor& parallel_for) {
   const int64_t row_size = call.width * call.channels;
   const int64_t blocks = call.batch * call.blocks_per_image;
   const bool shared = call.blocks_per_image > 1;
@@ -103,11 +78,7 @@ Status resize_softmax_grad_kernel(const ResizeSoftmaxGradArgs<T>& args, const Pa
   }
   call.carried_rows = carried.get();
   call.first_rows = first.get();
-  if (args.dice) {
-    run_blocks<T, true, true>(call, parallel_for);
-  } else {
-    run_blocks<T, true, false>(call, parallel_for);
-  }
+  run_blocks<T, true, kDice, kLoss>(call, parallel_for);
   if (call.out_of_memory || !shared) return outcome(call);
   parallel_for.run(blocks, row_size, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
@@ -127,6 +98,50 @@ Status resize_softmax_grad_kernel(const ResizeSoftmaxGradArgs<T>& args, const Pa
     }
   });
   return outcome(call);
+}
+
+template <class T>
+Status resize_softmax_kernel(const ResizeSoftmaxArgs<T>& args, const ParallelFor& parallel_for) {
+  Call<T> call;
+  fill_call(args, &call);
+  call.lay_out(false, args.dice, true);
+  call.loss = args.loss.data;
+  if constexpr (std::is_same_v<T, float>) {
+    if (args.unit_gradient.data != nullptr) {
+      call.scratch.gradient = true;
+      call.logits_gradient = args.unit_gradient.data;
+      return run_gradient<T, false, true>(call, parallel_for);
+    }
+  }
+  if (!args.dice) {
+    run_blocks<T, false, false, true>(call, parallel_for);
+    return outcome(call);
+  }
+  const int64_t per_block = kDiceSums * int64_t{call.classes};
+  std::vector<double> totals(call.batch * call.blocks_per_image * per_block, 0.0);
+  call.totals = totals.data();
+  run_blocks<T, false, true, true>(call, parallel_for);
+  for (int64_t image = 0; image < call.batch; ++image) {
+    const double* const blocks = totals.data() + image * call.blocks_per_image * per_block;
+    for (int64_t i = 0; i < per_block; ++i) {
+      double total = 0.0;
+      for (int64_t block = 0; block < call.blocks_per_image; ++block) total += blocks[block * per_block + i];
+      args.sums.data[image * per_block + i] = static_cast<float>(total);
+    }
+  }
+  return outcome(call);
+}
+
+template <class T>
+Status resize_softmax_grad_kernel(const ResizeSoftmaxGradArgs<T>& args, const ParallelFor& parallel_for) {
+  Call<T> call;
+  fill_call(args, &call);
+  call.lay_out(true, args.dice, false);
+  call.loss_gradient = args.loss_gradient.data;
+  call.sums_gradient = args.sums_gradient.data;
+  call.logits_gradient = args.logits_gradient.data;
+  if (args.dice) return run_gradient<T, true, false>(call, parallel_for);
+  return run_gradient<T, false, false>(call, parallel_for);
 }
 
 #define KSEG_INSTANTIATE(T)                                                               \
@@ -153,6 +168,8 @@ Status resize_softmax_cross_entropy(const ResizeSoftmaxArgs<T>& args, const Para
   if (args.logits.shape[0] == 0) return Status();
   if (args.labels.shape[1] == 0 || args.labels.shape[2] == 0) {
     if (args.dice) std::fill_n(args.sums.data, args.sums.size(), 0.0f);
+    if (args.unit_gradient.data != nullptr)
+      std::memset(args.unit_gradient.data, 0, sizeof(T) * args.unit_gradient.size());
     return Status();
   }
   try {
@@ -175,11 +192,18 @@ Status resize_softmax_cross_entropy_grad(const ResizeSoftmaxGradArgs<T>& args, c
     return invalid_argument("sums_gradient must have shape ", to_string<3>(sums), ", got ",
                             to_string<3>(args.sums_gradient.shape));
   }
+  if (args.unit_gradient.data != nullptr) {
+    if (args.unit_gradient.shape != args.logits.shape) {
+      return invalid_argument("unit_gradient must have the shape of logits, ", to_string<4>(args.logits.shape),
+                              ", got ", to_string<4>(args.unit_gradient.shape));
+    }
+  }
   if (args.logits.shape[0] == 0) return Status();
   if (args.labels.shape[1] == 0 || args.labels.shape[2] == 0) {
     std::memset(args.logits_gradient.data, 0, sizeof(T) * args.logits_gradient.size());
     return Status();
   }
+  if (args.unit_gradient.data != nullptr && scale_unit_gradient(args, parallel_for)) return Status();
   try {
     KSEG_RETURN_DISPATCH(resize_softmax_grad_kernel<T>, args, parallel_for);
   } catch (const std::bad_alloc&) {

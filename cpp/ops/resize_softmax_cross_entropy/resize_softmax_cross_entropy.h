@@ -51,6 +51,8 @@ struct ResizeSoftmaxArgs {
   View<const float, 3> pixel_weights;  // for dice: as the labels, or of extent 1 in any axis
   View<float, 3> loss;                 // result, as the labels
   View<float, 3> sums;                 // result for dice: [batch, kDiceSums, classes]
+  // Result without dice and for float only, or null: the gradient of the loss' sum, in the same sweep.
+  View<T, 4> unit_gradient;
 };
 
 template <class T>
@@ -62,6 +64,9 @@ struct ResizeSoftmaxGradArgs {
   View<const float, 3> pixel_weights;
   View<const float, 3> loss_gradient;  // as the labels
   View<const float, 3> sums_gradient;  // for dice
+  // Without dice, or null: what the forward direction gave. Where loss_gradient is one number for each image, that
+  // times this is the result, which may be the same memory.
+  View<const T, 4> unit_gradient;
   View<T, 4> logits_gradient;          // result, as the logits
 };
 

@@ -58,6 +58,24 @@ absl::Status infer_shape(InferenceContext* context) {
   return absl::OkStatus();
 }
 
+// The unit gradient, too.
+absl::Status infer_training_shape(InferenceContext* context) {
+  ShapeHandle labels, logits;
+  TF_RETURN_IF_ERROR(infer_inputs(context, &labels, &logits));
+  context->set_output(0, labels);
+  context->set_output(1, logits);
+  return absl::OkStatus();
+}
+
+absl::Status infer_training_gradient_shape(InferenceContext* context) {
+  ShapeHandle labels, logits, given;
+  TF_RETURN_IF_ERROR(infer_inputs(context, &labels, &logits));
+  TF_RETURN_IF_ERROR(context->Merge(context->input(2), logits, &given));
+  TF_RETURN_IF_ERROR(context->Merge(context->input(3), labels, &given));
+  context->set_output(0, logits);
+  return absl::OkStatus();
+}
+
 absl::Status infer_gradient_shape(InferenceContext* context) {
   ShapeHandle labels, logits, given;
   TF_RETURN_IF_ERROR(infer_inputs(context, &labels, &logits));
@@ -71,14 +89,15 @@ absl::Status infer_gradient_shape(InferenceContext* context) {
   return absl::OkStatus();
 }
 
-#define KSEG_ATTRIBUTES                                \
+#define KSEG_ATTRIBUTES_OF(types)                      \
   Attr("Tlabels: {uint8, int8, uint16, int32, int64}") \
-      .Attr("T: {float, half, bfloat16}")              \
+      .Attr("T: " types)                               \
       .Attr("has_ignore_index: bool = true")           \
       .Attr("ignore_index: int = 255")                 \
       .Attr("class_weights: list(float) = []")         \
       .Attr("label_smoothing: float = 0.0")            \
       .Attr("align_corners: bool = false")
+#define KSEG_ATTRIBUTES KSEG_ATTRIBUTES_OF("{float, half, bfloat16}")
 
 REGISTER_OP("Kseg>ResizeSoftmaxCrossEntropy")
     .Input("labels: Tlabels")
@@ -97,6 +116,31 @@ REGISTER_OP("Kseg>ResizeSoftmaxCrossEntropyGrad")
     .KSEG_ATTRIBUTES.SetShapeFn(infer_gradient_shape)
     .Doc(R"doc(
 The gradient of ResizeSoftmaxCrossEntropy with respect to its logits; deterministic.
+)doc");
+
+REGISTER_OP("Kseg>ResizeSoftmaxCrossEntropyTraining")
+    .Input("labels: Tlabels")
+    .Input("logits: T")
+    .Output("loss: float")
+    .Output("unit_gradient: T")
+    .KSEG_ATTRIBUTES_OF("{float} = DT_FLOAT")
+    .SetShapeFn(infer_training_shape)
+    .Doc(R"doc(
+ResizeSoftmaxCrossEntropy, and the gradient of its sum with respect to the logits in the same sweep. A graph that does
+not use the second output does not compute it.
+)doc");
+
+REGISTER_OP("Kseg>ResizeSoftmaxCrossEntropyTrainingGrad")
+    .Input("labels: Tlabels")
+    .Input("logits: T")
+    .Input("unit_gradient: T")
+    .Input("loss_gradient: float")
+    .Output("logits_gradient: T")
+    .KSEG_ATTRIBUTES_OF("{float} = DT_FLOAT")
+    .SetShapeFn(infer_training_gradient_shape)
+    .Doc(R"doc(
+The gradient of the loss of ResizeSoftmaxCrossEntropyTraining: the unit gradient times a number where loss_gradient is
+the same at all pixels of an image, else as ResizeSoftmaxCrossEntropyGrad.
 )doc");
 
 REGISTER_OP("Kseg>ResizeSoftmaxCrossEntropyAndDice")
@@ -123,6 +167,7 @@ The gradient of ResizeSoftmaxCrossEntropyAndDice with respect to its logits; det
 )doc");
 
 #undef KSEG_ATTRIBUTES
+#undef KSEG_ATTRIBUTES_OF
 
 absl::Status labels_of(const Tensor& tensor, ResizeLabels* labels) {
   TF_RETURN_IF_ERROR(check_rank(tensor, 3, "labels"));
@@ -214,6 +259,54 @@ class ResizeSoftmaxGradOp final : public NativeOp {
   Attributes attributes_;
 };
 
+class ResizeSoftmaxTrainingOp final : public OpKernel {
+ public:
+  explicit ResizeSoftmaxTrainingOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, get_attributes(context, -1, &attributes_));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    ResizeSoftmaxArgs<float> args;
+    OP_REQUIRES_OK(context, fill_args<float>(context, attributes_.options, false, &args));
+    Tensor* loss = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, context->input(0).shape(), &loss));
+    args.loss = mutable_view_of<float, 3>(loss);
+    if (context->output_required(1)) {
+      Tensor* unit_gradient = nullptr;
+      OP_REQUIRES_OK(context, context->allocate_output(1, context->input(1).shape(), &unit_gradient));
+      args.unit_gradient = mutable_view_of<float, 4>(unit_gradient);
+    }
+    OP_REQUIRES_OK(context, to_absl(resize_softmax_cross_entropy(args, TfParallelFor(context))));
+  }
+
+ private:
+  Attributes attributes_;
+};
+
+class ResizeSoftmaxTrainingGradOp final : public OpKernel {
+ public:
+  explicit ResizeSoftmaxTrainingGradOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, get_attributes(context, -1, &attributes_));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    ResizeSoftmaxGradArgs<float> args;
+    OP_REQUIRES_OK(context, fill_args<float>(context, attributes_.options, false, &args));
+    OP_REQUIRES_OK(context, check_rank(context->input(2), 4, "unit_gradient"));
+    args.unit_gradient = view_of<float, 4>(context->input(2));
+    OP_REQUIRES_OK(context, check_rank(context->input(3), 3, "loss_gradient"));
+    args.loss_gradient = view_of<float, 3>(context->input(3));
+    Tensor* logits_gradient = nullptr;
+    OP_REQUIRES_OK(context,
+                   context->forward_input_or_allocate_output({2}, 0, context->input(1).shape(), &logits_gradient));
+    args.logits_gradient = mutable_view_of<float, 4>(logits_gradient);
+    OP_REQUIRES_OK(context, to_absl(resize_softmax_cross_entropy_grad(args, TfParallelFor(context))));
+  }
+
+ private:
+  Attributes attributes_;
+};
+
 #define KSEG_REGISTER_ONE(name, T, ...) \
   REGISTER_KERNEL_BUILDER(Name(name).Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), __VA_ARGS__);
 #define KSEG_REGISTER(T)                                                                    \
@@ -224,6 +317,8 @@ class ResizeSoftmaxGradOp final : public NativeOp {
 KSEG_REGISTER(float)
 KSEG_REGISTER(Eigen::half)
 KSEG_REGISTER(tensorflow::bfloat16)
+KSEG_REGISTER_ONE("Kseg>ResizeSoftmaxCrossEntropyTraining", float, ResizeSoftmaxTrainingOp)
+KSEG_REGISTER_ONE("Kseg>ResizeSoftmaxCrossEntropyTrainingGrad", float, ResizeSoftmaxTrainingGradOp)
 #undef KSEG_REGISTER
 #undef KSEG_REGISTER_ONE
 

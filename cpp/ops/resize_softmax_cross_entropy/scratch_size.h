@@ -2,6 +2,7 @@
 #ifndef KSEG_OPS_RESIZE_SOFTMAX_CROSS_ENTROPY_SCRATCH_SIZE_H_
 #define KSEG_OPS_RESIZE_SOFTMAX_CROSS_ENTROPY_SCRATCH_SIZE_H_
 
+#include <algorithm>
 #include <cstdint>
 
 #include "ops/resize_softmax_cross_entropy/resize_runs.h"
@@ -18,6 +19,7 @@ struct ScratchSize {
   int64_t out_width = 0;
   bool gradient = false;
   bool dice = false;
+  bool loss = false;  // with a gradient, too
 
   static int64_t rounded(int64_t floats) { return (floats + 15) / 16 * 16; }
 
@@ -28,17 +30,19 @@ struct ScratchSize {
   int64_t line() const { return rounded(out_width); }
   int64_t kept() const { return gradient || dice ? padded * kRunLength * kRunLength : 0; }
 
-  // Tiles whose exponentials are kept at a time: together they should stay in the first-level cache.
-  int64_t batch() const {
-    const int64_t fitting = kBatchFloats / (kept() + 1);
-    return fitting < 1 ? 1 : fitting > kMostBatch ? kMostBatch : fitting;
+  // Tiles that are worked on side by side, and of them those whose exponentials are kept: together they should stay in
+  // the first-level cache.
+  int batch() const { return fitting(4 * padded); }
+  int kept_batch() const { return fitting(kept()); }
+  static int fitting(int64_t floats) {
+    return static_cast<int>(std::clamp<int64_t>(kBatchFloats / (floats + 1), 1, kMostBatch));
   }
 
   int64_t floats() const {
     int64_t count = 2 * row() + 4 * pixels();             // two rows of source pixels, their least values and means
     if (gradient) count += 2 * row() + 2 * pixels();      // their gradients
-    count += 4 * padded + batch() * kept();                // progressions and exponentials
-    count += tiles() * (3 + (dice ? 1 : 0));               // labels, upstream or loss, own, weights
+    count += batch() * 4 * padded + kept_batch() * kept();  // progressions and exponentials
+    count += tiles() * (1 + (loss ? 2 : 0) + (gradient ? 2 : 0) + (dice ? 1 : 0));  // as TileRow
     count += rounded(columns) + 2 * line();
     if (dice) count += 3 * rounded(padded);
     return count;

@@ -37,39 +37,66 @@ struct TileSums {
 // geometric progression, and the ratio of that progression is one from row to row. Four exponentials per class give all
 // of them: at the first output, the ratio downwards, the ratio of the first row and the ratio of ratios.
 //
-// Every factor must stay inside the range of float; the caller sees to it by kLeastProgression. `steps` has room for
-// four vectors per vector of classes; `kept`, if kKeep, for kOutputs.
+// Every factor must stay inside the range of float; the caller sees to it by kLeastProgression.
+struct Progression {
+  VecF start, down, ratio, ratio_ratio;
+};
+
+// Where the first output of a tile lies, and how far apart they are.
+struct TileSteps {
+  VecF x, y, right, down, both;
+
+  TileSteps(const ResizeRun& row, const ResizeRun& column)
+      : x(splat(column.first)),
+        y(splat(row.first)),
+        right(splat(column.step)),
+        down(splat(row.step)),
+        both(splat(row.step * column.step)) {}
+};
+
+KSEG_INLINE Progression progression_of(const Corners& corners, int32_t channel, const TileSteps& steps) {
+  const VecF upper_left = load(corners.upper_left + channel);
+  const VecF upper_right = load(corners.upper_right + channel);
+  const VecF dy_left = load(corners.lower_left + channel) - upper_left;
+  const VecF dy_right = load(corners.lower_right + channel) - upper_right;
+  const VecF dxy = dy_right - dy_left;
+  const VecF left = upper_left + dy_left * steps.y;
+  const VecF dx = upper_right + dy_right * steps.y - left;
+  return {exp2_of(left + dx * steps.x), exp2_of((dy_left + dxy * steps.x) * steps.down), exp2_of(dx * steps.right),
+          exp2_of(dxy * steps.both)};
+}
+
+// All classes' progressions, before any is followed: both take long but wait for different things. `to` has room for
+// four vectors per vector of classes.
+KSEG_INLINE void store_progressions(const Corners& corners, int32_t padded, const TileSteps& steps, float* to) {
+  for (int32_t channel = 0; channel < padded; channel += kLanesF, to += 4 * kLanesF) {
+    const Progression progression = progression_of(corners, channel, steps);
+    store(to, progression.start);
+    store(to + kLanesF, progression.down);
+    store(to + 2 * kLanesF, progression.ratio);
+    store(to + 3 * kLanesF, progression.ratio_ratio);
+  }
+}
+
+// `progressions`: room as above; it keeps them. `kept`, if kKeep, has room for kOutputs vectors per vector of classes.
 template <bool kKeep>
 void progression_sums(const Corners& corners, int32_t padded, const ResizeRun& row, const ResizeRun& column,
-                      float* steps, float* kept, TileSums* sums) {
-  {
-    const VecF y = splat(row.first), x = splat(column.first);
-    const VecF down = splat(row.step), right = splat(column.step), both = splat(row.step * column.step);
-    float* to = steps;
-    for (int32_t channel = 0; channel < padded; channel += kLanesF, to += 4 * kLanesF) {
-      const VecF upper_left = load(corners.upper_left + channel);
-      const VecF upper_right = load(corners.upper_right + channel);
-      const VecF dy_left = load(corners.lower_left + channel) - upper_left;
-      const VecF dy_right = load(corners.lower_right + channel) - upper_right;
-      const VecF dxy = dy_right - dy_left;
-      const VecF left = upper_left + dy_left * y;
-      const VecF dx = upper_right + dy_right * y - left;
-      store(to, exp2_of(left + dx * x));
-      store(to + kLanesF, exp2_of((dy_left + dxy * x) * down));
-      store(to + 2 * kLanesF, exp2_of(dx * right));
-      store(to + 3 * kLanesF, exp2_of(dxy * both));
-    }
-  }
+                      float* progressions, float* kept, TileSums* sums) {
+  store_progressions(corners, padded, TileSteps(row, column), progressions);
   for (int first = 0; first < kSide; first += kRowsAtOnce) {
     VecF total[kRowsAtOnce * kSide];
     for (VecF& each : total) each = VecF{};
-    float* from = steps;
+    const float* from = progressions;
     float* to = kept + first * kSide * kLanesF;
     for (int32_t channel = 0; channel < padded; channel += kLanesF, from += 4 * kLanesF, to += kOutputs * kLanesF) {
       VecF start = load(from);
       const VecF down = load(from + kLanesF);
       VecF ratio = load(from + 2 * kLanesF);
       const VecF ratio_ratio = load(from + 3 * kLanesF);
+      for (int i = 0; i < first; ++i) {
+        start *= down;
+        ratio *= ratio_ratio;
+      }
 #pragma GCC unroll 4
       for (int i = 0; i < kRowsAtOnce; ++i) {
         VecF value = start;
@@ -81,10 +108,6 @@ void progression_sums(const Corners& corners, int32_t padded, const ResizeRun& r
         }
         start *= down;
         ratio *= ratio_ratio;
-      }
-      if (first + kRowsAtOnce < kSide) {
-        store(from, start);
-        store(from + 2 * kLanesF, ratio);
       }
     }
     for (int i = 0; i < kRowsAtOnce * kSide; i += kLanesF) {
@@ -249,6 +272,46 @@ void scatter_kept(const float* kept, int32_t padded, const ResizeRun& row, const
     add_to(to.upper_right + channel, x - xy);
     add_to(to.lower_left + channel, lower_left);
     add_to(to.lower_right + channel, xy);
+  }
+}
+
+// The same for the exponentials of progressions, which are followed once more, and numbers alike for all classes. Along
+// evenly spaced outputs, sums of sums take the place of products with the bilinear weights.
+KSEG_INLINE void scatter_progressions(const float* progressions, int32_t padded, const ResizeRun& row,
+                                      const ResizeRun& column, const float* alike, const CornerGradients& to) {
+  const TileSteps steps(row, column);
+  const VecF last_x = splat(column.first + 3.0f * column.step), last_y = splat(row.first + 3.0f * row.step);
+  for (int32_t channel = 0; channel < padded; channel += kLanesF) {
+    const float* const from = progressions + 4 * channel;
+    Progression at{load(from), load(from + kLanesF), load(from + 2 * kLanesF), load(from + 3 * kLanesF)};
+    VecF whole{}, lag_x{}, lag_y{}, lag_xy{};
+#pragma GCC unroll 4
+    for (int i = 0; i < kSide; ++i) {
+      VecF value = at.start;
+      VecF sum = value * splat(alike[i * kSide]);
+      VecF lag = sum;
+#pragma GCC unroll 4
+      for (int j = 1; j < kSide; ++j) {
+        value *= at.ratio;
+        sum += value * splat(alike[i * kSide + j]);
+        if (j + 1 < kSide) lag += sum;
+      }
+      whole += sum;
+      lag_x += lag;
+      if (i + 1 == kSide) break;
+      lag_y += whole;
+      lag_xy += lag_x;
+      at.start *= at.down;
+      at.ratio *= at.ratio_ratio;
+    }
+    const VecF x = last_x * whole - steps.right * lag_x;
+    const VecF lower = last_y * whole - steps.down * lag_y;
+    const VecF lower_right = last_y * x - steps.down * (last_x * lag_y - steps.right * lag_xy);
+    const VecF lower_left = lower - lower_right;
+    add_to(to.upper_left + channel, whole - x - lower_left);
+    add_to(to.upper_right + channel, x - lower_right);
+    add_to(to.lower_left + channel, lower_left);
+    add_to(to.lower_right + channel, lower_right);
   }
 }
 

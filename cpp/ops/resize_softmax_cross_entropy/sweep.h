@@ -7,6 +7,7 @@
 #include "ops/resize_softmax_cross_entropy/scratch_size.h"
 
 #include "base/argmax.h"
+#include "ops/resize_softmax_cross_entropy/ahead.h"
 #include "ops/resize_softmax_cross_entropy/label_logits.h"
 #include "ops/resize_softmax_cross_entropy/pixel_rows.h"
 #include "ops/resize_softmax_cross_entropy/softmax_math.h"
@@ -39,8 +40,9 @@ struct TileRow {
   int32_t* common;  // [column_count], results: see common_label()
   float* upstream;  // gradient only: of the loss, times the class weight; 0 at void pixels
   float* weights;   // dice only: of the pixels, 0 at void ones
-  float* loss;      // forward only, a result
-  float* own;  // what concerns each output's own class: its part of the loss, or what is handed back to it alone
+  float* loss;      // with loss only: a result
+  float* gap;       // with loss only: what to add to the logarithm of the sum over classes
+  float* own;       // gradient only: what is handed back to each output's own class alone
 };
 
 // Sums of one row of tiles for Dice.
@@ -66,33 +68,40 @@ struct Tile {
   int64_t number;
   int32_t common;
   int side;  // at most so many outputs per axis: 1, 2 or 4
-  float* kept;  // exponentials
+  bool narrow;  // 4 x 4 outputs by progressions
+  float* progressions;
+  float* kept;  // exponentials, if not by progressions
   TileSums sums;
   Returned returned;
 };
 
-template <bool kGradient, bool kDice>
+template <bool kGradient, bool kDice, bool kLoss>
 class Sweep {
  public:
   static constexpr bool kKeep = kGradient || kDice;
 
-  Sweep(const SweepPlan& plan, float* steps, float* kept, int batch) : plan_(plan), steps_(steps), batch_(batch) {
-    for (int i = 0; i < batch_; ++i) tiles_[i].kept = kept + int64_t{i} * plan.padded * kOutputs;
+  Sweep(const SweepPlan& plan, float* progressions, float* kept, const ScratchSize& size)
+      : plan_(plan), kept_(kept), batch_(size.batch()), kept_batch_(size.kept_batch()) {
+    for (int i = 0; i < batch_; ++i) {
+      tiles_[i].progressions = progressions + int64_t{4} * i * plan.padded;
+      tiles_[i].kept = kept;
+    }
   }
 
   // dice: forward, where its sums go; gradient, the factors that the sums hand back.
   void tile_row(const ResizeRun& row, const SourceRow& upper, const SourceRow& lower, const TileRow& tiles,
-                const DiceSums& dice, const Gradients& gradients) {
+                const DiceSums& dice, const Gradients& gradients, Ahead ahead) {
     for (int i = 0; i < kOutputs; ++i) places_[i] = row.lerps[i / kSide];
     row_ = &row;
     const int32_t padded = plan_.padded;
-    int waiting = 0;
+    int waiting = 0, kept = 0;
     for (int64_t number = 0; number < plan_.column_count; ++number) {
+      ahead.step();
       const int64_t first = number * kOutputs;
       const int32_t common = common_label(tiles.labels + first);
       tiles.common[number] = common;
       if (common == kVoid) {
-        if (!kGradient) clear_loss(tiles, first);
+        if (kLoss) clear_loss(tiles, first);
         continue;
       }
       const ResizeRun& column = plan_.columns[number];
@@ -109,24 +118,25 @@ class Sweep {
                     lower.lowest[column.lower] >= least && lower.lowest[column.upper] >= least;
       if (kGradient) narrow = narrow && is_moderate(tiles.upstream + first, kMostUpstream);
       if (kGradient && kDice) narrow = narrow && dice.moderate && is_moderate(tiles.weights + first, kMostFactor);
+      tile.narrow = narrow && tile.side == 4;
+      if (kKeep && (kDice || !tile.narrow)) tile.kept = kept_ + int64_t{kept++} * padded * kOutputs;
       sum_up(tile, narrow);
-      if (++waiting < batch_) continue;
+      if (++waiting < batch_ && (!kKeep || kept < kept_batch_)) continue;
       finish(waiting, upper, lower, tiles, dice, gradients);
-      waiting = 0;
+      waiting = kept = 0;
     }
     finish(waiting, upper, lower, tiles, dice, gradients);
     if constexpr (kGradient) {
       hand_to_mixed_labels(tiles, gradients);
-    } else {
-      complete_loss(tiles);
     }
+    if (kLoss) complete_loss(tiles);
   }
 
  private:
   static void clear_loss(const TileRow& tiles, int64_t first) {
     for (int i = 0; i < kOutputs; i += kLanesF) {
       store(tiles.loss + first + i, splat(1.0f));
-      store(tiles.own + first + i, VecF{});
+      store(tiles.gap + first + i, VecF{});
     }
   }
 
@@ -147,7 +157,7 @@ class Sweep {
     } else if (tile.side == 2) {
       direct_sums<2, 2, kKeep>(tile.corners, padded, *row_, *tile.column, !narrow, tile.kept, &tile.sums);
     } else if (narrow) {
-      progression_sums<kKeep>(tile.corners, padded, *row_, *tile.column, steps_, tile.kept, &tile.sums);
+      progression_sums<kDice>(tile.corners, padded, *row_, *tile.column, tile.progressions, tile.kept, &tile.sums);
     } else {
       direct_sums<kSide, kSide, kKeep>(tile.corners, padded, *row_, *tile.column, true, tile.kept, &tile.sums);
     }
@@ -155,17 +165,18 @@ class Sweep {
 
   void finish(int count, const SourceRow& upper, const SourceRow& lower, const TileRow& tiles, const DiceSums& dice,
               const Gradients& gradients) {
+    if constexpr (kLoss) {
+      for (int i = 0; i < count; ++i) lose(tiles_[i], upper, lower, tiles);
+    }
     if constexpr (kGradient) {
       for (int i = 0; i < count; ++i) weigh(tiles_[i], tiles, dice);
       for (int i = 0; i < count; ++i) hand_back(tiles_[i], tiles, gradients);
-    } else {
-      for (int i = 0; i < count; ++i) lose(tiles_[i], upper, lower, tiles);
-      if (!kDice) return;
+    } else if constexpr (kDice) {
       for (int i = 0; i < count; ++i) add_to_dice(tiles_[i], tiles, dice);
     }
   }
 
-  // Leaves the sum over classes in `loss` and the rest in `own`, for complete_loss().
+  // Leaves the sum over classes in `loss` and the rest in `gap`, for complete_loss().
   void lose(const Tile& tile, const SourceRow& upper, const SourceRow& lower, const TileRow& tiles) {
     const int64_t first = tile.number * kOutputs;
     const float* const x = plan_.column_places + first;
@@ -182,14 +193,14 @@ class Sweep {
         target = splat(1.0f - smoothing) * target + splat(smoothing) * mean;
       }
       store(tiles.loss + first + i, load(tile.sums.sum + i));
-      store(tiles.own + first + i, load(tile.sums.shift + i) - target);
+      store(tiles.gap + first + i, load(tile.sums.shift + i) - target);
     }
   }
 
   // In a pass of its own: logarithms take long, but do not wait for each other.
   void complete_loss(const TileRow& tiles) const {
     for (int64_t i = 0; i < plan_.column_count * kOutputs; i += kLanesF) {
-      const VecF loss = (log2_of(load(tiles.loss + i)) + load(tiles.own + i)) * splat(kLn2);
+      const VecF loss = (log2_of(load(tiles.loss + i)) + load(tiles.gap + i)) * splat(kLn2);
       // Rounding must not make it negative. (In this order a NaN stays.)
       store(tiles.loss + i, choose(load(tiles.labels + i) >= 0, larger(VecF{}, loss), VecF{}));
     }
@@ -279,16 +290,24 @@ class Sweep {
 
   void hand_back(const Tile& tile, const TileRow& tiles, const Gradients& gradients) {
     const ResizeRun& column = *tile.column;
-    const int64_t first = tile.number * kOutputs;
-    const float* const x = plan_.column_places + first;
     const CornerGradients to = corners_of(column, gradients);
-    if (tile.side == 1) {
+    if (!kDice && tile.narrow) {
+      scatter_progressions(tile.progressions, plan_.padded, *row_, column, tile.returned.alike, to);
+    } else if (tile.side == 1) {
       scatter_kept<1, 1, kDice>(tile.kept, plan_.padded, *row_, column, tile.returned, to);
     } else if (tile.side == 2) {
       scatter_kept<2, 2, kDice>(tile.kept, plan_.padded, *row_, column, tile.returned, to);
     } else {
       scatter_kept<kSide, kSide, kDice>(tile.kept, plan_.padded, *row_, column, tile.returned, to);
     }
+    hand_to_labels(tile, tiles, gradients);
+  }
+
+  void hand_to_labels(const Tile& tile, const TileRow& tiles, const Gradients& gradients) {
+    const ResizeRun& column = *tile.column;
+    const CornerGradients to = corners_of(column, gradients);
+    const int64_t first = tile.number * kOutputs;
+    const float* const x = plan_.column_places + first;
     if (tile.common >= 0) {
       const FourSums sums = corner_sums(tiles.own + first, x, places_);
       add_to_class(to.upper_left, tile.common, sums.upper_left);
@@ -352,8 +371,8 @@ class Sweep {
 
   const SweepPlan& plan_;
   const ResizeRun* row_ = nullptr;
-  float* const steps_;
-  const int batch_;
+  float* const kept_;
+  const int batch_, kept_batch_;
   alignas(KSEG_VECTOR_BYTES) float places_[kOutputs];  // y of each output of a tile
   Tile tiles_[kMostBatch];
 };

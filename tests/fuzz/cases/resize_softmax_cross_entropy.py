@@ -80,6 +80,26 @@ def _backward(rng: np.random.Generator) -> Draw:
     return Draw(arrays, attributes)
 
 
+def _training(rng: np.random.Generator) -> Draw:
+    draw = _forward(rng)
+    draw.arrays["logits"] = draw.arrays["logits"].astype(np.float32)
+    return draw
+
+
+def _training_backward(rng: np.random.Generator) -> Draw:
+    """Half of the upstream gradients are one number for each image, some of these at all pixels but one."""
+    draw = _training(rng)
+    labels, logits = draw.arrays["labels"], draw.arrays["logits"]
+    draw.arrays["unit_gradient"] = floats(rng, logits.shape, np.float32)
+    given = _upstream(rng, labels.shape)
+    if given.size and rng.random() < 0.5:
+        given[:] = given[:, :1, :1]
+        if rng.random() < 0.3:
+            given.flat[rng.integers(given.size)] += 1
+    draw.arrays["loss_gradient"] = given
+    return draw
+
+
 def _forward_with_dice(rng: np.random.Generator) -> Draw:
     arrays, attributes, _ = _inputs(rng)
     arrays["pixel_weights"] = _pixel_weights(rng, arrays["labels"])
@@ -134,6 +154,8 @@ def _scratch_numpy(draw: Draw) -> dict:
 CASES = [
     Case("resize_softmax_cross_entropy", _forward, numpy=_numpy, words=("pixel_weights",)),
     Case("resize_softmax_cross_entropy_grad", _backward, numpy=_numpy, words=("pixel_weights", "sums_gradient")),
+    Case("resize_softmax_cross_entropy_training", _training),
+    Case("resize_softmax_cross_entropy_training_grad", _training_backward),
     Case("resize_softmax_cross_entropy_and_dice", _forward_with_dice),
     Case("resize_softmax_cross_entropy_and_dice_grad", _backward_with_dice),
     Case("resize_softmax_scratch_bytes", _scratch, tensorflow=False, numpy=_scratch_numpy, words=("labels", "logits")),
