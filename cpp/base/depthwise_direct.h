@@ -1,6 +1,6 @@
-// Depthwise dilated convolution of 3 x 3 taps without a copy of the inputs: the nine weights of a vector of channels and
-// the sums of a row of outputs stay in registers, each input is loaded once per row of outputs that it serves, and what
-// lies in the padding is neither read nor multiplied. Sums are chained in the order of convolve_pieces
+// Depthwise dilated convolution of 3 x 3 taps without a copy of the inputs: the nine weights of a vector of channels
+// and the sums of a row of outputs stay in registers, each input is loaded once per row of outputs that it serves, and
+// what lies in the padding is neither read nor multiplied. Sums are chained in the order of convolve_pieces
 // (base/depthwise.h). Opens the target as kernel.h does, so it is included last.
 #ifndef KSEG_BASE_DEPTHWISE_DIRECT_H_
 #define KSEG_BASE_DEPTHWISE_DIRECT_H_
@@ -64,8 +64,8 @@ template <class T, int count, bool left, bool right>
 __attribute__((noinline)) void convolve_direct(const DirectPart<T>& part) {
   constexpr int kFirst = left ? 1 : 0, kLast = count + (right ? 1 : 2);
   for (int64_t vector = 0; vector < part.chunks * kDepthwiseVectors; ++vector) {
-    const float* const filters = part.filters + vector / kDepthwiseVectors * 10 * kDepthwiseChunk +
-                                 vector % kDepthwiseVectors * kLanesF;
+    const float* const filters =
+        part.filters + vector / kDepthwiseVectors * 10 * kDepthwiseChunk + vector % kDepthwiseVectors * kLanesF;
     VecF weights[9];
 #pragma GCC unroll 9
     for (int tap = 0; tap < 9; ++tap) weights[tap] = load(filters + tap * kDepthwiseChunk);

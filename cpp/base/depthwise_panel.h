@@ -65,10 +65,9 @@ class DepthwisePanel {
     tiles_.visit_pairs(tile, [&](const AtrousPiece& rows, const AtrousPiece& columns) {
       gather_inputs(image, tiles_, rows, columns, map_, first, count, block_.data(), &padding_);
       const auto convolve = [&](auto activation) {
-        convolve_pieces(block_.data(), tiles_, rows, columns, filters_of(first), vectors,
-                        [&](int64_t p, int v, VecF sum) {
-                          store(to + p * kGemmStride + v * kLanesF, activate(sum, activation));
-                        });
+        convolve_pieces(
+            block_.data(), tiles_, rows, columns, filters_of(first), vectors,
+            [&](int64_t p, int v, VecF sum) { store(to + p * kGemmStride + v * kLanesF, activate(sum, activation)); });
       };
       switch (activation_) {
         case Activation::kNone:

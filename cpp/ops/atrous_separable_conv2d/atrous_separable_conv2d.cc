@@ -31,7 +31,7 @@ Status atrous_separable_kernel(const View<const T, 4>& x, const SeparableFilters
   const AtrousTiles tiles(rows, columns, x.shape[0]);
   const ChannelMap map{in_channels, 0, filters.depthwise.shape[3], 1};
   const int64_t cost = tiles.most_outputs * middle * (out_channels + 2 * taps) / kLanesF;
-  parallel_for.run(tiles.count(), cost, [&](int64_t begin, int64_t end) {
+  run_workers(parallel_for, tiles.count(), 1, cost, [&](WorkQueue* queue) {
     GemmScratch scratch(tiles.most_outputs, b, !std::is_same<T, float>::value);
     DepthwisePanel<T> depthwise_panel(x, tiles, map, depthwise.data(), middle, filters.depthwise_activation);
     std::vector<T*> outputs;
@@ -39,13 +39,16 @@ Status atrous_separable_kernel(const View<const T, 4>& x, const SeparableFilters
     std::vector<const void*> soon;
     const auto list_inputs = [&](int64_t tile, std::vector<const T*>* pixels) {
       pixels->clear();
+      if (tile >= tiles.count()) return;
       tiles.visit_inputs(tile, [&](int64_t pixel) { pixels->push_back(x.data + pixel * in_channels); });
     };
-    list_inputs(begin, &inputs_of_next);
-    for (int64_t tile = begin; tile < end; ++tile) {
+    int64_t next = queue->take();
+    list_inputs(next, &inputs_of_next);
+    while (next < tiles.count()) {
+      const int64_t tile = next;
+      next = queue->take();
       inputs.swap(inputs_of_next);
-      inputs_of_next.clear();
-      if (tile + 1 < end) list_inputs(tile + 1, &inputs_of_next);
+      list_inputs(next, &inputs_of_next);
       outputs.clear();
       tiles.visit_outputs(tile, [&](int64_t pixel) { outputs.push_back(output.data + pixel * out_channels); });
       const auto fill = [&](int64_t first, int64_t count, float* panel) {
