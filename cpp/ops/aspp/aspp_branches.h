@@ -99,14 +99,11 @@ void add_separable_branch(const View<const T, 4>& x, const AsppConvolution<T>& b
       if (tile >= tiles.count()) return;
       tiles.visit_outputs(tile, [&](int64_t pixel) { found->push_back(x.data + pixel * channels); });
     };
-    int64_t next = queue->take();
-    find_centres(next, &next_centres);
     for (int64_t i = 0; i < tiles.most_outputs; ++i) sums[i] = buffer.data() + i * outputs;
-    while (next < tiles.count()) {
-      const int64_t tile = next;
-      next = queue->take();
-      centres.swap(next_centres);
-      find_centres(next, &next_centres);
+    for (int64_t tile = queue->take(); tile < tiles.count(); tile = queue->take()) {
+      find_centres(tile, &centres);
+      // While this one is multiplied, the other threads take a tile each.
+      find_centres(tile + parallel_for.useful_threads(), &next_centres);
       to.clear();
       tiles.visit_outputs(tile, [&](int64_t pixel) { to.push_back(projected + pixel * columns); });
       const int64_t count = static_cast<int64_t>(to.size());

@@ -42,13 +42,10 @@ Status atrous_separable_kernel(const View<const T, 4>& x, const SeparableFilters
       if (tile >= tiles.count()) return;
       tiles.visit_inputs(tile, [&](int64_t pixel) { pixels->push_back(x.data + pixel * in_channels); });
     };
-    int64_t next = queue->take();
-    list_inputs(next, &inputs_of_next);
-    while (next < tiles.count()) {
-      const int64_t tile = next;
-      next = queue->take();
-      inputs.swap(inputs_of_next);
-      list_inputs(next, &inputs_of_next);
+    for (int64_t tile = queue->take(); tile < tiles.count(); tile = queue->take()) {
+      list_inputs(tile, &inputs);
+      // While this one is multiplied, the other threads take a tile each.
+      list_inputs(tile + parallel_for.useful_threads(), &inputs_of_next);
       outputs.clear();
       tiles.visit_outputs(tile, [&](int64_t pixel) { outputs.push_back(output.data + pixel * out_channels); });
       const auto fill = [&](int64_t first, int64_t count, float* panel) {
