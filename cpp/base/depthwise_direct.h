@@ -6,9 +6,7 @@
 #define KSEG_BASE_DEPTHWISE_DIRECT_H_
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
-#include <limits>
 #include <utility>
 
 #include "base/atrous.h"
@@ -34,8 +32,8 @@ KSEG_INLINE bool direct_fits(const AtrousAxis& axis) {
 
 // Activations that are a floor and a cap; the values that leave everything as it is (also NaN) stand for none.
 struct DirectClamp {
-  float least = -std::numeric_limits<float>::infinity();
-  float most = std::numeric_limits<float>::infinity();
+  float least = -__builtin_inff();
+  float most = __builtin_inff();
 };
 KSEG_INLINE bool direct_clamp(Activation activation, DirectClamp* clamp) {
   *clamp = DirectClamp();
