@@ -33,6 +33,13 @@ KSEG_INLINE void depthwise_pack(const T* filters, int64_t taps, int64_t channels
   for (int64_t first = 0; first < channels; first += kDepthwiseChunk) {
     for (int64_t tap = 0; tap <= taps; ++tap) {
       const T* const from = filters + (reverse ? taps - 1 - tap : tap) * tap_stride;
+      if (channel_stride == 1 && tap < taps && first + kDepthwiseChunk <= channels) {
+        for (int64_t i = first; i < first + kDepthwiseChunk; i += kLanesF, packed += kLanesF) {
+          const VecF value = load_float(from + i);
+          store(packed, scale ? value * load(scale + i) : value);
+        }
+        continue;
+      }
       for (int64_t i = 0; i < kDepthwiseChunk; ++i, ++packed) {
         const int64_t channel = first + i;
         float value = 0;

@@ -30,9 +30,13 @@ def depthwise_atrous_conv2d(x, filters, rate: tuple[int, int] = (1, 1), padding:
             for step, size in zip(rate, x.shape[1:3].as_list(), strict=True)
         )
     result = tf.nn.depthwise_conv2d(x, filters, [1, 1, 1, 1], padding.upper(), dilations=list(rate))
-    # For a batch of no images its shape would be that of the padded map, for an empty result that of x.
     shape = _output_shape(x, filters, rate, padding)
-    result = tf.reshape(result, [-1])[: tf.reduce_prod(shape)]
+    if all(isinstance(size, int) for size in shape):
+        return tf.cast(tf.ensure_shape(result, shape), dtype)
+    # For a batch of no images its shape would be that of the padded map, for an empty result that of x. Cutting that
+    # off copies the result, and pads the gradient: only where the sizes may call for it.
+    if padding != "same" or not filters.shape.is_fully_defined():
+        result = tf.reshape(result, [-1])[: tf.reduce_prod(shape)]
     return tf.cast(tf.reshape(result, shape), dtype)
 
 

@@ -6,9 +6,9 @@
 #include "base/huge_pages.h"
 // Last: these switch the instruction set.
 #include "base/kernel.h"
-#include "base/depthwise.h"      // target code only
-#include "base/gemm.h"           // target code only
-#include "base/gemm_activate.h"  // target code only
+#include "base/depthwise.h"        // target code only
+#include "base/depthwise_panel.h"  // target code only
+#include "base/gemm.h"             // target code only
 
 KSEG_KERNEL_BEGIN
 
@@ -30,55 +30,26 @@ Status atrous_separable_kernel(const View<const T, 4>& x, const SeparableFilters
 
   const AtrousTiles tiles(rows, columns, x.shape[0]);
   const ChannelMap map{in_channels, 0, filters.depthwise.shape[3], 1};
-  const int64_t image_size = rows.input * columns.input * in_channels;
-  const Activation middle_activation = filters.depthwise_activation;
   const int64_t cost = tiles.most_outputs * middle * (out_channels + 2 * taps) / kLanesF;
-  parallel_for.run(tiles.count(), cost, [&](int64_t begin, int64_t end) {
+  run_workers(parallel_for, tiles.count(), 1, cost, [&](WorkQueue* queue) {
     GemmScratch scratch(tiles.most_outputs, b, !std::is_same<T, float>::value);
-    AlignedFloats block(tiles.most_inputs * kDepthwiseChunk);
-    BlockPadding padding;
+    DepthwisePanel<T> depthwise_panel(x, tiles, map, depthwise.data(), middle, filters.depthwise_activation);
     std::vector<T*> outputs;
     std::vector<const T*> inputs, inputs_of_next;
     std::vector<const void*> soon;
     const auto list_inputs = [&](int64_t tile, std::vector<const T*>* pixels) {
       pixels->clear();
+      if (tile >= tiles.count()) return;
       tiles.visit_inputs(tile, [&](int64_t pixel) { pixels->push_back(x.data + pixel * in_channels); });
     };
-    list_inputs(begin, &inputs_of_next);
-    for (int64_t tile = begin; tile < end; ++tile) {
-      inputs.swap(inputs_of_next);
-      inputs_of_next.clear();
-      if (tile + 1 < end) list_inputs(tile + 1, &inputs_of_next);
+    for (int64_t tile = queue->take(); tile < tiles.count(); tile = queue->take()) {
+      list_inputs(tile, &inputs);
+      // While this one is multiplied, the other threads take a tile each.
+      list_inputs(tile + parallel_for.useful_threads(), &inputs_of_next);
       outputs.clear();
       tiles.visit_outputs(tile, [&](int64_t pixel) { outputs.push_back(output.data + pixel * out_channels); });
-      const T* const image = x.data + tiles.image_of(tile) * image_size;
-      const auto fill = [&](int64_t block_first, int64_t block_count, float* panel) {
-        for (int64_t first = block_first; first < block_first + block_count;
-             first += kDepthwiseChunk, panel += kDepthwiseChunk) {
-          const int64_t count = std::min(middle - first, kDepthwiseChunk);
-          const int vectors = static_cast<int>((count + kLanesF - 1) / kLanesF);
-          float* to = panel;
-          tiles.visit_pairs(tile, [&](const AtrousPiece& row_piece, const AtrousPiece& column_piece) {
-            gather_inputs(image, tiles, row_piece, column_piece, map, first, count, block.data(), &padding);
-            const auto convolve = [&](auto activation) {
-              convolve_pieces(block.data(), tiles, row_piece, column_piece, depthwise.data() + first * (taps + 1),
-                              vectors, [&](int64_t p, int v, VecF sum) {
-                                store(to + p * kGemmStride + v * kLanesF, activate(sum, activation));
-                              });
-            };
-            switch (middle_activation) {
-              case Activation::kNone:
-                convolve(std::integral_constant<Activation, Activation::kNone>());
-                break;
-              case Activation::kRelu:
-                convolve(std::integral_constant<Activation, Activation::kRelu>());
-                break;
-              default:
-                convolve(middle_activation);
-            }
-            to += row_piece.count * column_piece.count * kGemmStride;
-          });
-        }
+      const auto fill = [&](int64_t first, int64_t count, float* panel) {
+        depthwise_panel.fill(tile, first, count, panel);
       };
       const auto ahead = [&](int64_t first) {
         // What the next block of depth reads, or the first block of the next tile.
