@@ -53,8 +53,6 @@ inline absl::Status to_absl(const Status& status) {
       return absl::OkStatus();
     case StatusCode::kInvalidArgument:
       return absl::InvalidArgumentError(status.message());
-    case StatusCode::kResourceExhausted:
-      return absl::ResourceExhaustedError(status.message());
   }
   return absl::InternalError(status.message());
 }

@@ -66,42 +66,44 @@ class SerialFor final : public ParallelFor {
   }
 };
 
-// Units [0, total) of work, each taken by the first thread that is free.
-class WorkQueue {
+// Units [0, total) of work in pieces of `grain`, of which each thread takes another when it has done its last.
+class Pieces {
  public:
-  explicit WorkQueue(int64_t total) : total_(total) {}
-  // The first of the next `count` units, or something from total() on when all are taken.
-  int64_t take(int64_t count = 1) { return next_.fetch_add(count, std::memory_order_relaxed); }
-  int64_t total() const { return total_; }
+  Pieces(int64_t total, int64_t grain) : total_(total), grain_(grain) {}
+
+  // False when nothing is left.
+  bool take(int64_t* begin, int64_t* end) {
+    *begin = next_.fetch_add(grain_, std::memory_order_relaxed);
+    *end = std::min(*begin + grain_, total_);
+    return *begin < total_;
+  }
 
  private:
-  const int64_t total_;
+  const int64_t total_, grain_;
   std::atomic<int64_t> next_{0};
 };
 
-// Calls body(queue) once per thread that is useful: for threads that keep something from unit to unit, or look ahead.
-// `grain` units are taken at a time, `cost_per_unit` is as in run().
-template <class Body>
+// Calls worker(pieces), which takes pieces until none is left, on as many threads as the work is worth: for units of
+// very different sizes, where the pool's own pieces (about four per thread) are too coarse, and for threads that keep
+// memory from piece to piece. `cost_per_unit` as in ParallelFor::run().
+template <class Worker>
 void run_workers(const ParallelFor& parallel_for, int64_t total, int64_t grain, int64_t cost_per_unit,
-                 const Body& body) {
+                 const Worker& worker) {
   constexpr int64_t kWorthAThread = 40000;  // cycles
   if (total <= 0) return;
   const double cost = static_cast<double>(total) * static_cast<double>(std::max<int64_t>(1, cost_per_unit));
   const double pieces = static_cast<double>(total) / static_cast<double>(grain);
   const double threads = std::min({cost / kWorthAThread, pieces, static_cast<double>(parallel_for.useful_threads())});
-  WorkQueue queue(total);
-  if (threads < 2) return body(&queue);
-  parallel_for.run(static_cast<int64_t>(threads), kWorthAThread * 25, [&](int64_t, int64_t) { body(&queue); });
+  Pieces shared(total, threads < 2 ? total : grain);
+  if (threads < 2) return worker(shared);
+  parallel_for.run(static_cast<int64_t>(threads), kWorthAThread * 25, [&](int64_t, int64_t) { worker(shared); });
 }
 
-// parallel_for.run in pieces of `grain` units that each thread takes when it has done its last: for units of very
-// different sizes, or where the pool's own pieces (about four per thread) are too coarse. `cost_per_unit` as in run().
+// The same for bodies that keep nothing.
 inline void run_in_pieces(const ParallelFor& parallel_for, int64_t total, int64_t grain, int64_t cost_per_unit,
                           const ParallelFor::Body& body) {
-  run_workers(parallel_for, total, grain, cost_per_unit, [&](WorkQueue* queue) {
-    for (int64_t begin = queue->take(grain); begin < total; begin = queue->take(grain)) {
-      body(begin, std::min(begin + grain, total));
-    }
+  run_workers(parallel_for, total, grain, cost_per_unit, [&](Pieces& pieces) {
+    for (int64_t begin, end; pieces.take(&begin, &end);) body(begin, end);
   });
 }
 

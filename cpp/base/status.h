@@ -1,4 +1,5 @@
-// The outcome of a kernel call. Kernels never throw for bad input and never abort: they say what was wrong.
+// The outcome of a kernel call. Kernels never throw for bad input and never abort: they say what was wrong. All that
+// they may throw is std::bad_alloc.
 #ifndef KSEG_BASE_STATUS_H_
 #define KSEG_BASE_STATUS_H_
 
@@ -8,7 +9,7 @@
 
 namespace kseg {
 
-enum class StatusCode { kOk, kInvalidArgument, kResourceExhausted };
+enum class StatusCode { kOk, kInvalidArgument };
 
 class [[nodiscard]] Status {
  public:

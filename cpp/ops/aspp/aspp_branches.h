@@ -40,26 +40,28 @@ void add_dense_branch(const View<const T, 4>& x, const AsppConvolution<T>& branc
   (void)make_conv_axis("width", width, branch.filters.shape[1], branch.rate[1], Padding::kSame, &column_axis).ok();
   const int64_t strip = tap_strip_pixels(pixels, std::max(outputs, columns), parallel_for.max_threads());
   const int64_t cost = strip * (branch.filters.size() + outputs * columns) / 16;
-  run_workers(parallel_for, (pixels + strip - 1) / strip, 1, cost, [&](WorkQueue* queue) {
+  run_workers(parallel_for, (pixels + strip - 1) / strip, 1, cost, [&](Pieces& pieces) {
     TapScratch scratch;
     AlignedFloats buffer(strip * outputs);
     std::vector<float*> sums(strip), to(strip);
     std::vector<const float*> from(kTapPanelRows);
     for (int64_t i = 0; i < strip; ++i) sums[i] = buffer.data() + i * outputs;
-    for (int64_t unit = queue->take(); unit < queue->total(); unit = queue->take()) {
-      const int64_t begin = unit * strip, end = std::min(pixels, begin + strip), count = end - begin;
-      std::fill_n(buffer.data(), count * outputs, 0.0f);
-      accumulate_convolution(x.data, channels, branch.filters.data, outputs, row_axis, column_axis, begin, end,
-                             sums.data(), &scratch);
-      for (int64_t i = 0; i < count; ++i) {
-        apply_epilogue(epilogue_of(branch), outputs, sums[i]);
-        to[i] = projected + (begin + i) * columns;
+    for (int64_t unit, end_unit; pieces.take(&unit, &end_unit);) {
+      for (; unit < end_unit; ++unit) {
+        const int64_t begin = unit * strip, end = std::min(pixels, begin + strip), count = end - begin;
+        std::fill_n(buffer.data(), count * outputs, 0.0f);
+        accumulate_convolution(x.data, channels, branch.filters.data, outputs, row_axis, column_axis, begin, end,
+                               sums.data(), &scratch);
+        for (int64_t i = 0; i < count; ++i) {
+          apply_epilogue(epilogue_of(branch), outputs, sums[i]);
+          to[i] = projected + (begin + i) * columns;
+        }
+        accumulate_product(count, weights, outputs, columns, to.data(), &scratch,
+                           [&](int64_t row, int64_t rows, int64_t from_depth, int64_t depth, float* panel) {
+                             for (int64_t i = 0; i < rows; ++i) from[i] = sums[row + i] + from_depth;
+                             gemm_fill_panel(from.data(), rows, depth, panel);
+                           });
       }
-      accumulate_product(count, weights, outputs, columns, to.data(), &scratch,
-                         [&](int64_t row, int64_t rows, int64_t from_depth, int64_t depth, float* panel) {
-                           for (int64_t i = 0; i < rows; ++i) from[i] = sums[row + i] + from_depth;
-                           gemm_fill_panel(from.data(), rows, depth, panel);
-                         });
     }
   });
 }
@@ -85,7 +87,7 @@ void add_separable_branch(const View<const T, 4>& x, const AsppConvolution<T>& b
   const AtrousTiles tiles(row_axis, column_axis, x.shape[0]);
   const ChannelMap map{channels};
   const int64_t cost = tiles.most_outputs * (channels + columns) * outputs / kLanesF;
-  run_workers(parallel_for, tiles.count(), 1, cost, [&](WorkQueue* queue) {
+  run_workers(parallel_for, tiles.count(), 1, cost, [&](Pieces& pieces) {
     GemmScratch scratch(tiles.most_outputs, b, /*with_sums=*/false);
     DepthwisePanel<T> depthwise_panel(x, tiles, map, depthwise.data(), channels, branch.depthwise_activation);
     AlignedFloats buffer(tiles.most_outputs * outputs);
@@ -100,31 +102,33 @@ void add_separable_branch(const View<const T, 4>& x, const AsppConvolution<T>& b
       tiles.visit_outputs(tile, [&](int64_t pixel) { found->push_back(x.data + pixel * channels); });
     };
     for (int64_t i = 0; i < tiles.most_outputs; ++i) sums[i] = buffer.data() + i * outputs;
-    for (int64_t tile = queue->take(); tile < tiles.count(); tile = queue->take()) {
-      find_centres(tile, &centres);
-      // While this one is multiplied, the other threads take a tile each.
-      find_centres(tile + parallel_for.useful_threads(), &next_centres);
-      to.clear();
-      tiles.visit_outputs(tile, [&](int64_t pixel) { to.push_back(projected + pixel * columns); });
-      const int64_t count = static_cast<int64_t>(to.size());
-      const auto fill = [&](int64_t first, int64_t depth, float* panel) {
-        depthwise_panel.fill(tile, first, depth, panel);
-      };
-      // What the next block of depth reads, or the first block of the next tile.
-      const auto ahead = [&](int64_t first) {
-        const bool same_tile = first + kGemmDepth < channels;
-        const int64_t channel = same_tile ? first + kGemmDepth : 0;
-        soon.clear();
-        for (const T* const pixel : same_tile ? centres : next_centres) soon.push_back(pixel + channel);
-        const int64_t bytes = std::min(channels - channel, kGemmDepth) * static_cast<int64_t>(sizeof(T));
-        return GemmAhead{soon.data(), static_cast<int64_t>(soon.size()), bytes};
-      };
-      gemm_tile(count, b, epilogue_of(branch), /*add=*/false, sums.data(), &scratch, fill, ahead);
-      gemm_tile(count, project, Epilogue(), /*add=*/true, to.data(), &scratch,
-                [&](int64_t first, int64_t depth, float* panel) {
-                  for (int64_t i = 0; i < count; ++i) from[i] = sums[i] + first;
-                  gemm_fill_panel(from.data(), count, depth, panel);
-                });
+    for (int64_t tile, end_tile; pieces.take(&tile, &end_tile);) {
+      for (; tile < end_tile; ++tile) {
+        find_centres(tile, &centres);
+        // While this one is multiplied, the other threads take a tile each.
+        find_centres(tile + parallel_for.useful_threads(), &next_centres);
+        to.clear();
+        tiles.visit_outputs(tile, [&](int64_t pixel) { to.push_back(projected + pixel * columns); });
+        const int64_t count = static_cast<int64_t>(to.size());
+        const auto fill = [&](int64_t first, int64_t depth, float* panel) {
+          depthwise_panel.fill(tile, first, depth, panel);
+        };
+        // What the next block of depth reads, or the first block of the next tile.
+        const auto ahead = [&](int64_t first) {
+          const bool same_tile = first + kGemmDepth < channels;
+          const int64_t channel = same_tile ? first + kGemmDepth : 0;
+          soon.clear();
+          for (const T* const pixel : same_tile ? centres : next_centres) soon.push_back(pixel + channel);
+          const int64_t bytes = std::min(channels - channel, kGemmDepth) * static_cast<int64_t>(sizeof(T));
+          return GemmAhead{soon.data(), static_cast<int64_t>(soon.size()), bytes};
+        };
+        gemm_tile(count, b, epilogue_of(branch), /*add=*/false, sums.data(), &scratch, fill, ahead);
+        gemm_tile(count, project, Epilogue(), /*add=*/true, to.data(), &scratch,
+                  [&](int64_t first, int64_t depth, float* panel) {
+                    for (int64_t i = 0; i < count; ++i) from[i] = sums[i] + first;
+                    gemm_fill_panel(from.data(), count, depth, panel);
+                  });
+      }
     }
   });
 }

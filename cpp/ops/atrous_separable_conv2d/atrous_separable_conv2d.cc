@@ -31,7 +31,7 @@ Status atrous_separable_kernel(const View<const T, 4>& x, const SeparableFilters
   const AtrousTiles tiles(rows, columns, x.shape[0]);
   const ChannelMap map{in_channels, 0, filters.depthwise.shape[3], 1};
   const int64_t cost = tiles.most_outputs * middle * (out_channels + 2 * taps) / kLanesF;
-  run_workers(parallel_for, tiles.count(), 1, cost, [&](WorkQueue* queue) {
+  run_workers(parallel_for, tiles.count(), 1, cost, [&](Pieces& pieces) {
     GemmScratch scratch(tiles.most_outputs, b, !std::is_same<T, float>::value);
     DepthwisePanel<T> depthwise_panel(x, tiles, map, depthwise.data(), middle, filters.depthwise_activation);
     std::vector<T*> outputs;
@@ -42,27 +42,29 @@ Status atrous_separable_kernel(const View<const T, 4>& x, const SeparableFilters
       if (tile >= tiles.count()) return;
       tiles.visit_inputs(tile, [&](int64_t pixel) { pixels->push_back(x.data + pixel * in_channels); });
     };
-    for (int64_t tile = queue->take(); tile < tiles.count(); tile = queue->take()) {
-      list_inputs(tile, &inputs);
-      // While this one is multiplied, the other threads take a tile each.
-      list_inputs(tile + parallel_for.useful_threads(), &inputs_of_next);
-      outputs.clear();
-      tiles.visit_outputs(tile, [&](int64_t pixel) { outputs.push_back(output.data + pixel * out_channels); });
-      const auto fill = [&](int64_t first, int64_t count, float* panel) {
-        depthwise_panel.fill(tile, first, count, panel);
-      };
-      const auto ahead = [&](int64_t first) {
-        // What the next block of depth reads, or the first block of the next tile.
-        const bool same_tile = first + kGemmDepth < middle;
-        const int64_t depth = same_tile ? first + kGemmDepth : 0;
-        const int64_t channel = depth / map.divide;
-        soon.clear();
-        for (const T* pixel : same_tile ? inputs : inputs_of_next) soon.push_back(pixel + channel);
-        const int64_t channels = std::min(in_channels - channel, kGemmDepth / map.divide);
-        return GemmAhead{soon.data(), static_cast<int64_t>(soon.size()), channels * static_cast<int64_t>(sizeof(T))};
-      };
-      gemm_tile(static_cast<int64_t>(outputs.size()), b, epilogue, /*add=*/false, outputs.data(), &scratch, fill,
-                ahead);
+    for (int64_t tile, end_tile; pieces.take(&tile, &end_tile);) {
+      for (; tile < end_tile; ++tile) {
+        list_inputs(tile, &inputs);
+        // While this one is multiplied, the other threads take a tile each.
+        list_inputs(tile + parallel_for.useful_threads(), &inputs_of_next);
+        outputs.clear();
+        tiles.visit_outputs(tile, [&](int64_t pixel) { outputs.push_back(output.data + pixel * out_channels); });
+        const auto fill = [&](int64_t first, int64_t count, float* panel) {
+          depthwise_panel.fill(tile, first, count, panel);
+        };
+        const auto ahead = [&](int64_t first) {
+          // What the next block of depth reads, or the first block of the next tile.
+          const bool same_tile = first + kGemmDepth < middle;
+          const int64_t depth = same_tile ? first + kGemmDepth : 0;
+          const int64_t channel = depth / map.divide;
+          soon.clear();
+          for (const T* pixel : same_tile ? inputs : inputs_of_next) soon.push_back(pixel + channel);
+          const int64_t channels = std::min(in_channels - channel, kGemmDepth / map.divide);
+          return GemmAhead{soon.data(), static_cast<int64_t>(soon.size()), channels * static_cast<int64_t>(sizeof(T))};
+        };
+        gemm_tile(static_cast<int64_t>(outputs.size()), b, epilogue, /*add=*/false, outputs.data(), &scratch, fill,
+                  ahead);
+      }
     }
   });
   return Status();

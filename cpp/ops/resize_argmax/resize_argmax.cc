@@ -8,7 +8,7 @@
 
 #include "ops/resize_argmax/resize_tiles.h"
 
-#include "base/workers.h"
+#include "base/parallel_for.h"
 
 #include "base/kernel.h"
 #include "base/argmax.h"                      // target code only

@@ -29,10 +29,9 @@ struct FreeAligned {
 };
 using AlignedFloats = std::unique_ptr<float, FreeAligned>;
 
-// Null if there is not so much memory.
 AlignedFloats aligned_floats(int64_t count) {
-  return AlignedFloats(static_cast<float*>(::operator new(
-      sizeof(float) * static_cast<size_t>(std::max<int64_t>(count, 1)), std::align_val_t(64), std::nothrow)));
+  return AlignedFloats(static_cast<float*>(
+      ::operator new(sizeof(float) * static_cast<size_t>(std::max<int64_t>(count, 1)), std::align_val_t(64))));
 }
 
 using CleanLabels = bool (*)(const void*, int64_t, int64_t, const LabelRule&, int32_t*);
@@ -87,7 +86,6 @@ struct Call {
   PreparePixels<T> prepare;
   LabelRule rule;
   std::atomic<int64_t> strange_row{std::numeric_limits<int64_t>::max()};  // lowest row of outputs with a bad label
-  std::atomic<bool> out_of_memory{false};
 
   // Results and what only one direction has.
   float* loss = nullptr;
@@ -143,7 +141,6 @@ class Worker {
       : call_(call),
         memory_(aligned_floats(call.scratch.floats())),
         line_runs_(call.columns.data(), call.plan.column_count) {
-    if (!memory_) return;
     const ScratchSize& size = call.scratch;
     next_ = memory_.get();
     for (SourceRow& row : source_) row = {take(size.row()), take(size.pixels()), take(size.pixels())};
@@ -172,8 +169,6 @@ class Worker {
       dice_ = {take(size.rounded(size.padded)), take(size.rounded(size.padded)), take(size.rounded(size.padded)), true};
     }
   }
-
-  bool ready() const { return memory_ != nullptr; }
 
   void run_block(int64_t block) {
     image_ = block / call_.blocks_per_image;

@@ -88,10 +88,6 @@ Status bad_label(const ResizeLabels& labels, int64_t first, int64_t count, int64
   return Status();
 }
 
-Status out_of_memory_status() {
-  return Status(StatusCode::kResourceExhausted, "resize_softmax_cross_entropy: out of memory");
-}
-
 int64_t resize_softmax_scratch_bytes(const Shape<3>& labels, const Shape<4>& logits, bool gradient, bool dice,
                                      int threads) {
   ScratchSize size;

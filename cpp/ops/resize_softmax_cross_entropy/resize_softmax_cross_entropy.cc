@@ -12,7 +12,7 @@
 #include "ops/resize_softmax_cross_entropy/scale_unit_gradient.h"
 #include "ops/resize_softmax_cross_entropy/scratch_size.h"
 
-#include "base/workers.h"
+#include "base/parallel_for.h"
 
 #include "base/kernel.h"
 #include "base/argmax.h"                                     // target code only
@@ -31,10 +31,6 @@ void run_blocks(Call<T>& call, const ParallelFor& parallel_for) {
   const int64_t cost = tiles * (200 + 2 * call.plan.padded * (kGradient ? 4 : 2));
   run_workers(parallel_for, call.batch * call.blocks_per_image, 1, cost, [&](Pieces& pieces) {
     Worker<T, kGradient, kDice, kLoss> worker(call);
-    if (!worker.ready()) {
-      call.out_of_memory = true;
-      return;
-    }
     for (int64_t block, end; pieces.take(&block, &end);) {
       for (; block < end; ++block) worker.run_block(block);
     }
@@ -43,7 +39,6 @@ void run_blocks(Call<T>& call, const ParallelFor& parallel_for) {
 
 template <class T>
 Status outcome(const Call<T>& call) {
-  if (call.out_of_memory) return out_of_memory_status();
   const int64_t row = call.strange_row;
   if (row == std::numeric_limits<int64_t>::max()) return Status();
   return bad_label(call.labels, row * call.out_width, call.out_width, call.classes, call.options);
@@ -72,14 +67,10 @@ Status run_gradient(Call<T>& call, const ParallelFor& parallel_for) {
   const bool shared = call.blocks_per_image > 1;
   const AlignedFloats carried = aligned_floats(shared ? blocks * row_size : 0);
   const AlignedFloats first = aligned_floats(shared && !std::is_same_v<T, float> ? blocks * row_size : 0);
-  if (!carried || !first) {
-    call.out_of_memory = true;
-    return outcome(call);
-  }
   call.carried_rows = carried.get();
   call.first_rows = first.get();
   run_blocks<T, true, kDice, kLoss>(call, parallel_for);
-  if (call.out_of_memory || !shared) return outcome(call);
+  if (!shared) return outcome(call);
   parallel_for.run(blocks, row_size, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
       const int64_t in_image = block % call.blocks_per_image;
@@ -172,11 +163,7 @@ Status resize_softmax_cross_entropy(const ResizeSoftmaxArgs<T>& args, const Para
       std::memset(args.unit_gradient.data, 0, sizeof(T) * args.unit_gradient.size());
     return Status();
   }
-  try {
-    KSEG_RETURN_DISPATCH(resize_softmax_kernel<T>, args, parallel_for);
-  } catch (const std::bad_alloc&) {
-    return out_of_memory_status();
-  }
+  KSEG_RETURN_DISPATCH(resize_softmax_kernel<T>, args, parallel_for);
 }
 
 template <class T>
@@ -204,11 +191,7 @@ Status resize_softmax_cross_entropy_grad(const ResizeSoftmaxGradArgs<T>& args, c
     return Status();
   }
   if (args.unit_gradient.data != nullptr && scale_unit_gradient(args, parallel_for)) return Status();
-  try {
-    KSEG_RETURN_DISPATCH(resize_softmax_grad_kernel<T>, args, parallel_for);
-  } catch (const std::bad_alloc&) {
-    return out_of_memory_status();
-  }
+  KSEG_RETURN_DISPATCH(resize_softmax_grad_kernel<T>, args, parallel_for);
 }
 
 #define KSEG_INSTANTIATE(T)                                                                               \

@@ -81,8 +81,6 @@ KSEG_API Status check_resize_softmax_arrays(const Shape<3>& labels, const Shape<
 Status bad_label(const ResizeLabels& labels, int64_t first, int64_t count, int64_t classes,
                  const ResizeSoftmaxOptions& options);
 
-Status out_of_memory_status();
-
 // The loss is that of the upsampled logits; 0 at void pixels. Infinite logits count as +-1e30. A NaN makes NaN of the
 // loss at every pixel that is not void and has it among its source pixels. InvalidArgument at a label that is neither a
 // class nor void. T: float, Half, BFloat16; everything is computed in float, totals over the image in double.

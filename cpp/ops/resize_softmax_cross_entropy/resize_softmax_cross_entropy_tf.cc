@@ -259,13 +259,13 @@ class ResizeSoftmaxGradOp final : public NativeOp {
   Attributes attributes_;
 };
 
-class ResizeSoftmaxTrainingOp final : public OpKernel {
+class ResizeSoftmaxTrainingOp final : public NativeOp {
  public:
-  explicit ResizeSoftmaxTrainingOp(OpKernelConstruction* context) : OpKernel(context) {
+  explicit ResizeSoftmaxTrainingOp(OpKernelConstruction* context) : NativeOp(context) {
     OP_REQUIRES_OK(context, get_attributes(context, -1, &attributes_));
   }
 
-  void Compute(OpKernelContext* context) override {
+  void compute(OpKernelContext* context) const override {
     ResizeSoftmaxArgs<float> args;
     OP_REQUIRES_OK(context, fill_args<float>(context, attributes_.options, false, &args));
     Tensor* loss = nullptr;
@@ -283,13 +283,13 @@ class ResizeSoftmaxTrainingOp final : public OpKernel {
   Attributes attributes_;
 };
 
-class ResizeSoftmaxTrainingGradOp final : public OpKernel {
+class ResizeSoftmaxTrainingGradOp final : public NativeOp {
  public:
-  explicit ResizeSoftmaxTrainingGradOp(OpKernelConstruction* context) : OpKernel(context) {
+  explicit ResizeSoftmaxTrainingGradOp(OpKernelConstruction* context) : NativeOp(context) {
     OP_REQUIRES_OK(context, get_attributes(context, -1, &attributes_));
   }
 
-  void Compute(OpKernelContext* context) override {
+  void compute(OpKernelContext* context) const override {
     ResizeSoftmaxGradArgs<float> args;
     OP_REQUIRES_OK(context, fill_args<float>(context, attributes_.options, false, &args));
     OP_REQUIRES_OK(context, check_rank(context->input(2), 4, "unit_gradient"));
