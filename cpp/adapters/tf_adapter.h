@@ -4,11 +4,14 @@
 #define KSEG_ADAPTERS_TF_ADAPTER_H_
 
 #include <algorithm>
+#include <array>
 #include <functional>
 #include <new>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "base/conv_axis.h"
 #include "base/half.h"
 #include "base/parallel_for.h"
 #include "base/result_size.h"
@@ -83,6 +86,34 @@ inline absl::Status get_shape(const char* argument, const Tensor& tensor, int64_
   }
   const auto& [batch, height, width, channels] = *shape;
   return to_absl(check_result_size(argument, {batch, height, width, channels, element_bytes}));
+}
+
+// The attributes `rate` and `padding`.
+template <class Context>
+absl::Status get_conv_options(Context* context, ConvOptions* options) {
+  std::vector<int64_t> rate;
+  std::string padding;
+  TF_RETURN_IF_ERROR(context->GetAttr("rate", &rate));
+  TF_RETURN_IF_ERROR(context->GetAttr("padding", &padding));
+  return to_absl(parse_conv_options(rate, padding, options));
+}
+
+// The output's size along both axes of images, as far as it is known, from `x` and `filters` of rank 4. The other
+// arguments are those of make_conv_axes().
+inline absl::Status infer_conv_size(InferenceContext* context, ShapeHandle x, ShapeHandle filters,
+                                    const ConvOptions& options, std::array<DimensionHandle, 2>* sizes,
+                                    const char* name = "filters", int64_t most_kernel = kMaxConvKernel) {
+  for (const int i : {0, 1}) {
+    const DimensionHandle input = context->Dim(x, i + 1), kernel = context->Dim(filters, i);
+    (*sizes)[i] = options.padding == Padding::kSame ? input : context->UnknownDim();
+    if (!context->ValueKnown(input) || !context->ValueKnown(kernel)) continue;
+    ConvAxis axis;
+    TF_RETURN_IF_ERROR(
+        to_absl(make_conv_axis(i == 0 ? "height" : "width", context->Value(input), context->Value(kernel),
+                               options.rate[i], options.padding, &axis, name, most_kernel)));
+    (*sizes)[i] = context->MakeDim(axis.output);
+  }
+  return absl::OkStatus();
 }
 
 // T is TensorFlow's element type. The rank has been checked.

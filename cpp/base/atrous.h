@@ -1,4 +1,4 @@
-// Dilated ("atrous") convolution along one axis, and maps cut into tiles whose taps meet.
+// Maps cut into tiles whose taps meet, for dilated ("atrous") convolution.
 //
 // Output pixels that lie a multiple of the rate apart read the same input pixels. All pixels with one remainder form a
 // small plain convolution of their own: a tile is made of pieces of such remainders, so that what one output loaded
@@ -8,76 +8,11 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <string>
 #include <vector>
 
-#include "base/status.h"
+#include "base/conv_axis.h"
 
 namespace kseg {
-
-inline constexpr int64_t kMaxAtrousRate = 1 << 16;
-inline constexpr int64_t kMaxAtrousKernel = 64;       // per axis
-inline constexpr int64_t kMaxAtrousMap = 0x7fffffff;  // per axis
-
-// Tap t of output i reads input i - pad + t * rate, and nothing where that is outside.
-struct AtrousAxis {
-  int64_t input = 0;
-  int64_t output = 0;
-  int64_t kernel = 1;
-  int64_t rate = 1;
-  int64_t pad = 0;
-};
-
-// Attributes of a dilated convolution, checked before anything depends on them.
-struct AtrousOptions {
-  int64_t rate_rows = 1;
-  int64_t rate_columns = 1;
-  bool same = true;  // pads so that the size stays, as TensorFlow's SAME does for stride 1; else no padding
-};
-
-inline Status parse_atrous_options(const std::vector<int64_t>& rates, const std::string& padding,
-                                   AtrousOptions* options) {
-  if (rates.size() != 2) {
-    return invalid_argument("rate must have two entries, for rows and columns, got ", rates.size());
-  }
-  for (const int64_t rate : rates) {
-    if (rate < 1 || rate > kMaxAtrousRate) {
-      return invalid_argument("rate must be in 1..", kMaxAtrousRate, ", got ", rate);
-    }
-  }
-  if (padding != "same" && padding != "valid") {
-    return invalid_argument("padding must be 'same' or 'valid', got '", padding, "'");
-  }
-  *options = {rates[0], rates[1], padding == "same"};
-  return Status();
-}
-
-// `filters` is what the message calls them.
-inline Status make_atrous_axis(int64_t input, int64_t kernel, int64_t rate, bool same, AtrousAxis* axis,
-                               const char* filters = "filters") {
-  if (kernel < 1 || kernel > kMaxAtrousKernel) {
-    return invalid_argument(filters, " must have 1..", kMaxAtrousKernel, " rows and columns, got ", kernel);
-  }
-  if (input < 0 || input > kMaxAtrousMap) {
-    return invalid_argument("x must have fewer than 2**31 rows and columns, got ", input);
-  }
-  const int64_t reach = (kernel - 1) * rate;
-  if (!same && input < reach) {
-    return invalid_argument("x must have at least ", reach, " rows and columns for padding 'valid' with ", kernel,
-                            " taps ", rate, " apart, got ", input);
-  }
-  axis->input = input;
-  axis->kernel = kernel;
-  axis->rate = rate;
-  axis->output = same ? input : input - reach;
-  axis->pad = same ? reach / 2 : 0;
-  return Status();
-}
-
-// The axis of the gradient: from outputs back to inputs, with the taps in reverse.
-inline AtrousAxis transpose(const AtrousAxis& axis) {
-  return {axis.output, axis.input, axis.kernel, axis.rate, (axis.kernel - 1) * axis.rate - axis.pad};
-}
 
 // `count` outputs from `first` on, `rate` apart, with the taps that reach input for at least one of them.
 struct AtrousPiece {
@@ -94,8 +29,8 @@ struct AtrousPiece {
   int64_t inputs() const { return taps > 0 ? taps + count - 1 : 0; }
 };
 
-inline AtrousPiece make_atrous_piece(const AtrousAxis& axis, int64_t first, int64_t count) {
-  const int64_t start = first - axis.pad;
+inline AtrousPiece make_atrous_piece(const ConvAxis& axis, int64_t first, int64_t count) {
+  const int64_t start = first - axis.before;
   const auto steps = [&](int64_t distance) { return distance <= 0 ? 0 : (distance + axis.rate - 1) / axis.rate; };
   const int64_t inside_begin = steps(-start), inside_end = steps(axis.input - start);
   AtrousPiece piece;
@@ -122,7 +57,7 @@ struct AtrousPieces {
   int64_t group_count() const { return static_cast<int64_t>(groups.size()) - 1; }
 };
 
-inline AtrousPieces cut_axis(const AtrousAxis& axis, int64_t most) {
+inline AtrousPieces cut_axis(const ConvAxis& axis, int64_t most) {
   AtrousPieces cut;
   for (int64_t remainder = 0; remainder < std::min(axis.rate, axis.output); ++remainder) {
     const int64_t count = (axis.output - remainder + axis.rate - 1) / axis.rate;
@@ -159,13 +94,13 @@ inline void group_pieces(int64_t most_in_group, AtrousPieces* cut) {
 struct AtrousTiles {
   static constexpr int64_t kMostOutputs = 112;  // per tile
 
-  AtrousAxis row_axis, column_axis;
+  ConvAxis row_axis, column_axis;
   AtrousPieces rows, columns;
   int64_t images;
   int64_t most_outputs = 0;  // of any tile
   int64_t most_inputs = 0;   // of any pair of pieces
 
-  AtrousTiles(const AtrousAxis& row, const AtrousAxis& column, int64_t image_count)
+  AtrousTiles(const ConvAxis& row, const ConvAxis& column, int64_t image_count)
       : row_axis(row), column_axis(column), images(image_count) {
     // Fewer than 16 tiles would leave threads idle, small ones read the weights too often.
     const double outputs = static_cast<double>(images) * static_cast<double>(row.output) * column.output;

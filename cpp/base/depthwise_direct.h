@@ -26,8 +26,8 @@ inline constexpr int kDirectColumns = 4;
 #endif
 
 // Whether the taps of every output are three with the middle one inside the map.
-KSEG_INLINE bool direct_fits(const AtrousAxis& axis) {
-  return axis.kernel == 3 && axis.pad <= axis.rate && axis.output - 1 - axis.pad + axis.rate < axis.input;
+KSEG_INLINE bool direct_fits(const ConvAxis& axis) {
+  return axis.kernel == 3 && axis.before <= axis.rate && axis.output - 1 - axis.before + axis.rate < axis.input;
 }
 
 // Activations that are a floor and a cap; the values that leave everything as it is (also NaN) stand for none.
@@ -111,7 +111,7 @@ template <class T>
 KSEG_INLINE void convolve_pieces_direct(const T* x, const AtrousTiles& tiles, const AtrousPiece& rows,
                                         const AtrousPiece& columns, int64_t pixel_stride, const float* filters,
                                         int64_t chunks, const DirectClamp& clamp, float* to, int64_t to_pixel) {
-  const AtrousAxis &row_axis = tiles.row_axis, &column_axis = tiles.column_axis;
+  const ConvAxis &row_axis = tiles.row_axis, &column_axis = tiles.column_axis;
   DirectPart<T> part;
   part.x = x;
   part.column_step = column_axis.rate * pixel_stride;
@@ -127,11 +127,11 @@ KSEG_INLINE void convolve_pieces_direct(const T* x, const AtrousTiles& tiles, co
   part.to_column = to_pixel;
   const bool left = columns.first_tap + columns.inside_begin > 0;
   const bool right = columns.first_tap + columns.inside_end < columns.count + 2;
-  const int64_t y = rows.first - row_axis.pad;
+  const int64_t y = rows.first - row_axis.before;
   const int64_t parts = (columns.count + kDirectColumns - 1) / kDirectColumns;
   for (int64_t index = 0; index < parts; ++index) {
     const int64_t begin = columns.count * index / parts, end = columns.count * (index + 1) / parts;
-    const int64_t at = columns.first + begin * column_axis.rate - column_axis.pad;
+    const int64_t at = columns.first + begin * column_axis.rate - column_axis.before;
     part.first = (y * column_axis.input + at) * pixel_stride;
     part.to = to + begin * to_pixel;
     convolve_direct(part, end - begin, left && begin == 0, right && end == columns.count,

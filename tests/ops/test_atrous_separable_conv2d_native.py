@@ -110,14 +110,14 @@ WRONG = [
     ({"padding": ""}, "padding must be 'same' or 'valid', got ''"),
     ({"activation": "tanh"}, "activation must be one of linear, relu, relu6, hard_sigmoid, hard_silu, got 'tanh'"),
     ({"depthwise_activation": "elu"}, "depthwise_activation must be one of .* got 'elu'"),
-    ({"rate": (2, 1), "padding": "valid"}, "x must have at least 4 rows|at least 6 rows"),
+    ({"rate": (2, 1), "padding": "valid"}, "x must have a height of at least [46] "),
     ({"x": np.ones((4, 4, 2), np.float32)}, "x must have rank 4"),
     ({"depthwise": np.ones((9, 2, 2), np.float32)}, "depthwise must have rank 4"),
     ({"pointwise": np.ones((4, 5), np.float32)}, "pointwise must have rank 4"),
     ({"scale": np.ones((1, 5), np.float32)}, "scale must have rank 1"),
     ({"depthwise": np.ones((3, 3, 4, 1), np.float32)}, "depthwise must have shape .kh, kw, C, m. with C = 2"),
     ({"depthwise": np.ones((3, 3, 2, 0), np.float32)}, "and m of at least 1"),
-    ({"depthwise": np.ones((0, 3, 2, 2), np.float32)}, "depthwise must have 1..64 rows and columns, got 0"),
+    ({"depthwise": np.ones((0, 3, 2, 2), np.float32)}, "depthwise must have a height in 1..64, got 0"),
     ({"pointwise": np.ones((1, 2, 4, 5), np.float32)}, "pointwise must have shape .1, 1, C . m, F. with C . m = 4"),
     ({"pointwise": np.ones((1, 1, 3, 5), np.float32)}, "pointwise must have shape .1, 1, C . m, F. with C . m = 4"),
     ({"depthwise_scale": np.ones(2, np.float32)}, "depthwise_scale must have one entry per channel, 4, or none, got 2"),
@@ -172,7 +172,7 @@ def test_shape_function():
             (((1, 9, 9, 4), (3, 3, 4, 2), (1, 2, 8, 5), *affine), "must be 1"),
             (((1, 9, 9, 4), (3, 3, 4, 2), (1, 1, 8, 5), (7,), (0,), (0,), (0,)), "must be equal"),
             (((1, 9, 9, 4), (3, 3, 4, 2), (1, 1, 8, 5), (0,), (0,), (0,), (4,)), "must be equal"),
-            (((1, 3, 9, 4), (3, 3, 4, 2), (1, 1, 8, 5), *affine), "x must have at least 4 rows and columns"),
+            (((1, 3, 9, 4), (3, 3, 4, 2), (1, 1, 8, 5), *affine), "x must have a height of at least 4 "),
         ):
             with pytest.raises(ValueError, match=message):
                 infer(*shapes)

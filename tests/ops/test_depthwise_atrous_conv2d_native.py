@@ -119,12 +119,12 @@ WRONG = [
     ({"rate": (0, 1)}, "rate must be in 1..65536, got 0"),
     ({"rate": (2**40, 1)}, "rate must be in 1..65536"),
     ({"padding": "full"}, "padding must be 'same' or 'valid', got 'full'"),
-    ({"rate": (1, 3), "padding": "valid"}, "x must have at least 6 rows and columns for padding 'valid'"),
+    ({"rate": (1, 3), "padding": "valid"}, "x must have a width of at least 6 for padding 'valid'"),
     ({"x": np.ones((4, 4, 2), np.float32)}, "x must have rank 4"),
     ({"filters": np.ones((3, 3, 2), np.float32)}, "filters must have rank 4"),
     ({"filters": np.ones((3, 3, 3, 1), np.float32)}, "filters must have shape .kh, kw, C, m. with C = 2"),
-    ({"filters": np.ones((3, 0, 2, 1), np.float32)}, "filters must have 1..64 rows and columns, got 0"),
-    ({"filters": np.ones((65, 1, 2, 1), np.float32)}, "filters must have 1..64 rows and columns, got 65"),
+    ({"filters": np.ones((3, 0, 2, 1), np.float32)}, "filters must have a width in 1..64, got 0"),
+    ({"filters": np.ones((65, 1, 2, 1), np.float32)}, "filters must have a height in 1..64, got 65"),
 ]
 
 
@@ -180,5 +180,5 @@ def test_shape_functions():
             of_input(**{**arguments, "output_gradient": given([2, 6, 3, 8])})
         with pytest.raises(ValueError, match="must be equal"):
             op(x=x, filters=given([3, 3, 5, 2]), **attributes)
-        with pytest.raises(ValueError, match="x must have at least 12 rows and columns"):
+        with pytest.raises(ValueError, match="x must have a height of at least 12 "):
             op(x=x, filters=filters, rate=(6, 1), padding="valid")

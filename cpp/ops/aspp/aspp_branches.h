@@ -32,12 +32,11 @@ Epilogue epilogue_of(const AsppConvolution<T>& convolution) {
 template <class T>
 void add_dense_branch(const View<const T, 4>& x, const AsppConvolution<T>& branch, const T* weights, int64_t columns,
                       float* projected, const ParallelFor& parallel_for) {
-  const int64_t height = x.shape[1], width = x.shape[2], channels = x.shape[3];
-  const int64_t pixels = x.shape[0] * height * width, outputs = branch.filters.shape[3];
+  const int64_t channels = x.shape[3];
+  const int64_t pixels = x.shape[0] * x.shape[1] * x.shape[2], outputs = branch.filters.shape[3];
   ConvAxis row_axis, column_axis;
-  // Checked before: these calls only fill the axes in.
-  (void)make_conv_axis("height", height, branch.filters.shape[0], branch.rate[0], Padding::kSame, &row_axis).ok();
-  (void)make_conv_axis("width", width, branch.filters.shape[1], branch.rate[1], Padding::kSame, &column_axis).ok();
+  // Checked before: this only fills the axes in.
+  (void)make_conv_axes(x.shape, branch.filters.shape, {branch.rate}, &row_axis, &column_axis).ok();
   const int64_t strip = tap_strip_pixels(pixels, std::max(outputs, columns), parallel_for.max_threads());
   const int64_t cost = strip * (branch.filters.size() + outputs * columns) / 16;
   run_workers(parallel_for, (pixels + strip - 1) / strip, 1, cost, [&](Pieces& pieces) {
@@ -71,10 +70,9 @@ template <class T>
 void add_separable_branch(const View<const T, 4>& x, const AsppConvolution<T>& branch, const T* weights,
                           int64_t columns, float* projected, const ParallelFor& parallel_for) {
   const int64_t channels = x.shape[3], outputs = branch.filters.shape[3];
-  AtrousAxis row_axis, column_axis;
-  // Checked before: these calls only fill the axes in.
-  (void)make_atrous_axis(x.shape[1], branch.depthwise.shape[0], branch.rate[0], true, &row_axis).ok();
-  (void)make_atrous_axis(x.shape[2], branch.depthwise.shape[1], branch.rate[1], true, &column_axis).ok();
+  ConvAxis row_axis, column_axis;
+  // Checked before: this only fills the axes in.
+  (void)make_conv_axes(x.shape, branch.depthwise.shape, {branch.rate}, &row_axis, &column_axis).ok();
   const int64_t taps = row_axis.kernel * column_axis.kernel;
   AlignedFloats depthwise(depthwise_packed_size(taps, channels));
   depthwise_pack(branch.depthwise.data, taps, channels, channels, 1, false, branch.depthwise_scale.data,

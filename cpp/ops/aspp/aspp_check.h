@@ -43,19 +43,11 @@ Status check_aspp_convolution(const std::string& name, const AsppConvolution<T>&
     KSEG_RETURN_IF_ERROR(
         check_aspp_affine(name + ".depthwise_", "x", x[3], convolution.depthwise_scale, convolution.depthwise_offset));
   }
-  for (const int axis : {0, 1}) {
-    // The rate first: the other check multiplies by it.
-    ConvAxis unused;
-    Status status =
-        make_conv_axis(axis == 0 ? "height" : "width", x[axis + 1], convolution.separable ? 1 : kernel[axis],
-                       convolution.rate[axis], Padding::kSame, &unused);
-    if (status.ok() && convolution.separable) {
-      AtrousAxis tiled;
-      status = make_atrous_axis(x[axis + 1], kernel[axis], convolution.rate[axis], true, &tiled, "depthwise");
-    }
-    if (!status.ok()) return invalid_argument(name, ": ", status.message());
-  }
-  return Status();
+  ConvAxis rows, columns;
+  const Status status =
+      make_conv_axes(x, kernel, {convolution.rate}, &rows, &columns, convolution.separable ? "depthwise" : "filters",
+                     convolution.separable ? kMaxDepthwiseKernel : kMaxConvKernel);
+  return status.ok() ? status : invalid_argument(name, ": ", status.message());
 }
 
 template <class T>

@@ -52,9 +52,8 @@ absl::Status get_attributes(Context* context, Attributes* attributes) {
   }
   if (pooling > 1) return to_absl(invalid_argument("num_pooling must be 0 or 1, got ", pooling));
   for (int64_t i = 0; i < branches; ++i) {
-    ConvAxis unused;
     for (const int axis : {0, 1}) {
-      const Status status = make_conv_axis("height", 1, 1, rates[2 * i + axis], Padding::kSame, &unused);
+      const Status status = check_conv_rate(rates[2 * i + axis]);
       if (!status.ok()) return to_absl(invalid_argument("rates: ", status.message()));
     }
     attributes->rates.push_back({rates[2 * i], rates[2 * i + 1]});

@@ -64,8 +64,8 @@ KSEG_DECLARE_KERNEL(template <class T> Status atrous_conv2d_kernel(const AtrousC
 
 namespace {
 
-Status make_axes(const Shape<4>& x, const Shape<4>& filters, const std::array<int64_t, 2>& rate, Padding padding,
-                 ConvAxis* rows, ConvAxis* columns) {
+Status make_axes(const Shape<4>& x, const Shape<4>& filters, const ConvOptions& options, ConvAxis* rows,
+                 ConvAxis* columns) {
   if (x[3] < 1) return invalid_argument("x must have at least one channel, got shape ", to_string<4>(x));
   if (filters[2] != x[3]) {
     return invalid_argument("filters must have shape [kh, kw, C, F] with the channels of x, C = ", x[3], ", got ",
@@ -74,16 +74,14 @@ Status make_axes(const Shape<4>& x, const Shape<4>& filters, const std::array<in
   if (filters[3] < 1) {
     return invalid_argument("filters must have at least one output channel, got shape ", to_string<4>(filters));
   }
-  KSEG_RETURN_IF_ERROR(make_conv_axis("height", x[1], filters[0], rate[0], padding, rows));
-  return make_conv_axis("width", x[2], filters[1], rate[1], padding, columns);
+  return make_conv_axes(x, filters, options, rows, columns);
 }
 
 }  // namespace
 
-Status atrous_conv2d_shape(const Shape<4>& x, const Shape<4>& filters, const std::array<int64_t, 2>& rate,
-                           Padding padding, Shape<4>* output) {
+Status atrous_conv2d_shape(const Shape<4>& x, const Shape<4>& filters, const ConvOptions& options, Shape<4>* output) {
   ConvAxis rows, columns;
-  KSEG_RETURN_IF_ERROR(make_axes(x, filters, rate, padding, &rows, &columns));
+  KSEG_RETURN_IF_ERROR(make_axes(x, filters, options, &rows, &columns));
   *output = {x[0], rows.output, columns.output, filters[3]};
   return Status();
 }
@@ -92,7 +90,7 @@ template <class T>
 Status atrous_conv2d(const AtrousConv2dArgs<T>& args, const ParallelFor& parallel_for) {
   ConvAxis rows, columns;
   const Shape<4>& filters = args.filters.shape;
-  KSEG_RETURN_IF_ERROR(make_axes(args.x.shape, filters, args.rate, args.padding, &rows, &columns));
+  KSEG_RETURN_IF_ERROR(make_axes(args.x.shape, filters, args.options, &rows, &columns));
   for (const auto& [name, view] : {std::pair("scale", args.scale), std::pair("offset", args.offset)}) {
     if (view.shape[0] != filters[3] && view.shape[0] != 0) {
       return invalid_argument(name, " must have one entry per output channel, ", filters[3], ", or none, got ",

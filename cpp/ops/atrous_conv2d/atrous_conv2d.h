@@ -21,15 +21,14 @@ struct AtrousConv2dArgs {
   View<const T, 4> filters;      // [kh, kw, C, F]
   View<const float, 1> scale;   // [F], or [0] for ones
   View<const float, 1> offset;  // [F], or [0] for zeros
-  std::array<int64_t, 2> rate;   // rows, columns
-  Padding padding = Padding::kSame;
+  ConvOptions options;
   Activation activation = Activation::kNone;
   View<T, 4> output;             // [B, H', W', F]
 };
 
 // The shape of the output; checks shapes and rates before anything is allocated.
-KSEG_API Status atrous_conv2d_shape(const Shape<4>& x, const Shape<4>& filters, const std::array<int64_t, 2>& rate,
-                                    Padding padding, Shape<4>* output);
+KSEG_API Status atrous_conv2d_shape(const Shape<4>& x, const Shape<4>& filters, const ConvOptions& options,
+                                    Shape<4>* output);
 
 // output = activation(convolution * scale + offset). Sums are float32, in the order of taps and channels whatever the
 // number of threads; a tap in the padding adds nothing. T: float, Half, BFloat16.

@@ -22,11 +22,10 @@ py::array atrous_conv2d_numpy(const py::array& x, const py::array& filters, cons
     args.filters = view_of<T, 4>(weights, "filters");
     args.scale = view_of<float, 1>(scales, "scale");
     args.offset = view_of<float, 1>(offsets, "offset");
-    args.rate = {rate.first, rate.second};
     raise_if_error(parse_activation(activation, "activation", &args.activation));
-    raise_if_error(parse_padding(padding, &args.padding));
+    raise_if_error(parse_conv_options({rate.first, rate.second}, padding, &args.options));
     Shape<4> shape;
-    raise_if_error(atrous_conv2d_shape(args.x.shape, args.filters.shape, args.rate, args.padding, &shape));
+    raise_if_error(atrous_conv2d_shape(args.x.shape, args.filters.shape, args.options, &shape));
     for (const auto& [name, size] :
          {std::pair("scale", args.scale.shape[0]), std::pair("offset", args.offset.shape[0])}) {
       if (size != shape[3] && size != 0) {

@@ -10,28 +10,16 @@ namespace kseg {
 namespace {
 
 struct Attributes {
-  std::array<int64_t, 2> rate;
+  ConvOptions options;
   Activation activation;
-  Padding padding;
 };
 
 template <class Context>
 absl::Status get_attributes(Context* context, Attributes* attributes) {
-  std::vector<int64_t> rate;
-  std::string activation, padding;
-  TF_RETURN_IF_ERROR(context->GetAttr("rate", &rate));
+  std::string activation;
   TF_RETURN_IF_ERROR(context->GetAttr("activation", &activation));
-  TF_RETURN_IF_ERROR(context->GetAttr("padding", &padding));
-  if (rate.size() != 2) {
-    return to_absl(invalid_argument("rate must have two entries, for rows and columns, got ", rate.size()));
-  }
-  ConvAxis axis;
-  for (const int i : {0, 1}) {
-    TF_RETURN_IF_ERROR(to_absl(make_conv_axis("height", 1, 1, rate[i], Padding::kSame, &axis)));
-    attributes->rate[i] = rate[i];
-  }
-  TF_RETURN_IF_ERROR(to_absl(parse_activation(activation, "activation", &attributes->activation)));
-  return to_absl(parse_padding(padding, &attributes->padding));
+  TF_RETURN_IF_ERROR(get_conv_options(context, &attributes->options));
+  return to_absl(parse_activation(activation, "activation", &attributes->activation));
 }
 
 absl::Status infer_shape(InferenceContext* context) {
@@ -51,21 +39,8 @@ absl::Status infer_shape(InferenceContext* context) {
     if (!context->ValueKnown(size) || context->Value(size) == 0) continue;
     TF_RETURN_IF_ERROR(context->Merge(outputs, size, &outputs));
   }
-  DimensionHandle sizes[2];
-  for (const int i : {0, 1}) {
-    const DimensionHandle input = context->Dim(x, i + 1), kernel = context->Dim(filters, i);
-    if (attributes.padding == Padding::kSame) {
-      sizes[i] = input;
-    } else if (context->ValueKnown(input) && context->ValueKnown(kernel)) {
-      ConvAxis axis;
-      TF_RETURN_IF_ERROR(
-          to_absl(make_conv_axis(i == 0 ? "height" : "width", context->Value(input), context->Value(kernel),
-                                 attributes.rate[i], attributes.padding, &axis)));
-      sizes[i] = context->MakeDim(axis.output);
-    } else {
-      sizes[i] = context->UnknownDim();
-    }
-  }
+  std::array<DimensionHandle, 2> sizes;
+  TF_RETURN_IF_ERROR(infer_conv_size(context, x, filters, attributes.options, &sizes));
   context->set_output(0, context->MakeShape({context->Dim(x, 0), sizes[0], sizes[1], outputs}));
   return absl::OkStatus();
 }
@@ -103,12 +78,10 @@ class AtrousConv2dOp final : public NativeOp {
     args.filters = view_of<T, 4>(context->input(1));
     args.scale = view_of<float, 1>(context->input(2));
     args.offset = view_of<float, 1>(context->input(3));
-    args.rate = attributes_.rate;
-    args.padding = attributes_.padding;
+    args.options = attributes_.options;
     args.activation = attributes_.activation;
     Shape<4> extents;
-    OP_REQUIRES_OK(context,
-                   to_absl(atrous_conv2d_shape(args.x.shape, args.filters.shape, args.rate, args.padding, &extents)));
+    OP_REQUIRES_OK(context, to_absl(atrous_conv2d_shape(args.x.shape, args.filters.shape, args.options, &extents)));
     for (const int i : {2, 3}) {
       const int64_t size = context->input(i).dim_size(0);
       OP_REQUIRES(context, size == extents[3] || size == 0,

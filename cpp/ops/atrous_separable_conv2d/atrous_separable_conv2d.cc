@@ -13,8 +13,8 @@
 KSEG_KERNEL_BEGIN
 
 template <class T>
-Status atrous_separable_kernel(const View<const T, 4>& x, const SeparableFilters<T>& filters, const AtrousAxis& rows,
-                               const AtrousAxis& columns, const View<T, 4>& output, const ParallelFor& parallel_for) {
+Status atrous_separable_kernel(const View<const T, 4>& x, const SeparableFilters<T>& filters, const ConvAxis& rows,
+                               const ConvAxis& columns, const View<T, 4>& output, const ParallelFor& parallel_for) {
   static_assert(kGemmDepth % kDepthwiseChunk == 0);
   const int64_t taps = rows.kernel * columns.kernel;
   const int64_t in_channels = x.shape[3], middle = filters.pointwise.shape[2], out_channels = output.shape[3];
@@ -70,9 +70,9 @@ Status atrous_separable_kernel(const View<const T, 4>& x, const SeparableFilters
   return Status();
 }
 
-#define KSEG_INSTANTIATE(T)                                                                                          \
-  template Status atrous_separable_kernel<T>(const View<const T, 4>&, const SeparableFilters<T>&, const AtrousAxis&, \
-                                             const AtrousAxis&, const View<T, 4>&, const ParallelFor&);
+#define KSEG_INSTANTIATE(T)                                                                                        \
+  template Status atrous_separable_kernel<T>(const View<const T, 4>&, const SeparableFilters<T>&, const ConvAxis&, \
+                                             const ConvAxis&, const View<T, 4>&, const ParallelFor&);
 KSEG_INSTANTIATE(float)
 KSEG_INSTANTIATE(Half)
 KSEG_INSTANTIATE(BFloat16)
@@ -83,15 +83,15 @@ KSEG_KERNEL_END
 #if KSEG_DISPATCH_HERE
 namespace kseg {
 
-KSEG_DECLARE_KERNEL(template <class T> Status atrous_separable_kernel(const View<const T, 4>&,
-                                                                      const SeparableFilters<T>&, const AtrousAxis&,
-                                                                      const AtrousAxis&, const View<T, 4>&,
-                                                                      const ParallelFor&))
+KSEG_DECLARE_KERNEL(template <class T>
+                    Status atrous_separable_kernel(const View<const T, 4>&, const SeparableFilters<T>&, const ConvAxis&,
+                                                   const ConvAxis&, const View<T, 4>&, const ParallelFor&))
 
 namespace {
 
-Status make_axis(int64_t input, int64_t kernel, int64_t rate, const AtrousOptions& options, AtrousAxis* axis) {
-  return make_atrous_axis(input, kernel, rate, options.same, axis, "depthwise");
+Status make_axes(const Shape<4>& x, const Shape<4>& depthwise, const ConvOptions& options, ConvAxis* rows,
+                 ConvAxis* columns) {
+  return make_conv_axes(x, depthwise, options, rows, columns, "depthwise", kMaxDepthwiseKernel);
 }
 
 Status check_affine(const View<const float, 1>& values, int64_t channels, const char* argument) {
@@ -102,13 +102,12 @@ Status check_affine(const View<const float, 1>& values, int64_t channels, const 
 }  // namespace
 
 template <class T>
-Status atrous_separable_shape(const Shape<4>& x, const SeparableFilters<T>& filters, const AtrousOptions& options,
+Status atrous_separable_shape(const Shape<4>& x, const SeparableFilters<T>& filters, const ConvOptions& options,
                               Shape<4>* output) {
   const Shape<4>& depthwise = filters.depthwise.shape;
   const Shape<4>& pointwise = filters.pointwise.shape;
-  AtrousAxis rows, columns;
-  KSEG_RETURN_IF_ERROR(make_axis(x[1], depthwise[0], options.rate_rows, options, &rows));
-  KSEG_RETURN_IF_ERROR(make_axis(x[2], depthwise[1], options.rate_columns, options, &columns));
+  ConvAxis rows, columns;
+  KSEG_RETURN_IF_ERROR(make_axes(x, depthwise, options, &rows, &columns));
   if (x[3] < 1) return invalid_argument("x must have at least one channel, got shape ", to_string<4>(x));
   int64_t middle;
   if (depthwise[2] != x[3] || depthwise[3] < 1 || __builtin_mul_overflow(depthwise[2], depthwise[3], &middle)) {
@@ -129,8 +128,7 @@ Status atrous_separable_shape(const Shape<4>& x, const SeparableFilters<T>& filt
 
 template <class T>
 Status atrous_separable_conv2d(const View<const T, 4>& x, const SeparableFilters<T>& filters,
-                               const AtrousOptions& options, const View<T, 4>& output,
-                               const ParallelFor& parallel_for) {
+                               const ConvOptions& options, const View<T, 4>& output, const ParallelFor& parallel_for) {
   Shape<4> expected;
   KSEG_RETURN_IF_ERROR(atrous_separable_shape(x.shape, filters, options, &expected));
   if (output.shape != expected) {
@@ -138,19 +136,18 @@ Status atrous_separable_conv2d(const View<const T, 4>& x, const SeparableFilters
                             to_string<4>(output.shape));
   }
   if (output.empty()) return Status();
-  AtrousAxis rows, columns;
+  ConvAxis rows, columns;
   const Shape<4>& depthwise = filters.depthwise.shape;
-  KSEG_RETURN_IF_ERROR(make_axis(x.shape[1], depthwise[0], options.rate_rows, options, &rows));
-  KSEG_RETURN_IF_ERROR(make_axis(x.shape[2], depthwise[1], options.rate_columns, options, &columns));
+  KSEG_RETURN_IF_ERROR(make_axes(x.shape, depthwise, options, &rows, &columns));
   prefer_huge_pages(output.data, output.size() * static_cast<int64_t>(sizeof(T)));
   KSEG_RETURN_DISPATCH(atrous_separable_kernel<T>, x, filters, rows, columns, output, parallel_for);
 }
 
-#define KSEG_INSTANTIATE(T)                                                                                \
-  template KSEG_API Status atrous_separable_shape<T>(const Shape<4>&, const SeparableFilters<T>&,          \
-                                                     const AtrousOptions&, Shape<4>*);                     \
-  template KSEG_API Status atrous_separable_conv2d<T>(const View<const T, 4>&, const SeparableFilters<T>&, \
-                                                      const AtrousOptions&, const View<T, 4>&, const ParallelFor&);
+#define KSEG_INSTANTIATE(T)                                                                                           \
+  template KSEG_API Status atrous_separable_shape<T>(const Shape<4>&, const SeparableFilters<T>&, const ConvOptions&, \
+                                                     Shape<4>*);                                                      \
+  template KSEG_API Status atrous_separable_conv2d<T>(const View<const T, 4>&, const SeparableFilters<T>&,            \
+                                                      const ConvOptions&, const View<T, 4>&, const ParallelFor&);
 KSEG_INSTANTIATE(float)
 KSEG_INSTANTIATE(Half)
 KSEG_INSTANTIATE(BFloat16)

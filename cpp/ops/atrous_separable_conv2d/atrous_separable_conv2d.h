@@ -29,12 +29,12 @@ struct SeparableFilters {
 // The shape of the output for x [B, H, W, C], everything checked: [B, h, w, F].
 template <class T>
 KSEG_API Status atrous_separable_shape(const Shape<4>& x, const SeparableFilters<T>& filters,
-                                       const AtrousOptions& options, Shape<4>* output);
+                                       const ConvOptions& options, Shape<4>* output);
 
 // T is float, Half or BFloat16; sums and what lies between the convolutions are float32.
 template <class T>
 KSEG_API Status atrous_separable_conv2d(const View<const T, 4>& x, const SeparableFilters<T>& filters,
-                                        const AtrousOptions& options, const View<T, 4>& output,
+                                        const ConvOptions& options, const View<T, 4>& output,
                                         const ParallelFor& parallel_for);
 
 }  // namespace kseg

@@ -15,8 +15,8 @@ py::array separable_numpy(const py::array& x_array, const py::array& depthwise_a
                           const py::array& scale_array, const py::array& offset_array, const std::vector<int64_t>& rate,
                           const std::string& padding, const std::string& depthwise_activation,
                           const std::string& activation) {
-  AtrousOptions options;
-  raise_if_error(parse_atrous_options(rate, padding, &options));
+  ConvOptions options;
+  raise_if_error(parse_conv_options(rate, padding, &options));
   Activation activations[2] = {};
   raise_if_error(parse_activation(depthwise_activation, "depthwise_activation", &activations[0]));
   raise_if_error(parse_activation(activation, "activation", &activations[1]));

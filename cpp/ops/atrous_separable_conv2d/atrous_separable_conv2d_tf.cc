@@ -10,34 +10,20 @@ namespace kseg {
 namespace {
 
 struct Attributes {
-  AtrousOptions options;
+  ConvOptions options;
   Activation depthwise_activation;
   Activation activation;
 };
 
 template <class Context>
 absl::Status get_attributes(Context* context, Attributes* attributes) {
-  std::vector<int64_t> rate;
-  std::string padding, depthwise_activation, activation;
-  TF_RETURN_IF_ERROR(context->GetAttr("rate", &rate));
-  TF_RETURN_IF_ERROR(context->GetAttr("padding", &padding));
+  std::string depthwise_activation, activation;
   TF_RETURN_IF_ERROR(context->GetAttr("depthwise_activation", &depthwise_activation));
   TF_RETURN_IF_ERROR(context->GetAttr("activation", &activation));
-  TF_RETURN_IF_ERROR(to_absl(parse_atrous_options(rate, padding, &attributes->options)));
+  TF_RETURN_IF_ERROR(get_conv_options(context, &attributes->options));
   TF_RETURN_IF_ERROR(
       to_absl(parse_activation(depthwise_activation, "depthwise_activation", &attributes->depthwise_activation)));
   return to_absl(parse_activation(activation, "activation", &attributes->activation));
-}
-
-absl::Status infer_axis(InferenceContext* context, DimensionHandle input, DimensionHandle kernel, int64_t rate,
-                        bool same, DimensionHandle* output) {
-  *output = same ? input : context->UnknownDim();
-  if (!context->ValueKnown(input) || !context->ValueKnown(kernel)) return absl::OkStatus();
-  AtrousAxis axis;
-  TF_RETURN_IF_ERROR(
-      to_absl(make_atrous_axis(context->Value(input), context->Value(kernel), rate, same, &axis, "depthwise")));
-  *output = context->MakeDim(axis.output);
-  return absl::OkStatus();
 }
 
 // One entry per channel, or none.
@@ -57,7 +43,7 @@ absl::Status infer_shape(InferenceContext* context) {
   TF_RETURN_IF_ERROR(context->WithRank(context->input(0), 4, &x));
   TF_RETURN_IF_ERROR(context->WithRank(context->input(1), 4, &depthwise));
   TF_RETURN_IF_ERROR(context->WithRank(context->input(2), 4, &pointwise));
-  DimensionHandle one, channels, rows, columns;
+  DimensionHandle one, channels;
   TF_RETURN_IF_ERROR(context->WithValue(context->Dim(pointwise, 0), 1, &one));
   TF_RETURN_IF_ERROR(context->WithValue(context->Dim(pointwise, 1), 1, &one));
   TF_RETURN_IF_ERROR(context->Merge(context->Dim(x, 3), context->Dim(depthwise, 2), &channels));
@@ -68,12 +54,10 @@ absl::Status infer_shape(InferenceContext* context) {
   TF_RETURN_IF_ERROR(check_affine(context, 4, channels));
   TF_RETURN_IF_ERROR(check_affine(context, 5, filters));
   TF_RETURN_IF_ERROR(check_affine(context, 6, filters));
-  const AtrousOptions& options = attributes.options;
+  std::array<DimensionHandle, 2> sizes;
   TF_RETURN_IF_ERROR(
-      infer_axis(context, context->Dim(x, 1), context->Dim(depthwise, 0), options.rate_rows, options.same, &rows));
-  TF_RETURN_IF_ERROR(infer_axis(context, context->Dim(x, 2), context->Dim(depthwise, 1), options.rate_columns,
-                                options.same, &columns));
-  context->set_output(0, context->MakeShape({context->Dim(x, 0), rows, columns, filters}));
+      infer_conv_size(context, x, depthwise, attributes.options, &sizes, "depthwise", kMaxDepthwiseKernel));
+  context->set_output(0, context->MakeShape({context->Dim(x, 0), sizes[0], sizes[1], filters}));
   return absl::OkStatus();
 }
 

@@ -141,8 +141,8 @@ void convolve_map(const T* from, int64_t image_size, const AtrousTiles& tiles, c
 }  // namespace
 
 template <class T>
-Status depthwise_atrous_kernel(const View<const T, 4>& x, const View<const T, 4>& filters, const AtrousAxis& rows,
-                               const AtrousAxis& columns, const View<T, 4>& output, const ParallelFor& parallel_for) {
+Status depthwise_atrous_kernel(const View<const T, 4>& x, const View<const T, 4>& filters, const ConvAxis& rows,
+                               const ConvAxis& columns, const View<T, 4>& output, const ParallelFor& parallel_for) {
   const int64_t taps = rows.kernel * columns.kernel, channels = output.shape[3];
   AlignedFloats packed(depthwise_packed_size(taps, channels));
   depthwise_pack(filters.data, taps, channels, channels, 1, false, nullptr, nullptr, packed.data());
@@ -155,8 +155,8 @@ Status depthwise_atrous_kernel(const View<const T, 4>& x, const View<const T, 4>
 
 template <class T>
 Status depthwise_atrous_input_grad_kernel(const View<const T, 4>& gradient, const View<const T, 4>& filters,
-                                          const AtrousAxis& rows, const AtrousAxis& columns,
-                                          const View<T, 4>& x_gradient, const ParallelFor& parallel_for) {
+                                          const ConvAxis& rows, const ConvAxis& columns, const View<T, 4>& x_gradient,
+                                          const ParallelFor& parallel_for) {
   const int64_t taps = rows.kernel * columns.kernel, channels = x_gradient.shape[3], multiplier = filters.shape[3];
   const int64_t size = depthwise_packed_size(taps, channels);
   AlignedFloats packed(size * multiplier);
@@ -174,7 +174,7 @@ Status depthwise_atrous_input_grad_kernel(const View<const T, 4>& gradient, cons
 
 template <class T>
 Status depthwise_atrous_filter_grad_kernel(const View<const T, 4>& x, const View<const T, 4>& gradient,
-                                           const AtrousAxis& rows, const AtrousAxis& columns,
+                                           const ConvAxis& rows, const ConvAxis& columns,
                                            const View<T, 4>& filters_gradient, const ParallelFor& parallel_for) {
   constexpr int64_t kMostParts = 16;  // of the output; fixed, so that sums are the same for any number of threads
   constexpr int64_t kGroup = 4;       // chunks of channels per unit of work
@@ -233,14 +233,14 @@ Status depthwise_atrous_filter_grad_kernel(const View<const T, 4>& x, const View
   return Status();
 }
 
-#define KSEG_INSTANTIATE(T)                                                                                       \
-  template Status depthwise_atrous_kernel<T>(const View<const T, 4>&, const View<const T, 4>&, const AtrousAxis&, \
-                                             const AtrousAxis&, const View<T, 4>&, const ParallelFor&);           \
-  template Status depthwise_atrous_input_grad_kernel<T>(const View<const T, 4>&, const View<const T, 4>&,         \
-                                                        const AtrousAxis&, const AtrousAxis&, const View<T, 4>&,  \
-                                                        const ParallelFor&);                                      \
-  template Status depthwise_atrous_filter_grad_kernel<T>(const View<const T, 4>&, const View<const T, 4>&,        \
-                                                         const AtrousAxis&, const AtrousAxis&, const View<T, 4>&, \
+#define KSEG_INSTANTIATE(T)                                                                                     \
+  template Status depthwise_atrous_kernel<T>(const View<const T, 4>&, const View<const T, 4>&, const ConvAxis&, \
+                                             const ConvAxis&, const View<T, 4>&, const ParallelFor&);           \
+  template Status depthwise_atrous_input_grad_kernel<T>(const View<const T, 4>&, const View<const T, 4>&,       \
+                                                        const ConvAxis&, const ConvAxis&, const View<T, 4>&,    \
+                                                        const ParallelFor&);                                    \
+  template Status depthwise_atrous_filter_grad_kernel<T>(const View<const T, 4>&, const View<const T, 4>&,      \
+                                                         const ConvAxis&, const ConvAxis&, const View<T, 4>&,   \
                                                          const ParallelFor&);
 KSEG_INSTANTIATE(float)
 KSEG_INSTANTIATE(Half)
@@ -253,24 +253,23 @@ KSEG_KERNEL_END
 namespace kseg {
 
 KSEG_DECLARE_KERNEL(template <class T> Status depthwise_atrous_kernel(const View<const T, 4>&, const View<const T, 4>&,
-                                                                      const AtrousAxis&, const AtrousAxis&,
+                                                                      const ConvAxis&, const ConvAxis&,
                                                                       const View<T, 4>&, const ParallelFor&))
 KSEG_DECLARE_KERNEL(template <class T> Status depthwise_atrous_input_grad_kernel(const View<const T, 4>&,
                                                                                  const View<const T, 4>&,
-                                                                                 const AtrousAxis&, const AtrousAxis&,
+                                                                                 const ConvAxis&, const ConvAxis&,
                                                                                  const View<T, 4>&, const ParallelFor&))
 KSEG_DECLARE_KERNEL(template <class T>
                     Status depthwise_atrous_filter_grad_kernel(const View<const T, 4>&, const View<const T, 4>&,
-                                                               const AtrousAxis&, const AtrousAxis&, const View<T, 4>&,
+                                                               const ConvAxis&, const ConvAxis&, const View<T, 4>&,
                                                                const ParallelFor&))
 
 namespace {
 
 // Checks sizes and makes the axes.
-Status make_axes(const Shape<4>& x, const Shape<4>& filters, const AtrousOptions& options, AtrousAxis* rows,
-                 AtrousAxis* columns) {
-  KSEG_RETURN_IF_ERROR(make_atrous_axis(x[1], filters[0], options.rate_rows, options.same, rows));
-  KSEG_RETURN_IF_ERROR(make_atrous_axis(x[2], filters[1], options.rate_columns, options.same, columns));
+Status make_axes(const Shape<4>& x, const Shape<4>& filters, const ConvOptions& options, ConvAxis* rows,
+                 ConvAxis* columns) {
+  KSEG_RETURN_IF_ERROR(make_conv_axes(x, filters, options, rows, columns, "filters", kMaxDepthwiseKernel));
   if (filters[2] != x[3]) {
     return invalid_argument("filters must have shape [kh, kw, C, m] with C = ", x[3], " as x has, got ",
                             to_string<4>(filters));
@@ -278,8 +277,8 @@ Status make_axes(const Shape<4>& x, const Shape<4>& filters, const AtrousOptions
   return Status();
 }
 
-Status check(const Shape<4>& x, const Shape<4>& filters, const Shape<4>& output, const AtrousOptions& options,
-             AtrousAxis* rows, AtrousAxis* columns) {
+Status check(const Shape<4>& x, const Shape<4>& filters, const Shape<4>& output, const ConvOptions& options,
+             ConvAxis* rows, ConvAxis* columns) {
   Shape<4> expected;
   KSEG_RETURN_IF_ERROR(depthwise_atrous_shape(x, filters, options, &expected));
   if (output != expected) {
@@ -296,9 +295,9 @@ void prepare(const View<T, 4>& view) {
 
 }  // namespace
 
-Status depthwise_atrous_shape(const Shape<4>& x, const Shape<4>& filters, const AtrousOptions& options,
+Status depthwise_atrous_shape(const Shape<4>& x, const Shape<4>& filters, const ConvOptions& options,
                               Shape<4>* output) {
-  AtrousAxis rows, columns;
+  ConvAxis rows, columns;
   KSEG_RETURN_IF_ERROR(make_axes(x, filters, options, &rows, &columns));
   int64_t channels;
   if (__builtin_mul_overflow(x[3], filters[3], &channels)) {
@@ -310,9 +309,9 @@ Status depthwise_atrous_shape(const Shape<4>& x, const Shape<4>& filters, const 
 }
 
 template <class T>
-Status depthwise_atrous_conv2d(const View<const T, 4>& x, const View<const T, 4>& filters, const AtrousOptions& options,
+Status depthwise_atrous_conv2d(const View<const T, 4>& x, const View<const T, 4>& filters, const ConvOptions& options,
                                const View<T, 4>& output, const ParallelFor& parallel_for) {
-  AtrousAxis rows, columns;
+  ConvAxis rows, columns;
   KSEG_RETURN_IF_ERROR(check(x.shape, filters.shape, output.shape, options, &rows, &columns));
   if (output.empty()) return Status();
   prepare(output);
@@ -321,9 +320,9 @@ Status depthwise_atrous_conv2d(const View<const T, 4>& x, const View<const T, 4>
 
 template <class T>
 Status depthwise_atrous_conv2d_input_grad(const View<const T, 4>& output_gradient, const View<const T, 4>& filters,
-                                          const AtrousOptions& options, const View<T, 4>& x_gradient,
+                                          const ConvOptions& options, const View<T, 4>& x_gradient,
                                           const ParallelFor& parallel_for) {
-  AtrousAxis rows, columns;
+  ConvAxis rows, columns;
   KSEG_RETURN_IF_ERROR(check(x_gradient.shape, filters.shape, output_gradient.shape, options, &rows, &columns));
   if (x_gradient.empty()) return Status();
   prepare(x_gradient);
@@ -337,9 +336,9 @@ Status depthwise_atrous_conv2d_input_grad(const View<const T, 4>& output_gradien
 
 template <class T>
 Status depthwise_atrous_conv2d_filter_grad(const View<const T, 4>& x, const View<const T, 4>& output_gradient,
-                                           const AtrousOptions& options, const View<T, 4>& filters_gradient,
+                                           const ConvOptions& options, const View<T, 4>& filters_gradient,
                                            const ParallelFor& parallel_for) {
-  AtrousAxis rows, columns;
+  ConvAxis rows, columns;
   KSEG_RETURN_IF_ERROR(check(x.shape, filters_gradient.shape, output_gradient.shape, options, &rows, &columns));
   if (filters_gradient.empty()) return Status();
   if (output_gradient.empty()) {
@@ -350,13 +349,13 @@ Status depthwise_atrous_conv2d_filter_grad(const View<const T, 4>& x, const View
                        parallel_for);
 }
 
-#define KSEG_INSTANTIATE(T)                                                                                           \
-  template KSEG_API Status depthwise_atrous_conv2d<T>(const View<const T, 4>&, const View<const T, 4>&,               \
-                                                      const AtrousOptions&, const View<T, 4>&, const ParallelFor&);   \
-  template KSEG_API Status depthwise_atrous_conv2d_input_grad<T>(                                                     \
-      const View<const T, 4>&, const View<const T, 4>&, const AtrousOptions&, const View<T, 4>&, const ParallelFor&); \
-  template KSEG_API Status depthwise_atrous_conv2d_filter_grad<T>(                                                    \
-      const View<const T, 4>&, const View<const T, 4>&, const AtrousOptions&, const View<T, 4>&, const ParallelFor&);
+#define KSEG_INSTANTIATE(T)                                                                                         \
+  template KSEG_API Status depthwise_atrous_conv2d<T>(const View<const T, 4>&, const View<const T, 4>&,             \
+                                                      const ConvOptions&, const View<T, 4>&, const ParallelFor&);   \
+  template KSEG_API Status depthwise_atrous_conv2d_input_grad<T>(                                                   \
+      const View<const T, 4>&, const View<const T, 4>&, const ConvOptions&, const View<T, 4>&, const ParallelFor&); \
+  template KSEG_API Status depthwise_atrous_conv2d_filter_grad<T>(                                                  \
+      const View<const T, 4>&, const View<const T, 4>&, const ConvOptions&, const View<T, 4>&, const ParallelFor&);
 KSEG_INSTANTIATE(float)
 KSEG_INSTANTIATE(Half)
 KSEG_INSTANTIATE(BFloat16)

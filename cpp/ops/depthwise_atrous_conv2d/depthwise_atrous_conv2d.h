@@ -15,26 +15,26 @@
 namespace kseg {
 
 // The shape of the output for x [B, H, W, C] and filters [kh, kw, C, m], checked: [B, h, w, C * m].
-KSEG_API Status depthwise_atrous_shape(const Shape<4>& x, const Shape<4>& filters, const AtrousOptions& options,
+KSEG_API Status depthwise_atrous_shape(const Shape<4>& x, const Shape<4>& filters, const ConvOptions& options,
                                        Shape<4>* output);
 
 // T is float, Half or BFloat16; sums are float32.
 template <class T>
 KSEG_API Status depthwise_atrous_conv2d(const View<const T, 4>& x, const View<const T, 4>& filters,
-                                        const AtrousOptions& options, const View<T, 4>& output,
+                                        const ConvOptions& options, const View<T, 4>& output,
                                         const ParallelFor& parallel_for);
 
 // The gradient with respect to x, gathered; deterministic.
 template <class T>
 KSEG_API Status depthwise_atrous_conv2d_input_grad(const View<const T, 4>& output_gradient,
-                                                   const View<const T, 4>& filters, const AtrousOptions& options,
+                                                   const View<const T, 4>& filters, const ConvOptions& options,
                                                    const View<T, 4>& x_gradient, const ParallelFor& parallel_for);
 
 // The gradient with respect to the filters: partial sums over parts of the output that depend on the sizes alone, added
 // in a fixed order.
 template <class T>
 KSEG_API Status depthwise_atrous_conv2d_filter_grad(const View<const T, 4>& x, const View<const T, 4>& output_gradient,
-                                                    const AtrousOptions& options, const View<T, 4>& filters_gradient,
+                                                    const ConvOptions& options, const View<T, 4>& filters_gradient,
                                                     const ParallelFor& parallel_for);
 
 }  // namespace kseg

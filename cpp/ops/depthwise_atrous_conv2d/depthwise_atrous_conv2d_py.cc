@@ -10,15 +10,15 @@
 namespace kseg {
 namespace {
 
-AtrousOptions options_of(const std::vector<int64_t>& rate, const std::string& padding) {
-  AtrousOptions options;
-  raise_if_error(parse_atrous_options(rate, padding, &options));
+ConvOptions options_of(const std::vector<int64_t>& rate, const std::string& padding) {
+  ConvOptions options;
+  raise_if_error(parse_conv_options(rate, padding, &options));
   return options;
 }
 
 py::array depthwise_numpy(const py::array& x_array, const py::array& filters_array, const std::vector<int64_t>& rate,
                           const std::string& padding) {
-  const AtrousOptions options = options_of(rate, padding);
+  const ConvOptions options = options_of(rate, padding);
   const py::array x = dense(x_array), filters = dense(filters_array);
   return visit_dtype<float, Half, BFloat16>(x, "x", [&](auto tag) {
     using T = typename decltype(tag)::type;
@@ -38,7 +38,7 @@ py::array depthwise_numpy(const py::array& x_array, const py::array& filters_arr
 template <bool of_input>
 py::array gradient_numpy(const py::array& x_array, const py::array& filters_array, const py::array& gradient_array,
                          const std::vector<int64_t>& rate, const std::string& padding) {
-  const AtrousOptions options = options_of(rate, padding);
+  const ConvOptions options = options_of(rate, padding);
   const py::array x = dense(x_array), filters = dense(filters_array), gradient = dense(gradient_array);
   return visit_dtype<float, Half, BFloat16>(x, "x", [&](auto tag) {
     using T = typename decltype(tag)::type;

@@ -9,39 +9,17 @@
 namespace kseg {
 namespace {
 
-template <class Context>
-absl::Status get_options(Context* context, AtrousOptions* options) {
-  std::vector<int64_t> rate;
-  std::string padding;
-  TF_RETURN_IF_ERROR(context->GetAttr("rate", &rate));
-  TF_RETURN_IF_ERROR(context->GetAttr("padding", &padding));
-  return to_absl(parse_atrous_options(rate, padding, options));
-}
-
-// The size of the output along one axis, as far as it is known.
-absl::Status infer_axis(InferenceContext* context, DimensionHandle input, DimensionHandle kernel, int64_t rate,
-                        bool same, DimensionHandle* output) {
-  *output = same ? input : context->UnknownDim();
-  if (!context->ValueKnown(input) || !context->ValueKnown(kernel)) return absl::OkStatus();
-  AtrousAxis axis;
-  TF_RETURN_IF_ERROR(to_absl(make_atrous_axis(context->Value(input), context->Value(kernel), rate, same, &axis)));
-  *output = context->MakeDim(axis.output);
-  return absl::OkStatus();
-}
-
 absl::Status infer_output(InferenceContext* context, ShapeHandle x, ShapeHandle filters, ShapeHandle* output) {
-  AtrousOptions options;
-  TF_RETURN_IF_ERROR(get_options(context, &options));
+  ConvOptions options;
+  TF_RETURN_IF_ERROR(get_conv_options(context, &options));
   TF_RETURN_IF_ERROR(context->WithRank(x, 4, &x));
   TF_RETURN_IF_ERROR(context->WithRank(filters, 4, &filters));
-  DimensionHandle channels, rows, columns;
+  DimensionHandle channels;
   TF_RETURN_IF_ERROR(context->Merge(context->Dim(x, 3), context->Dim(filters, 2), &channels));
   TF_RETURN_IF_ERROR(context->Multiply(channels, context->Dim(filters, 3), &channels));
-  TF_RETURN_IF_ERROR(
-      infer_axis(context, context->Dim(x, 1), context->Dim(filters, 0), options.rate_rows, options.same, &rows));
-  TF_RETURN_IF_ERROR(
-      infer_axis(context, context->Dim(x, 2), context->Dim(filters, 1), options.rate_columns, options.same, &columns));
-  *output = context->MakeShape({context->Dim(x, 0), rows, columns, channels});
+  std::array<DimensionHandle, 2> sizes;
+  TF_RETURN_IF_ERROR(infer_conv_size(context, x, filters, options, &sizes, "filters", kMaxDepthwiseKernel));
+  *output = context->MakeShape({context->Dim(x, 0), sizes[0], sizes[1], channels});
   return absl::OkStatus();
 }
 
@@ -97,11 +75,11 @@ The gradient of DepthwiseAtrousConv2d with respect to filters, of which the shap
 class DepthwiseOp : public NativeOp {
  public:
   explicit DepthwiseOp(OpKernelConstruction* context) : NativeOp(context) {
-    OP_REQUIRES_OK(context, get_options(context, &options_));
+    OP_REQUIRES_OK(context, get_conv_options(context, &options_));
   }
 
  protected:
-  AtrousOptions options_;
+  ConvOptions options_;
 };
 
 absl::Status check_ranks(OpKernelContext* context) {
