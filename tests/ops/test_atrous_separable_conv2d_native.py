@@ -110,7 +110,7 @@ WRONG = [
     ({"padding": ""}, "padding must be 'same' or 'valid', got ''"),
     ({"activation": "tanh"}, "activation must be one of linear, relu, relu6, hard_sigmoid, hard_silu, got 'tanh'"),
     ({"depthwise_activation": "elu"}, "depthwise_activation must be one of .* got 'elu'"),
-    ({"rate": (2, 1), "padding": "valid"}, "x must have a height of at least [46] "),
+    ({"rate": (3, 1), "padding": "valid"}, "x must have a height of at least 6 "),
     ({"x": np.ones((4, 4, 2), np.float32)}, "x must have rank 4"),
     ({"depthwise": np.ones((9, 2, 2), np.float32)}, "depthwise must have rank 4"),
     ({"pointwise": np.ones((4, 5), np.float32)}, "pointwise must have rank 4"),
@@ -131,8 +131,6 @@ WRONG = [
 @pytest.mark.parametrize(("wrong", "message"), WRONG)
 def test_the_raw_op_and_the_numpy_module_check_what_they_get(wrong, message):
     given = {**RAW, **wrong}
-    if "at least 4 rows" in message:
-        given["x"] = given["x"][:, :3]
     with pytest.raises((tf.errors.InvalidArgumentError, ValueError), match=message):
         _library.native_op("atrous_separable_conv2d")(**given)
     with pytest.raises(ValueError, match=message):
