@@ -43,7 +43,7 @@ _LAZY = {
     "unpack_masks": "kseg_ops.unpack_masks",
 }
 # Public modules of functions, imported when first asked for.
-_LAZY_MODULES = ("rle",)
+_LAZY_MODULES = ("numpy", "rle")
 
 __all__ = [
     "AsppBranch",

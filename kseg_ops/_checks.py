@@ -43,7 +43,7 @@ def as_int(name: str, value, least: int | None = None, most: int | None = None) 
         if isinstance(value, bool):
             raise TypeError
         number = operator.index(value)
-    except TypeError:
+    except (TypeError, AttributeError, NotImplementedError):  # the last two: of tensors that hold no number
         raise TypeError(f"{name} must be an integer, got {value!r} of type {type(value).__name__}") from None
     if (least is not None and number < least) or (most is not None and number > most):
         bounds = f"in {least}..{most}" if most is not None else f"at least {least}"

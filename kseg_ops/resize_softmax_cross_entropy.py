@@ -30,7 +30,8 @@ def resize_softmax_cross_entropy(
             `labels` by any factors. `C = 1` is the sigmoid case: binary cross-entropy of the labels 0 and 1. Computed
             in float32 (float64 runs in the reference, in float64). Infinities count as +-1e30, to which values are
             clipped; a clipped logit has no gradient. A NaN makes NaN of the loss and the gradient at each pixel that is
-            not void and has it among its up to four source pixels.
+            not void and interpolates from it; where its weight is 0 or rounds to 0, the compiled form and the reference
+            may differ in whether it does.
         ignore_index: the label of void pixels: loss 0 and no gradient, whatever the logits there. Any integer, negative
             too; it wins over a class of the same number. None: no pixel is void.
         class_weights: one factor per class (two for `C = 1`), or None: the loss of a pixel is multiplied by that of its

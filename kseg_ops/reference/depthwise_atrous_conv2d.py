@@ -16,6 +16,12 @@ def depthwise_atrous_conv2d(x, filters, rate: tuple[int, int] = (1, 1), padding:
     x, filters = (tf.ensure_shape(tensor, [None] * 4) for tensor in (x, filters))
     if dtype.size < 4:
         x, filters = tf.cast(x, tf.float32), tf.cast(filters, tf.float32)
+    filters = tf.ensure_shape(filters, [None, None, x.shape[3], None])
+    if tuple(rate) != (1, 1) and not filters.shape.is_fully_defined():
+        raise ValueError(
+            f"filters must have a known shape where the compiled operator is not in use, got {filters.shape}; "
+            "tf.ensure_shape(filters, [kh, kw, C, m]) says what it is"
+        )
     known = [
         output_size(size, taps, step, padding)
         for size, taps, step in zip(x.shape[1:3].as_list(), filters.shape[:2].as_list(), rate, strict=True)

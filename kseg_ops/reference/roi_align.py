@@ -102,7 +102,7 @@ def _pool_dense(values, box_indices, row_weights, column_weights, output_size: t
     smallest, largest = (min, max) if _static(boxes, width, channels) else (tf.minimum, tf.maximum)
     per_box = largest(output_size[0] * width * channels, 1)
     size = largest(smallest(largest(_CHUNK_ELEMENTS // per_box, 1), boxes), 1)
-    chunks = (boxes + size - 1) // size
+    chunks = largest((boxes + size - 1) // size, 1)  # one of nothing but filling where there are no boxes
     missing = chunks * size - boxes
 
     def cut(tensor):  # [K, ...] to [chunks, size, ...]; the boxes that are added weigh nothing

@@ -205,3 +205,18 @@ def test_errors(convolution, change, error, message):
 def test_a_keras_tensor_is_refused():
     with pytest.raises(TypeError, match=r"x is a KerasTensor.*keras.layers.DepthwiseConv2D"):
         kseg_ops.depthwise_atrous_conv2d(keras.Input((4, 4, 2)), tf.ones([3, 3, 2, 1]))
+
+
+def test_the_reference_says_that_it_needs_the_shape_of_the_filters():
+    signature = [tf.TensorSpec([None] * 4), tf.TensorSpec([3, 3, None, None])]
+
+    def convolve(x, filters):
+        with kseg_ops.use_reference():
+            return kseg_ops.depthwise_atrous_conv2d(x, filters, 6)
+
+    with pytest.raises(ValueError, match="filters must have a known shape .* got .3, 3, None, None."):
+        tf.function(convolve, input_signature=signature).get_concrete_function()
+    signature[0] = tf.TensorSpec([None, None, None, 2])  # the channels are those of x, the multiplier is not
+    signature[1] = tf.TensorSpec([3, 3, None, 1])
+    result = tf.function(convolve, input_signature=signature)(tf.ones([1, 5, 5, 2]), tf.ones([3, 3, 2, 1]))
+    np.testing.assert_array_equal(result, tf.ones([1, 5, 5, 2]))

@@ -368,3 +368,10 @@ def test_keras_tensors_are_refused():
 
     with pytest.raises(TypeError, match=r"masks is a KerasTensor.*Use kseg\.layers.MaskNMS instead"):
         kseg_ops.mask_nms(keras.Input((3, 4), dtype="bool"), [0.5])
+
+
+@both_forms
+@pytest.mark.parametrize("sigma", [1e-6, 1e6])
+def test_the_limits_of_sigma_are_allowed(form, sigma):
+    kept = in_form(form, "mask_nms")(np.ones((2, 3, 3), bool), [0.5, 0.4], kind="soft", sigma=sigma)
+    assert np.asarray(kept.indices).tolist()[0] == 0

@@ -317,3 +317,20 @@ def test_keras_tensors_are_refused():
     keras = pytest.importorskip("keras")
     with pytest.raises(TypeError, match=r"features is a KerasTensor.*Use kseg.layers.RoIAlign instead"):
         kseg_ops.roi_align(keras.Input((4, 5, 3)), BOXES, [0, 1], 2)
+
+
+@pytest.mark.parametrize("sampling_ratio", [0, 2, 5])
+def test_no_boxes_of_no_images_known_only_at_run_time(pool, sampling_ratio):
+    signature = [
+        tf.TensorSpec([None, None, None, 3]),
+        tf.TensorSpec([None, 4]),
+        tf.TensorSpec([None], tf.int32),
+    ]
+
+    def align(features, boxes, box_indices):
+        return pool(features, boxes, box_indices, 7, sampling_ratio=sampling_ratio)
+
+    graph = tf.function(align, input_signature=signature, autograph=False)
+    for images in (0, 1):
+        result = graph(tf.ones([images, 5, 5, 3]), tf.zeros([0, 4]), tf.zeros([0], tf.int32))
+        assert result.shape == (0, 7, 7, 3)

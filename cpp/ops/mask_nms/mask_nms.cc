@@ -234,8 +234,11 @@ Status make_mask_nms_options(const std::string& kind, double iou_threshold, doub
   options->score_threshold =
       std::isinf(score_threshold) ? static_cast<float>(score_threshold) : narrow_number(score_threshold);
   options->has_score_threshold = has_score_threshold;
-  if (!(sigma >= 1e-6 && sigma <= 1e6)) return invalid_argument("sigma must be in 1e-6..1e6, got ", sigma);
-  options->sigma = static_cast<float>(sigma);
+  // As floats: an attribute that was given as 1e-6 is a little less.
+  options->sigma = static_cast<float>(std::clamp(sigma, -1e30, 1e30));
+  if (!(options->sigma >= 1e-6f && options->sigma <= 1e6f)) {
+    return invalid_argument("sigma must be in 1e-6..1e6, got ", sigma);
+  }
   if (max_output_size < -1 || max_output_size > kMaxNmsOutputs) {
     return invalid_argument("max_output_size must be in 0..", kMaxNmsOutputs, " or -1, got ", max_output_size);
   }
