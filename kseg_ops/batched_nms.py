@@ -62,7 +62,8 @@ def batched_nms(
         of equal ones in rising order of row and class. Places beyond `num_valid` hold boxes and scores of 0, and -1 for
         class and index.
 
-    There is no gradient, not even to the lowered scores. For one to the boxes, gather them by `indices`.
+    There is no gradient, not even to the lowered scores. For one to the boxes, gather them by `indices`
+    (`tf.maximum(indices, 0)`: the -1 of padding is no index).
 
     Compiled and reference forms give the same result to the bit, on every instruction set and for any number of
     threads. The exponential is our own for that: it is exact to a few units in the last place, and the same everywhere.

@@ -29,7 +29,7 @@ def crop_masks(
     width=None,
     image_size=None,
     sampling_ratio: int = 0,
-    aligned: bool = False,
+    aligned: bool = True,
     threshold: float | None = None,
 ) -> tf.Tensor:
     """Resamples binary masks below boxes by RoIAlign: the targets of a mask head (He et al. 2017, "Mask R-CNN").
@@ -39,8 +39,9 @@ def crop_masks(
 
     How others set it:
 
-    - torchvision (`project_masks_on_boxes`): the defaults, `aligned=False, sampling_ratio=0`.
-    - detectron2 (`BitMasks.crop_and_resize`): `aligned=True, sampling_ratio=0, threshold=0.5`.
+    - detectron2 (`BitMasks.crop_and_resize`): the defaults, `aligned=True, sampling_ratio=0`, and `threshold=0.5`.
+      `paste_masks` undoes these crops; those that are not aligned come back half a pixel off.
+    - torchvision (`project_masks_on_boxes`): `aligned=False, sampling_ratio=0`.
 
     Args:
         masks: One of
@@ -77,10 +78,10 @@ def crop_masks(
 
     Example:
         >>> mask = tf.constant([[[0, 0, 1, 1], [0, 0, 1, 1]]], tf.uint8)
-        >>> kseg_ops.crop_masks(mask, [[0.0, 0.0, 4.0, 2.0]], size=(1, 2), aligned=True).numpy()
+        >>> kseg_ops.crop_masks(mask, [[0.0, 0.0, 4.0, 2.0]], size=(1, 2)).numpy()
         array([[[0., 1.]]], dtype=float32)
         >>> counts = tf.ragged.constant([[4, 4]])
-        >>> kseg_ops.crop_masks(counts, [[1.0, 0.0, 3.0, 2.0]], (1, 2), image_size=(2, 4), aligned=True).numpy()
+        >>> kseg_ops.crop_masks(counts, [[1.0, 0.0, 3.0, 2.0]], (1, 2), image_size=(2, 4)).numpy()
         array([[[0., 1.]]], dtype=float32)
     """
     reject_keras_tensors(

@@ -136,6 +136,13 @@ def _margins(model, fixed, fixed_output, stride):
             margins.append(margin or 0)
             continue
         lost = size - output
+        if margin is None and 2 * output <= size:
+            raise ValueError(
+                f"model '{model.name}' returns logits of {fixed_output} (height, width) for images of {fixed}, which "
+                "looks like the image at a lower resolution. Resize them in the model: keras.Model(images, "
+                f'keras.layers.UpSampling2D({size // max(output, 1)}, interpolation="bilinear")(logits)). Where it is '
+                "valid padding, set model.margin to the pixels lost on each side."
+            )
         if lost < 0 or lost % 2 or (margin is not None and lost != 2 * margin):
             raise ValueError(
                 f"model '{model.name}' must lose as many pixels on one side as on the other; it takes "

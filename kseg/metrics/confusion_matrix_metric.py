@@ -85,7 +85,8 @@ class ConfusionMatrixMetric(keras.metrics.Metric):
         if not y_true.shape.is_compatible_with(pixels):
             raise ValueError(
                 f"labels (y_true) of shape {tuple(y_true.shape)} do not fit predictions (y_pred) of shape "
-                f"{tuple(y_pred.shape)}: the heights and widths must be equal"
+                f"{tuple(y_pred.shape)}: the heights and widths must be equal. Resize smaller logits in the model, or "
+                "metric.update_state(labels, kseg_ops.resize_argmax(logits, size))"
             )
         return y_true, y_pred
 

@@ -23,7 +23,7 @@ def crop_masks(
     width: int | None = None,
     image_size: tuple[int, int] | None = None,
     sampling_ratio: int = 0,
-    aligned: bool = False,
+    aligned: bool = True,
     threshold: float | None = None,
 ) -> np.ndarray:
     """Resamples binary masks below boxes by RoIAlign; `kseg_ops.crop_masks` states the semantics in full.
@@ -50,7 +50,7 @@ def crop_masks(
         ValueError: A shape, size, index or mask does not fit.
 
     Example:
-        >>> crop_masks([{"size": [2, 4], "counts": [4, 4]}], [[1, 0, 3, 2]], (1, 2), aligned=True)
+        >>> crop_masks([{"size": [2, 4], "counts": [4, 4]}], [[1, 0, 3, 2]], (1, 2))
         array([[[0., 1.]]], dtype=float32)
     """
     module = core()

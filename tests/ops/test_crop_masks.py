@@ -24,22 +24,24 @@ CORNER = np.array([[[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0]]], np.uint8)
 def test_worked_out_by_hand(crop):
     whole = [[0.0, 0.0, 4.0, 3.0]]
     # One bin per pixel, samples on pixel centres: the mask itself.
-    np.testing.assert_array_equal(crop(CORNER, whole, (3, 4), aligned=True), CORNER)
+    np.testing.assert_array_equal(crop(CORNER, whole, (3, 4)), CORNER)
     # Two bins of 3 x 2 pixels each: 4 of 6 pixels are covered on the left.
-    np.testing.assert_array_equal(crop(CORNER, whole, (1, 2), aligned=True), np.float32([[[2 / 3, 0]]]))
+    np.testing.assert_array_equal(crop(CORNER, whole, (1, 2)), np.float32([[[2 / 3, 0]]]))
     # Half a pixel to the right: bins of one pixel lie over two pixels each.
     moved = [[0.5, 0.0, 3.5, 3.0]]
-    np.testing.assert_array_equal(crop(CORNER, moved, (3, 3), aligned=True)[0, 0], [1, 0.5, 0])
+    np.testing.assert_array_equal(crop(CORNER, moved, (3, 3))[0, 0], [1, 0.5, 0])
     # Not aligned, the same samples lie half a pixel further to the lower right, where pixel x has its value.
-    np.testing.assert_array_equal(crop(CORNER, whole, (3, 4))[0], [[1, 0.5, 0, 0], [0.5, 0.25, 0, 0], [0, 0, 0, 0]])
+    np.testing.assert_array_equal(
+        crop(CORNER, whole, (3, 4), aligned=False)[0], [[1, 0.5, 0, 0], [0.5, 0.25, 0, 0], [0, 0, 0, 0]]
+    )
     # Outside the mask by more than a pixel counts as 0; within that, as the pixel at the border.
-    np.testing.assert_array_equal(crop(CORNER, [[-3.0, 0.0, 1.0, 1.0]], (1, 4), aligned=True), [[[0, 0, 1, 1]]])
+    np.testing.assert_array_equal(crop(CORNER, [[-3.0, 0.0, 1.0, 1.0]], (1, 4)), [[[0, 0, 1, 1]]])
 
 
 def test_threshold(crop):
     boxes = [[0.5, 0.0, 3.5, 3.0]]
     for threshold, expected in ((0.5, [1, 1, 0]), (0.51, [1, 0, 0]), (0, [1, 1, 1]), (1.0, [1, 0, 0]), (2, [0, 0, 0])):
-        result = crop(CORNER, boxes, (3, 3), aligned=True, threshold=threshold)
+        result = crop(CORNER, boxes, (3, 3), threshold=threshold)
         assert result.dtype == np.float32
         assert result[0, 0].tolist() == expected
 
@@ -54,11 +56,11 @@ def test_torchvision(crop):
     # torchvision adds 4 products for each sample of a bin in float32; each rounds its factors, itself and the sum.
     samples = np.prod(np.ceil(np.maximum(boxes[:, 2:] - boxes[:, :2], 1) / SIZE), axis=1)
     bound = ((4 * samples + 16) * EPS)[:, None, None]
-    ours = crop(given["masks"], boxes, SIZE, given["mask_indices"])
+    ours = crop(given["masks"], boxes, SIZE, given["mask_indices"], aligned=False)
     assert np.all(np.abs(ours - golden["projected"]) <= bound)
-    aligned = crop(given["masks"], boxes, SIZE, given["mask_indices"], aligned=True)
+    aligned = crop(given["masks"], boxes, SIZE, given["mask_indices"])
     assert np.all(np.abs(aligned - golden["aligned"]) <= bound)
-    bits = crop(given["masks"], boxes, SIZE, given["mask_indices"], aligned=True, threshold=0.5)
+    bits = crop(given["masks"], boxes, SIZE, given["mask_indices"], threshold=0.5)
     undecided = np.abs(golden["aligned"] - 0.5) <= bound
     assert np.all((bits == (golden["aligned"] >= 0.5)) | undecided)
     assert undecided.mean() < 0.01
@@ -92,10 +94,10 @@ def test_is_roi_align_of_the_mask(crop, form, sampling_ratio, aligned):
 def test_padding_and_repeated_masks(crop):
     masks = discs(2, 3, 20, 30)
     boxes = np.tile(np.float32([[0, 0, 30, 20]]), (6, 1))
-    result = crop(masks, boxes, (20, 30), [2, -1, 0, 0, -1, 1], aligned=True)
+    result = crop(masks, boxes, (20, 30), [2, -1, 0, 0, -1, 1])
     np.testing.assert_array_equal(result[[0, 2, 3, 5]], masks[[2, 0, 0, 1]])
     assert not result[[1, 4]].any()
-    np.testing.assert_array_equal(crop(masks, boxes[:3], (20, 30), aligned=True), masks)
+    np.testing.assert_array_equal(crop(masks, boxes[:3], (20, 30)), masks)
 
 
 def test_a_box_that_is_not_finite_gives_zeros(crop):
@@ -170,7 +172,7 @@ def test_batches_are_the_images_one_by_one(crop, form):
 def test_batches_without_indices(crop):
     masks = np.stack([discs(seed, 3, 19, 26) for seed in range(2)])
     boxes = np.tile(np.float32([0, 0, 26, 19]), (2, 3, 1))
-    np.testing.assert_array_equal(crop(masks, boxes, (19, 26), aligned=True), masks)
+    np.testing.assert_array_equal(crop(masks, boxes, (19, 26)), masks)
     assert crop(masks[:0], boxes[:0], 4).shape == (0, 3, 4, 4)
     assert crop(masks, boxes[:, :0], 4, np.zeros((2, 0), int)).shape == (2, 0, 4, 4)
 
