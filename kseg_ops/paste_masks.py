@@ -34,7 +34,8 @@ def paste_masks(
 
     Only pixels of the box and of a border round it (up to the extent of a mask's pixel in the image) are computed; all
     others are 0. In torchvision's form, and below a threshold of 0.5, some of that border may be set. Where the
-    originals fail (boxes outside the image, boxes too large to resize to) the same rules go on. A box with a coordinate that is not finite sets no pixel.
+    originals fail (boxes outside the image, boxes too large to resize to) the same rules go on. A
+    box with a coordinate that is not finite sets no pixel.
 
     Args:
         masks: float32, float16 or bfloat16 `[N, h, w]`, probabilities; computed in float32. Up to 32768 rows and
