@@ -95,7 +95,7 @@ def crop_masks(
     sampling_ratio = as_int("sampling_ratio", sampling_ratio, 0, MAX_SAMPLING_RATIO)
     threshold = as_threshold(threshold)
     boxes = _as_boxes(boxes)
-    given = _form_of(masks)(masks, width, image_size, boxes.shape.rank)
+    given = _form_of(masks, image_size)(masks, width, image_size, boxes.shape.rank)
     batched = given.batched
     if not boxes.shape.is_compatible_with([None, None, 4] if batched else [None, 4]):
         raise ValueError(
@@ -116,8 +116,14 @@ def crop_masks(
     return crops
 
 
-def _form_of(masks) -> type[_Masks]:
+def _form_of(masks, image_size) -> type[_Masks]:
     if not isinstance(masks, tf.RaggedTensor):
+        if isinstance(masks, (list, tuple)) and (image_size is not None or any(isinstance(m, dict) for m in masks)):
+            raise TypeError(
+                "masks must be a tf.RaggedTensor where they are run lengths or polygons, got a list: "
+                "tf.ragged.constant([counts, ...]) or tf.ragged.constant([[polygon, ...], ...], dtype=tf.float64). "
+                "kseg_ops.numpy.crop_masks takes COCO's own dicts and lists"
+            )
         return _Dense
     if masks.dtype.is_floating:
         return _Polygons

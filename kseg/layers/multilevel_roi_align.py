@@ -54,7 +54,7 @@ class MultilevelRoIAlign(NativeLayer):
     def call(self, inputs):
         features, boxes = inputs
         return kseg_ops.multilevel_roi_align(
-            {name: keras.ops.cast(level, self.compute_dtype) for name, level in features.items()},
+            {f"P{number}": keras.ops.cast(level, self.compute_dtype) for number, level in as_pyramid(features).items()},
             boxes,
             self.output_size,
             self.sampling_ratio,

@@ -49,6 +49,7 @@ class RoIAlign(NativeLayer):
 
     def call(self, inputs):
         features, boxes = inputs
+        _batch_and_count(features.shape, boxes.shape)  # before anything is derived from them
         features = keras.ops.cast(features, self.compute_dtype)
         # Images and boxes of images as one list; -1 cannot stand for a number of boxes when there is no image.
         batch, count = (

@@ -157,3 +157,11 @@ def test_jit_is_declared_where_it_works(kind):
 def test_errors(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_wrong_forms_are_named():
+    features = tf.zeros([1, 4, 4, 2])
+    with pytest.raises(ValueError, match=r"boxes must have shape \(B, N, 4\), got \(3, 4\)"):
+        RoIAlign(2)([features, tf.zeros([3, 4])])
+    with pytest.raises(TypeError, match=r"features must be a dict from level to feature map.* got list"):
+        MultilevelRoIAlign(2)([[features], tf.zeros([1, 3, 4])])

@@ -24,6 +24,8 @@ SIZE = {"image_size": (4, 5)}
     [
         ({"masks": MASKS.astype(np.int32)}, TypeError, "masks must be bool or uint8, got int32"),
         ({"masks": MASKS > 0, "width": 5}, TypeError, "masks must be uint8, got bool"),
+        ({"masks": [[[0.0, 0, 4, 0, 4, 4]]], **SIZE}, TypeError, r"masks must be a tf.RaggedTensor .* got a list"),
+        ({"masks": [{"size": [4, 5], "counts": [20]}]}, TypeError, r"kseg_ops.numpy.crop_masks takes COCO's own dicts"),
         ({"masks": MASKS[0]}, ValueError, r"masks must have shape \[M, H, W\] or \[B, M, H, W\], got \(4, 5\)"),
         ({"masks": MASKS[None]}, ValueError, r"boxes must have shape \[B, N, 4\] for masks of rank 4, got \(1, 4\)"),
         ({"boxes": BOX[None]}, ValueError, r"boxes must have shape \[K, 4\] for masks of rank 3, got \(1, 1, 4\)"),
