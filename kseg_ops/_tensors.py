@@ -52,4 +52,7 @@ def with_shape(value: tf.Tensor, expected: list[int | tf.Tensor], message: str) 
     shape = tf.concat([tf.shape(value), [-1] * (rank + 1)], 0)[: rank + 1]
     same = tf.debugging.assert_equal(shape, tf.stack([*expected, -1]), message=message)
     with tf.control_dependencies([] if same is None else [same]):
-        return tf.ensure_shape(value, known)
+        value = tf.identity(value)
+    # Not tf.ensure_shape, whose own error, without the name, could come first.
+    value.set_shape(known)
+    return value

@@ -240,7 +240,7 @@ def test_static_shapes(convolution):
 def test_vectors_known_only_at_run_time(convolution, name, shape):
     x = np.ones((1, 4, 4, 2), np.float32)
     weights = np.ones((3, 3, 2, 1), np.float32), np.ones((1, 1, 2, 2), np.float32)
-    signature = [tf.TensorSpec([None] * 4), tf.TensorSpec([None] * 4), tf.TensorSpec([None] * 4), tf.TensorSpec(shape)]
+    signature = [tf.TensorSpec(sizes) for sizes in ([None] * 4, [3, 3, 2, 1], [1, 1, None, None], shape)]
     unknown = tf.function(
         lambda x, depthwise, pointwise, vector: convolution(x, depthwise, pointwise, 2, **{name: vector}),
         input_signature=signature,

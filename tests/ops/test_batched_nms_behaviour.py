@@ -179,8 +179,8 @@ def test_class_ids_known_only_at_run_time(nms, shape):
         ids[1, 1] = wrong
         with pytest.raises(tf.errors.InvalidArgumentError, match=r"class_ids must be in -2147483648\.\.2147483647"):
             unknown(BOXES, SCORES, ids)
-    ids[1] = 2**31 - 1, -(2**31), 2**31 - 1
-    np.testing.assert_array_equal(unknown(BOXES, SCORES, ids), [2, 1])
+    ids[1] = 2**31 - 1, 2**31 - 2, 2**31 - 1
+    np.testing.assert_array_equal(unknown(BOXES, SCORES, ids), [2, 3])
 
 
 def test_the_ends_of_sigma_are_allowed(nms):
