@@ -51,6 +51,13 @@ def as_int(name: str, value, least: int | None = None, most: int | None = None) 
     return number
 
 
+def as_flag(name: str, value) -> bool:
+    """`value` as a Python bool. TypeError if it is not one: "False" would count as true."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r} of type {type(value).__name__}")
+    return bool(value)
+
+
 def as_output_size(value) -> tuple[int, int]:
     """RoIAlign's `output_size`: an int or a pair of them."""
     try:

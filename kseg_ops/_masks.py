@@ -7,7 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from kseg_ops._checks import MAX_MAP_SIZE, as_int
-from kseg_ops._tensors import to_boxes
+from kseg_ops._tensors import axis_size, to_boxes, with_shape
 
 
 class Suppressed(NamedTuple):
@@ -53,9 +53,5 @@ def as_mask_boxes(name: str, value, masks: tf.Tensor) -> tf.Tensor | None:
     message = f"{name} must have shape [N, 4], one box per mask"
     if not boxes.shape.is_compatible_with(expected):
         raise ValueError(f"{message}, {expected}, got {boxes.shape}")
-    if boxes.shape.rank is None or None in (boxes.shape[0], expected[0]):
-        # Here, because the op takes boxes [0, 4] for none.
-        same = tf.debugging.assert_equal(tf.shape(boxes), [tf.shape(masks)[0], 4], message=message)
-        with tf.control_dependencies([] if same is None else [same]):
-            boxes = tf.ensure_shape(boxes, expected)
-    return boxes
+    # Here, because the op takes boxes [0, 4] for none.
+    return with_shape(boxes, [axis_size(masks, 0), 4], message)

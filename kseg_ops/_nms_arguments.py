@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kseg_ops._checks import as_int
+from kseg_ops._checks import as_flag, as_int
 
 MAX_DETECTIONS = 1 << 20
 METHODS = ("hard", "linear", "gaussian", "matrix")
@@ -98,7 +98,7 @@ def as_batched_options(
         score_threshold=as_score_threshold(score_threshold),
         max_output_size=as_int("max_output_size", max_output_size, 1, MAX_DETECTIONS),
         max_per_class=as_limit("max_per_class", max_per_class, 1),
-        class_agnostic=bool(class_agnostic),
+        class_agnostic=as_flag("class_agnostic", class_agnostic),
         sigma=as_number("sigma", sigma, 1e-6, 1e6),
         method=f"matrix_{matrix_kernel}" if kind == "matrix" else kind,
     )
@@ -112,6 +112,7 @@ def class_ids_as_int32(value) -> np.ndarray:
     if ids.dtype.kind not in "iu":
         raise TypeError(f"class_ids must be integers, got {ids.dtype}")
     limits = np.iinfo(np.int32)
-    if ids.max() > limits.max or ids.min() < limits.min:
-        raise ValueError(f"class_ids must be in {limits.min}..{limits.max}, got {max(ids.flat, key=abs)}")
+    for extreme in (ids.max(), ids.min()):
+        if not limits.min <= extreme <= limits.max:
+            raise ValueError(f"class_ids must be in {limits.min}..{limits.max}, got {extreme}")
     return ids.astype(np.int32)

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from kseg_ops._checks import check_box_dtype
 from kseg_ops._nms_arguments import class_ids_as_int32
-from kseg_ops._tensors import to_int32
+from kseg_ops._tensors import to_int32, to_int64
 
 
 def as_boxes(value) -> tf.Tensor:
@@ -30,10 +30,19 @@ def as_scores(value) -> tf.Tensor:
 
 
 def as_class_ids(value) -> tf.Tensor:
-    """Class ids as an int32 tensor. A tensor's ids beyond int32 become the largest, or the smallest, int32."""
+    """Class ids as an int32 tensor. Ids beyond int32: ValueError, or InvalidArgumentError if known at run time only."""
     if not tf.is_tensor(value) and isinstance(value, (list, tuple, np.ndarray)):
         return tf.convert_to_tensor(class_ids_as_int32(value))
     ids = tf.convert_to_tensor(value)
     if not ids.dtype.is_integer:
         raise TypeError(f"class_ids must be integers, got {ids.dtype.name}")
-    return to_int32(ids)
+    if ids.dtype == tf.int32 or ids.dtype.size < 4:
+        return to_int32(ids)
+    known = tf.get_static_value(ids)
+    if known is not None:
+        return tf.convert_to_tensor(class_ids_as_int32(known))
+    narrow = to_int32(ids)
+    message = f"class_ids must be in {tf.int32.min}..{tf.int32.max}"
+    same = tf.debugging.assert_equal(tf.cast(narrow, tf.int64), to_int64(ids), message=message)
+    with tf.control_dependencies([] if same is None else [same]):
+        return tf.identity(narrow)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from kseg_ops._checks import as_class_weights, as_ignore_index, as_label_smoothing, reject_keras_tensors
+from kseg_ops._checks import as_class_weights, as_flag, as_ignore_index, as_label_smoothing, reject_keras_tensors
 from kseg_ops._tensors import to_int64
 
 _FLOATS = (tf.float32, tf.float16, tf.bfloat16, tf.float64)
@@ -28,7 +28,7 @@ class Settings(NamedTuple):
             as_ignore_index(ignore_index),
             as_class_weights(class_weights),
             as_label_smoothing(label_smoothing),
-            bool(align_corners),
+            as_flag("align_corners", align_corners),
         )
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Arguments to the types that the ops take: boxes, and integers without wrapping round."""
+"""Arguments to the types that the ops take: boxes, integers without wrapping round; and shapes told at run time."""
 
 from __future__ import annotations
 
@@ -30,3 +30,29 @@ def to_int32(tensor: tf.Tensor) -> tf.Tensor:
     if tensor.dtype.size < 4:
         return tf.cast(tensor, tf.int32)
     return tf.cast(tf.clip_by_value(to_int64(tensor), tf.int32.min, tf.int32.max), tf.int32)
+
+
+def axis_size(tensor: tf.Tensor, axis: int) -> int | tf.Tensor:
+    """The size of an axis: an int where it is known; -1, at run time, for a tensor that has no such axis."""
+    size = None if tensor.shape.rank is None else tensor.shape[axis]
+    return tf.concat([tf.shape(tensor), [-1] * (axis + 1)], 0)[axis] if size is None else size
+
+
+def with_shape(value: tf.Tensor, expected: list[int | tf.Tensor], message: str) -> tf.Tensor:
+    """`value`; InvalidArgumentError at run time unless it has the `expected` shape.
+
+    Static shapes are left to the caller. Ops that take an empty tensor for none need this: they cannot tell it from one
+    that came in empty. Stock operations do, for they broadcast axes of size 1.
+    """
+    known = [None if tf.is_tensor(size) else size for size in expected]
+    if value.shape.is_fully_defined() and value.shape == known:
+        return value
+    # -1 behind either: shapes of other ranks do not broadcast.
+    rank = len(expected)
+    shape = tf.concat([tf.shape(value), [-1] * (rank + 1)], 0)[: rank + 1]
+    same = tf.debugging.assert_equal(shape, tf.stack([*expected, -1]), message=message)
+    with tf.control_dependencies([] if same is None else [same]):
+        value = tf.identity(value)
+    # Not tf.ensure_shape, whose own error, without the name, could come first.
+    value.set_shape(known)
+    return value

@@ -9,6 +9,7 @@ import tensorflow as tf
 from kseg_ops import _library
 from kseg_ops._atrous import as_activation, as_rate
 from kseg_ops._checks import reject_keras_tensors
+from kseg_ops._tensors import axis_size, with_shape
 from kseg_ops.aspp_branch import AsppBranch
 from kseg_ops.reference.aspp import aspp as _reference
 
@@ -149,7 +150,6 @@ def _as_branch(name: str, value) -> AsppBranch:
 def _as_tensors(name: str, branch: AsppBranch, dtype: tf.DType, channels: int | None, pointwise=False) -> AsppBranch:
     kernel = [1, 1] if pointwise or branch.depthwise is not None else [None, None]
     filters = _as_filters(f"{name}.filters", branch.filters, dtype, [*kernel, channels, None])
-    outputs = filters.shape[3]
     if branch.depthwise is None:
         for field in ("depthwise_scale", "depthwise_offset"):
             if getattr(branch, field) is not None:
@@ -161,11 +161,11 @@ def _as_tensors(name: str, branch: AsppBranch, dtype: tf.DType, channels: int | 
         depthwise = _as_filters(f"{name}.depthwise", branch.depthwise, dtype, [None, None, channels, 1])
     return branch._replace(
         filters=filters,
-        scale=_as_vector(f"{name}.scale", branch.scale, dtype, outputs),
-        offset=_as_vector(f"{name}.offset", branch.offset, dtype, outputs),
+        scale=_as_vector(f"{name}.scale", branch.scale, dtype, filters, 3),
+        offset=_as_vector(f"{name}.offset", branch.offset, dtype, filters, 3),
         depthwise=depthwise,
-        depthwise_scale=_as_vector(f"{name}.depthwise_scale", branch.depthwise_scale, dtype, channels),
-        depthwise_offset=_as_vector(f"{name}.depthwise_offset", branch.depthwise_offset, dtype, channels),
+        depthwise_scale=_as_vector(f"{name}.depthwise_scale", branch.depthwise_scale, dtype, depthwise, 2),
+        depthwise_offset=_as_vector(f"{name}.depthwise_offset", branch.depthwise_offset, dtype, depthwise, 2),
     )
 
 
@@ -178,24 +178,24 @@ def _as_filters(name: str, value, dtype: tf.DType, shape: list[int | None]) -> t
     return tf.ensure_shape(value, shape)
 
 
-def _as_vector(name: str, value, dtype: tf.DType, size: int | None) -> tf.Tensor | None:
+def _as_vector(name: str, value, dtype: tf.DType, filters: tf.Tensor | None, axis: int) -> tf.Tensor | None:
     if value is None:
         return None
     compute = tf.float64 if dtype == tf.float64 else tf.float32
     value = tf.convert_to_tensor(value, None if hasattr(value, "dtype") else compute)
     if not value.dtype.is_floating:
         raise TypeError(f"{name} must be floating, got {value.dtype.name}")
-    if not value.shape.is_compatible_with([size]):
-        raise ValueError(f"{name} must have one entry per channel, shape [{size}], got {value.shape}")
-    return tf.cast(value, compute)
+    message = f"{name} must have one entry per channel"
+    if not value.shape.is_compatible_with(filters.shape[axis : axis + 1]):
+        raise ValueError(f"{message}, shape [{filters.shape[axis]}], got {value.shape}")
+    return tf.cast(with_shape(value, [axis_size(filters, axis)], message), compute)
 
 
 def _filled(value: tf.Tensor | None, filters: tf.Tensor, axis: int, fill: float) -> tf.Tensor:
     """The vector, or as many ones or zeros as the filters have channels."""
     if value is not None:
         return value
-    size = filters.shape[axis]
-    return tf.fill([tf.shape(filters)[axis] if size is None else size], tf.cast(fill, tf.float32))
+    return tf.fill([axis_size(filters, axis)], tf.cast(fill, tf.float32))
 
 
 @_library.register_gradient("Kseg>Aspp")

@@ -7,6 +7,7 @@ import tensorflow as tf
 from kseg_ops import _library
 from kseg_ops._atrous import as_activation, as_rate
 from kseg_ops._checks import as_padding, reject_keras_tensors
+from kseg_ops._tensors import axis_size, with_shape
 from kseg_ops.reference.atrous_conv2d import atrous_conv2d as _reference
 from kseg_ops.reference.atrous_conv2d import convolve as _convolve
 
@@ -94,8 +95,8 @@ def atrous_conv2d(
     if filters.dtype != x.dtype:
         raise TypeError(f"filters must have the dtype of x, {x.dtype.name}, got {filters.dtype.name}")
     check_convolution_shapes(x.shape, filters.shape, rate, padding)
-    scale = as_affine("scale", scale, x.dtype, filters.shape)
-    offset = as_affine("offset", offset, x.dtype, filters.shape)
+    scale = as_affine("scale", scale, x.dtype, filters)
+    offset = as_affine("offset" if bias is None else "bias", offset, x.dtype, filters)
 
     native = _library.native_op("atrous_conv2d")
     if native is None or x.dtype == tf.float64 or _stock_is_faster(filters.shape):
@@ -138,7 +139,7 @@ def check_convolution_shapes(x: tf.TensorShape, filters: tf.TensorShape, rate: t
                 )
 
 
-def as_affine(name: str, value, dtype: tf.DType, filters: tf.TensorShape) -> tf.Tensor | None:
+def as_affine(name: str, value, dtype: tf.DType, filters: tf.Tensor) -> tf.Tensor | None:
     """`scale` or `offset`: None, or float32 (float64 beside float64) of one entry per output channel."""
     if value is None:
         return None
@@ -146,10 +147,11 @@ def as_affine(name: str, value, dtype: tf.DType, filters: tf.TensorShape) -> tf.
     value = tf.convert_to_tensor(value, None if hasattr(value, "dtype") else compute)
     if not value.dtype.is_floating:
         raise TypeError(f"{name} must be floating, got {value.dtype.name}")
-    channels = None if filters.rank is None else filters[3]
+    channels = None if filters.shape.rank is None else filters.shape[3]
+    message = f"{name} must have one entry per output channel"
     if not value.shape.is_compatible_with([channels]):
-        raise ValueError(f"{name} must have one entry per output channel, shape [{channels}], got shape {value.shape}")
-    return tf.cast(value, compute)
+        raise ValueError(f"{message}, shape [{channels}], got shape {value.shape}")
+    return tf.cast(with_shape(value, [axis_size(filters, 3)], message), compute)
 
 
 @_library.register_gradient("Kseg>AtrousConv2d")

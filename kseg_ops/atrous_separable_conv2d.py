@@ -7,6 +7,7 @@ import tensorflow as tf
 from kseg_ops import _library
 from kseg_ops._atrous import as_activation, as_rate
 from kseg_ops._checks import as_padding, reject_keras_tensors
+from kseg_ops._tensors import axis_size, with_shape
 from kseg_ops.depthwise_atrous_conv2d import as_weights, check_shapes, depthwise_atrous_conv2d
 from kseg_ops.reference.atrous_separable_conv2d import activate, finish, multiply
 from kseg_ops.reference.atrous_separable_conv2d import atrous_separable_conv2d as _reference
@@ -108,7 +109,8 @@ def atrous_separable_conv2d(
     check_shapes(x.shape, "depthwise", depthwise.shape, rate, padding)
     _check_pointwise(x.shape, depthwise.shape, pointwise.shape)
     for name, value in affine.items():
-        _check_affine(name, value, pointwise.shape, 2 if name.startswith("depthwise") else 3)
+        if value is not None:
+            affine[name] = _checked_affine(name, value, pointwise, 2 if name.startswith("depthwise") else 3)
 
     native = _library.native_op("atrous_separable_conv2d") if x.dtype != tf.float64 else None
     attributes = {
@@ -150,13 +152,14 @@ def _check_pointwise(x: tf.TensorShape, depthwise: tf.TensorShape, pointwise: tf
             )
 
 
-def _check_affine(name: str, value, pointwise: tf.TensorShape, axis: int) -> None:
-    if value is None:
-        return
+def _checked_affine(name: str, value: tf.Tensor, pointwise: tf.Tensor, axis: int) -> tf.Tensor:
+    shape = pointwise.shape
     if value.shape.rank not in (None, 1):
         raise ValueError(f"{name} must have shape [{'C * m' if axis == 2 else 'F'}], got {value.shape}")
-    if pointwise.rank is not None and not value.shape.is_compatible_with(pointwise[axis : axis + 1]):
-        raise ValueError(f"{name} must have one entry per channel, {pointwise[axis]}, got {value.shape[0]}")
+    message = f"{name} must have one entry per channel"
+    if shape.rank is not None and not value.shape.is_compatible_with(shape[axis : axis + 1]):
+        raise ValueError(f"{message}, {shape[axis]}, got {value.shape[0]}")
+    return with_shape(value, [axis_size(pointwise, axis)], message)
 
 
 @_library.register_gradient("Kseg>AtrousSeparableConv2d")

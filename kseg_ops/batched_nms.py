@@ -8,6 +8,7 @@ from kseg_ops import _library
 from kseg_ops._checks import reject_keras_tensors
 from kseg_ops._nms_arguments import BatchedNMS, as_batched_options
 from kseg_ops._nms_tensors import as_boxes, as_class_ids, as_scores
+from kseg_ops._tensors import axis_size, with_shape
 from kseg_ops.reference.batched_nms import batched_nms as _reference
 
 
@@ -102,6 +103,10 @@ def batched_nms(
     scores = as_scores(scores)
     class_ids = None if class_ids is None else as_class_ids(class_ids)
     _check_static_shapes(boxes.shape, scores.shape, None if class_ids is None else class_ids.shape)
+    if class_ids is not None:
+        # Here, because the op takes no class_ids for none.
+        sizes = [axis_size(scores, 0), axis_size(scores, 1)]
+        class_ids = with_shape(class_ids, sizes, "class_ids must have the shape of scores [B, N]")
 
     native = _library.native_op("batched_nms")
     if native is None:

@@ -8,6 +8,7 @@ from kseg_ops import _library
 from kseg_ops._checks import (
     MAX_SAMPLING_RATIO,
     as_crop_size,
+    as_flag,
     as_int,
     as_threshold,
     check_box_dtype,
@@ -108,7 +109,7 @@ def crop_masks(
     if batched:
         indices = given.flat_indices(indices)
         boxes = tf.reshape(boxes, [-1, 4])
-    crops = given.crop(boxes, indices, size, sampling_ratio, bool(aligned))
+    crops = given.crop(boxes, indices, size, sampling_ratio, as_flag("aligned", aligned))
     if threshold is not None:
         crops = tf.cast(crops >= threshold, tf.float32)
     if batched:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from kseg_ops import _library
-from kseg_ops._checks import as_sampling, reject_keras_tensors
+from kseg_ops._checks import as_flag, as_sampling, reject_keras_tensors
 from kseg_ops._planes import as_planes, from_planes
 from kseg_ops.reference.distance_transform import distance_transform as _reference
 
@@ -65,7 +65,7 @@ def distance_transform(
         "distance_transform", "it inside the call() of a keras.layers.Layer, or in the input pipeline", masks=masks
     )
     sampling = as_sampling(sampling)
-    signed, return_indices = bool(signed), bool(return_indices)
+    signed, return_indices = as_flag("signed", signed), as_flag("return_indices", return_indices)
     masks = tf.convert_to_tensor(masks)
     planes, shape = as_planes(masks)
     native = _library.native_op("distance_transform")

@@ -8,7 +8,8 @@ from kseg_ops import _library
 from kseg_ops._checks import reject_keras_tensors
 from kseg_ops._mask_options import as_nms_options
 from kseg_ops._masks import Suppressed, as_mask_boxes, as_masks, as_width, check_batch
-from kseg_ops._tensors import to_int32
+from kseg_ops._nms_tensors import as_class_ids as _as_class_ids
+from kseg_ops._tensors import axis_size, with_shape
 from kseg_ops.reference.mask_nms import mask_nms as _reference
 
 
@@ -85,6 +86,7 @@ def mask_nms(
         if value.shape.rank not in (None, 1):
             raise ValueError(f"{name} must have shape [N], got {value.shape}")
         check_batch(name, value, masks.shape, 1)
+    class_ids = with_shape(class_ids, [axis_size(masks, 0)], "class_ids must have one entry per mask")
     boxes = as_mask_boxes("boxes", boxes, masks)
     indices, scores, number = padded_mask_nms(
         masks[None],
@@ -154,12 +156,7 @@ def as_class_ids(value, scores: tf.Tensor) -> tf.Tensor:
     """Class ids as int32; zeros in the shape of the scores for None."""
     if value is None:
         return tf.zeros_like(scores, tf.int32)
-    class_ids = tf.convert_to_tensor(value)
-    if class_ids.shape == [0]:  # an empty list arrives as floats
-        return tf.cast(class_ids, tf.int32)
-    if not class_ids.dtype.is_integer:
-        raise TypeError(f"class_ids must be integers, got {class_ids.dtype.name}")
-    return to_int32(class_ids)
+    return _as_class_ids(value)
 
 
 _library.register_gradient("Kseg>MaskNms")(None)

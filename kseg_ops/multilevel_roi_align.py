@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from kseg_ops import _library
-from kseg_ops._checks import MAX_SAMPLING_RATIO, as_int, as_output_size, reject_keras_tensors
+from kseg_ops._checks import MAX_SAMPLING_RATIO, as_flag, as_int, as_output_size, reject_keras_tensors
 from kseg_ops._pyramid import as_canonical_level, as_canonical_size, as_pyramid, level_areas, spatial_scales
 from kseg_ops._tensors import to_boxes
 from kseg_ops.reference.multilevel_roi_align import multilevel_roi_align as _reference
@@ -82,7 +82,7 @@ def multilevel_roi_align(
         "spatial_scales": spatial_scales(pyramid),
         "level_areas": list(areas),
         "sampling_ratio": sampling_ratio,
-        "aligned": bool(aligned),
+        "aligned": as_flag("aligned", aligned),
     }
     maps = {level: tf.convert_to_tensor(value) for level, value in pyramid.items()}
     boxes = to_boxes(boxes)

@@ -8,6 +8,7 @@ from kseg_ops import _library
 from kseg_ops._checks import reject_keras_tensors
 from kseg_ops._nms_arguments import as_iou_threshold, as_limit, as_score_threshold
 from kseg_ops._nms_tensors import as_boxes, as_class_ids, as_scores
+from kseg_ops._tensors import axis_size, with_shape
 from kseg_ops.reference.nms import nms as _reference
 
 
@@ -70,6 +71,9 @@ def nms(
     scores = as_scores(scores)
     class_ids = None if class_ids is None else as_class_ids(class_ids)
     _check_static_shapes(boxes.shape, scores.shape, None if class_ids is None else class_ids.shape)
+    if class_ids is not None:
+        # Here, because the op takes no class_ids for none.
+        class_ids = with_shape(class_ids, [axis_size(boxes, 0)], "class_ids must have one entry per box")
 
     native = _library.native_op("nms")
     if native is None:

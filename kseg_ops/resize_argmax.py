@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from kseg_ops import _library
-from kseg_ops._checks import MAX_MAP_SIZE, as_map_size, reject_keras_tensors
+from kseg_ops._checks import MAX_MAP_SIZE, as_flag, as_map_size, reject_keras_tensors
 from kseg_ops._tensors import to_int32, to_int64
 from kseg_ops.reference.resize_argmax import resize_argmax as _reference
 
@@ -68,11 +68,12 @@ def resize_argmax(logits, size, align_corners: bool = False) -> tf.Tensor:
             f"logits must have a height, a width and a number of classes of at least 1, got shape {logits.shape}"
         )
     size = _size_tensor(size)
+    align_corners = as_flag("align_corners", align_corners)
 
     native = _library.native_op("resize_argmax")
     if native is None:
-        return _reference(logits, size, bool(align_corners))
-    return native(logits=logits, size=size, align_corners=bool(align_corners))
+        return _reference(logits, size, align_corners)
+    return native(logits=logits, size=size, align_corners=align_corners)
 
 
 def _size_tensor(size) -> tf.Tensor:

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from kseg_ops import _library
-from kseg_ops._checks import as_int
+from kseg_ops._checks import as_flag, as_int
 from kseg_ops._rle_items import MOST_PIXELS, Items, as_image_size, as_payload, take_apart
 from kseg_ops.reference import rle as _reference
 
@@ -245,7 +245,7 @@ def merge(rles, intersect: bool = False) -> Rle:
         {'size': [1, 3], 'counts': b'0110'}
     """
     items = take_apart("rles", rles)
-    (counts,) = _kernels().rle_merge(items.payloads, items.sizes, bool(intersect))
+    (counts,) = _kernels().rle_merge(items.payloads, items.sizes, as_flag("intersect", intersect))
     return _as_dict(items.sizes[0].tolist(), counts)
 
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 from kseg_ops import _library
 from kseg_ops._checks import (
     MAX_SAMPLING_RATIO,
+    as_flag,
     as_index_array,
     as_int,
     as_output_size,
@@ -91,7 +92,7 @@ def roi_align(
     output_size = as_output_size(output_size)
     sampling_ratio = as_int("sampling_ratio", sampling_ratio, 0, MAX_SAMPLING_RATIO)
     spatial_scale = as_scale(spatial_scale)
-    aligned = bool(aligned)
+    aligned = as_flag("aligned", aligned)
     features = tf.convert_to_tensor(features)
     if features.dtype not in _FLOATS:
         raise TypeError(f"features must be float32, float16, bfloat16 or float64, got {features.dtype.name}")

@@ -50,14 +50,19 @@ def atrous_conv2d(
     return core().atrous_conv2d(
         as_native_order(x),
         as_native_order(filters),
-        as_float_vector(scale),
-        as_float_vector(offset),
+        as_float_vector("scale", scale),
+        as_float_vector("offset" if bias is None else "bias", offset),
         as_rate(rate),
         as_activation("activation", activation),
         as_padding(padding),
     )
 
 
-def as_float_vector(value) -> np.ndarray:
+def as_float_vector(name: str, value) -> np.ndarray:
     """float32; without entries for None, which stands for ones or zeros."""
-    return np.zeros(0, np.float32) if value is None else np.asarray(value).astype(np.float32, copy=False)
+    if value is None:
+        return np.zeros(0, np.float32)
+    vector = np.asarray(value)
+    if vector.size == 0:
+        raise ValueError(f"{name} must have one entry per output channel, got shape {vector.shape}")
+    return vector.astype(np.float32, copy=False)

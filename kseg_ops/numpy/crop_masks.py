@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from kseg_ops import rle
-from kseg_ops._checks import MAX_SAMPLING_RATIO, as_crop_size, as_int, as_threshold
+from kseg_ops._checks import MAX_SAMPLING_RATIO, as_crop_size, as_flag, as_int, as_threshold
 from kseg_ops._rle_items import as_image_size
 from kseg_ops.numpy._arrays import as_boxes, core
 
@@ -60,7 +60,7 @@ def crop_masks(
     boxes = as_boxes(boxes)
     count = len(masks)
     rest = (boxes, _as_indices(mask_indices, boxes, count), size)
-    sampling = (sampling_ratio, bool(aligned))
+    sampling = (sampling_ratio, as_flag("aligned", aligned))
     if isinstance(masks, np.ndarray):
         if image_size is not None:
             raise ValueError("image_size goes with polygons; dense masks have their own")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kseg_ops._checks import as_sampling
+from kseg_ops._checks import as_flag, as_sampling
 from kseg_ops.numpy._arrays import as_planes, core
 
 
@@ -33,7 +33,8 @@ def distance_transform(
                [0. , 0.5, 1. ]], dtype=float32)
     """
     sampling = as_sampling(sampling)
+    signed, return_indices = as_flag("signed", signed), as_flag("return_indices", return_indices)
     planes, shape = as_planes(masks)
-    distances, indices = core().distance_transform(planes, sampling, bool(signed), bool(return_indices))
+    distances, indices = core().distance_transform(planes, sampling, signed, return_indices)
     distances = distances.reshape(shape)
     return (distances, indices.reshape((*shape, 2))) if return_indices else distances

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kseg_ops._mask_options import as_nms_options
+from kseg_ops._nms_arguments import class_ids_as_int32
 from kseg_ops.numpy._arrays import core
 from kseg_ops.numpy._masks import as_mask_boxes, as_masks, as_width
 
@@ -67,11 +68,7 @@ def mask_nms(
         scores = scores.astype(np.float32)
     if class_ids is None:
         class_ids = np.zeros(scores.shape, np.int32)
-    class_ids = np.asarray(class_ids)
-    if class_ids.dtype.kind not in "iu" and class_ids.size:
-        raise TypeError(f"class_ids must be integers, got {class_ids.dtype}")
-    limits = np.iinfo(np.int32)
-    class_ids = np.clip(class_ids, limits.min, limits.max).astype(np.int32)
+    class_ids = class_ids_as_int32(class_ids)
     for name, value, rank in (("masks", masks, 3), ("scores", scores, 1), ("class_ids", class_ids, 1)):
         if value.ndim != rank:
             raise ValueError(f"{name} must have rank {rank}, got rank {value.ndim}")

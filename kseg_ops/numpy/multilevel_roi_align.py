@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kseg_ops._checks import MAX_SAMPLING_RATIO, as_int, as_output_size
+from kseg_ops._checks import MAX_SAMPLING_RATIO, as_flag, as_int, as_output_size
 from kseg_ops._pyramid import as_canonical_level, as_canonical_size, as_pyramid, level_areas, spatial_scales
 from kseg_ops.numpy._arrays import as_boxes, as_native_order, core
 
@@ -52,5 +52,5 @@ def multilevel_roi_align(
         spatial_scales(pyramid),
         list(areas),
         as_int("sampling_ratio", sampling_ratio, 0, MAX_SAMPLING_RATIO),
-        bool(aligned),
+        as_flag("aligned", aligned),
     )

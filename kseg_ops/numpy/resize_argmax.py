@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kseg_ops._checks import as_map_size
+from kseg_ops._checks import as_flag, as_map_size
 from kseg_ops.numpy._arrays import as_native_order, core
 
 
@@ -28,4 +28,4 @@ def resize_argmax(logits, size: tuple[int, int], align_corners: bool = False) ->
         >>> resize_argmax(np.array([[[[1.0, 0.0], [0.0, 1.0]]]], np.float32), (1, 4))
         array([[[0, 0, 1, 1]]], dtype=int32)
     """
-    return core().resize_argmax(as_native_order(logits), as_map_size(size), bool(align_corners))
+    return core().resize_argmax(as_native_order(logits), as_map_size(size), as_flag("align_corners", align_corners))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kseg_ops._checks import as_class_weights, as_ignore_index, as_label_smoothing
+from kseg_ops._checks import as_class_weights, as_flag, as_ignore_index, as_label_smoothing
 from kseg_ops.numpy._arrays import as_native_order, as_supported_integers, core
 
 
@@ -142,7 +142,7 @@ def _settings(ignore_index, class_weights, label_smoothing, align_corners) -> tu
         as_ignore_index(ignore_index),
         None if weights is None else list(weights),
         as_label_smoothing(label_smoothing),
-        bool(align_corners),
+        as_flag("align_corners", align_corners),
     )
 
 

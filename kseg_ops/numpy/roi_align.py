@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kseg_ops._checks import MAX_SAMPLING_RATIO, as_index_array, as_int, as_output_size, as_scale
+from kseg_ops._checks import MAX_SAMPLING_RATIO, as_flag, as_index_array, as_int, as_output_size, as_scale
 from kseg_ops.numpy._arrays import as_boxes, as_native_order, core
 
 
@@ -50,5 +50,5 @@ def roi_align(
         as_output_size(output_size),
         as_scale(spatial_scale),
         as_int("sampling_ratio", sampling_ratio, 0, MAX_SAMPLING_RATIO),
-        bool(aligned),
+        as_flag("aligned", aligned),
     )

@@ -277,6 +277,23 @@ def test_invalid_arguments(aspp, change, error, message):
         aspp(**{"x": X, "branches": [BRANCH], "projection": PROJECTION, **change})
 
 
+@pytest.mark.parametrize("field", ["scale", "offset", "depthwise_scale", "depthwise_offset"])
+def test_vectors_known_only_at_run_time(aspp, field):
+    branch = SEPARABLE if field.startswith("depthwise") else BRANCH
+    size = 3 if field.startswith("depthwise") else 2
+
+    def result(vector):
+        return aspp(X, [branch._replace(**{field: vector})], PROJECTION)
+
+    unknown = tf.function(result, input_signature=[tf.TensorSpec([None])])
+    vector = np.arange(1, size + 1, dtype=np.float32)
+    np.testing.assert_array_equal(unknown(vector), result(vector))
+    for wrong in (vector[:0], vector[:1], np.ones(size + 1, np.float32)):
+        message = rf"branches\[0\].{field} must have one entry per channel"
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            unknown(wrong)
+
+
 def test_keras_tensors_are_refused():
     keras = pytest.importorskip("keras")
     with pytest.raises(TypeError, match=r"x is a KerasTensor.*kseg.layers.ASPP"):

@@ -277,6 +277,27 @@ def test_sizes_unknown_until_run_time(conv):
     assert gradient.shape == ONES.shape
 
 
+@pytest.mark.parametrize("name", ["bias", "scale", "offset"])
+@pytest.mark.parametrize("shape", [None, [None]])
+def test_vectors_known_only_at_run_time(conv, name, shape):
+    signature = [tf.TensorSpec([None, None, None, 3]), tf.TensorSpec([None] * 4), tf.TensorSpec(shape)]
+
+    @tf.function(input_signature=signature)
+    def unknown(x, filters, vector):
+        with tf.GradientTape() as tape:
+            tape.watch(vector)
+            result = conv(x, filters, 2, **{name: vector})
+        return result, tape.gradient(result, vector)
+
+    vector = np.float32([3, -2])
+    result, gradient = unknown(ONES, KERNEL, vector)
+    np.testing.assert_array_equal(result, conv(ONES, KERNEL, 2, **{name: vector}))
+    assert gradient.shape == (2,)
+    for wrong in (vector[:0], vector[:1], np.ones(3, np.float32)):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=f"{name} must have one entry per output channel"):
+            unknown(ONES, KERNEL, wrong)
+
+
 def test_the_reference_compiles_under_xla():
     x, filters, scale, offset = random_convolution(8)
     call = reference(kseg_ops.atrous_conv2d)

@@ -235,6 +235,23 @@ def test_static_shapes(convolution):
     assert result.shape == (1, 5, 3, 5)
 
 
+@pytest.mark.parametrize("name", ["depthwise_scale", "depthwise_offset", "scale", "offset"])
+@pytest.mark.parametrize("shape", [None, [None]])
+def test_vectors_known_only_at_run_time(convolution, name, shape):
+    x = np.ones((1, 4, 4, 2), np.float32)
+    weights = np.ones((3, 3, 2, 1), np.float32), np.ones((1, 1, 2, 2), np.float32)
+    signature = [tf.TensorSpec(sizes) for sizes in ([None] * 4, [3, 3, 2, 1], [1, 1, None, None], shape)]
+    unknown = tf.function(
+        lambda x, depthwise, pointwise, vector: convolution(x, depthwise, pointwise, 2, **{name: vector}),
+        input_signature=signature,
+    )
+    vector = np.float32([3, -2])
+    np.testing.assert_array_equal(unknown(x, *weights, vector), convolution(x, *weights, 2, **{name: vector}))
+    for wrong in (vector[:0], vector[:1], np.ones(3, np.float32)):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=f"{name} must have one entry per channel"):
+            unknown(x, *weights, wrong)
+
+
 def test_reference_compiles_with_xla():
     x, weights = random_separable(CASES[0], 5)
     compiled = tf.function(lambda x, *weights: call(reference, x, weights, (2, 3), last="relu"), jit_compile=True)

@@ -149,6 +149,9 @@ def test_in_a_training_graph(nms):
         ({"score_threshold": float("nan")}, ValueError, "score_threshold must be a number, got NaN"),
         ({"max_output_size": 0}, ValueError, "max_output_size must be in 1..1048576, got 0"),
         ({"max_output_size": None}, TypeError, "max_output_size must be an integer, got None"),
+        ({"class_agnostic": "False"}, TypeError, "class_agnostic must be True or False, got 'False'"),
+        ({"class_ids": [[0, 1, 2**40]] * 2}, ValueError, r"class_ids must be in -2147483648\.\.2147483647, got 1099"),
+        ({"class_ids": tf.fill([2, 3], -(2**40))}, ValueError, r"class_ids must be in -.*, got -1099511627776"),
         ({"max_per_class": 0}, ValueError, "max_per_class must be in 1.*, got 0"),
         ({"kind": "soft"}, ValueError, "kind must be one of 'hard', 'linear', 'gaussian', 'matrix', got 'soft'"),
         ({"matrix_kernel": "hard"}, ValueError, "matrix_kernel must be one of 'gaussian', 'linear', got 'hard'"),
@@ -159,6 +162,25 @@ def test_in_a_training_graph(nms):
 def test_invalid_arguments(nms, change, error, message):
     with pytest.raises(error, match=message):
         nms(**{"boxes": BOXES, "scores": SCORES, **change})
+
+
+@pytest.mark.parametrize("shape", [None, [None, None]])
+def test_class_ids_known_only_at_run_time(nms, shape):
+    @tf.function(input_signature=[tf.TensorSpec([2, 3, 4]), tf.TensorSpec([2, 3]), tf.TensorSpec(shape, tf.int64)])
+    def unknown(boxes, scores, class_ids):
+        return nms(boxes, scores, 0.3, class_ids=class_ids, max_output_size=3).num_valid
+
+    ids = np.zeros((2, 3), np.int64)
+    np.testing.assert_array_equal(unknown(BOXES, SCORES, ids), [2, 2])
+    for wrong in (ids[:0, :0], ids[:, :0], ids[:1], ids[:, :1]):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="class_ids must have the shape of scores"):
+            unknown(BOXES, SCORES, wrong)
+    for wrong in (2**31, 2**40, -(2**31) - 1):
+        ids[1, 1] = wrong
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"class_ids must be in -2147483648\.\.2147483647"):
+            unknown(BOXES, SCORES, ids)
+    ids[1] = 2**31 - 1, 2**31 - 2, 2**31 - 1
+    np.testing.assert_array_equal(unknown(BOXES, SCORES, ids), [2, 3])
 
 
 def test_the_ends_of_sigma_are_allowed(nms):

@@ -56,6 +56,7 @@ SIZE = {"image_size": (4, 5)}
             TypeError,
             "masks must hold integer run lengths or .* got string",
         ),
+        ({"aligned": "False"}, TypeError, "aligned must be True or False, got 'False'"),
         ({"masks": tf.cast(POLYGONS, tf.float16), **SIZE}, TypeError, "masks must be float32 or float64 polygons"),
         (
             {"masks": POLYGONS.merge_dims(0, 1), **SIZE},

@@ -274,6 +274,13 @@ def test_bad_arguments(masks, sampling, error, message):
             kseg_ops.numpy.distance_transform(masks, sampling)
 
 
+@pytest.mark.parametrize("name", ["signed", "return_indices"])
+def test_a_flag_is_a_bool(name):
+    for module in (kseg_ops, kseg_ops.numpy) if CORE else (kseg_ops,):
+        with pytest.raises(TypeError, match=f"{name} must be True or False, got 'False'"):
+            module.distance_transform(np.zeros((3, 3), bool), **{name: "False"})
+
+
 def test_keras_tensors_are_refused():
     with pytest.raises(TypeError, match="masks is a KerasTensor"):
         kseg_ops.distance_transform(keras.Input((4, 4), dtype="bool"))

@@ -283,6 +283,26 @@ def test_static_shapes_and_unknown_ranks(form):
     assert next(iter(dataset)).indices.shape == (4,)
 
 
+@both_forms
+@pytest.mark.parametrize("shape", [None, [None]])
+def test_class_ids_known_only_at_run_time(form, shape):
+    nms = in_form(form, "mask_nms")
+    scores, ids = np.float32([0.9, 0.8, 0.7, 0.1]), np.zeros(4, np.int64)
+    unknown = tf.function(
+        lambda ids: nms(CHAIN, scores, ids, iou_threshold=0.4).indices, input_signature=[tf.TensorSpec(shape, tf.int64)]
+    )
+    np.testing.assert_array_equal(unknown(ids), [0, 2, 3])
+    for count in (0, 1, 3):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="class_ids must have one entry per mask"):
+            unknown(ids[:count])
+    for wrong in (2**31, 2**40, -(2**31) - 1):
+        ids[1] = wrong
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"class_ids must be in .*2147483647"):
+            unknown(ids)
+        with pytest.raises(ValueError, match=f"class_ids must be in .*2147483647, got {wrong}"):
+            nms(CHAIN, scores, tf.constant(ids))
+
+
 @pytest.mark.parametrize("module", [kseg_ops, kseg_ops.numpy], ids=["tensorflow", "numpy"])
 @pytest.mark.parametrize(
     ("change", "error", "message"),
@@ -292,6 +312,8 @@ def test_static_shapes_and_unknown_ranks(form):
         ({"scores": [0.5, 0.5]}, ValueError, "scores must have one entry per mask"),
         ({"scores": np.arange(4)}, TypeError, "scores must be floating, got int64"),
         ({"class_ids": [1, 2]}, ValueError, "class_ids must have one entry per mask"),
+        ({"class_ids": [0, 2**40, 0, 2**41]}, ValueError, "class_ids must be in .*2147483647, got 2199023255552"),
+        ({"class_ids": np.int64([0, -(2**63), 0, 0])}, ValueError, "class_ids must be in .*, got -9223372036854775808"),
         ({"class_ids": [0.5] * 4}, TypeError, "class_ids must be integers, got float"),
         ({"kind": "fast"}, ValueError, "kind must be 'hard', 'soft' or 'matrix', got 'fast'"),
         ({"iou_threshold": math.nan}, ValueError, "iou_threshold must be a number, got nan"),

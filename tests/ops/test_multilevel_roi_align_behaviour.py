@@ -184,6 +184,7 @@ def test_empty_inputs(pool):
 P2, P3 = np.ones((2, 8, 9, 3), np.float32), np.ones((2, 4, 5, 3), np.float32)
 GIVEN = {"features": {"P2": P2, "P3": P3}, "boxes": np.ones((2, 6, 4), np.float32), "output_size": 2}
 INVALID = [
+    ({"aligned": "False"}, TypeError, "aligned must be True or False, got 'False'"),
     ({"features": [P2]}, TypeError, "features must be a dict from level to feature map.*got list"),
     ({"features": {}}, ValueError, "features must have at least one level"),
     ({"features": {"p2": P2}}, ValueError, 'features must have keys "P0" to "P30".*got \'p2\''),

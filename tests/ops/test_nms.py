@@ -251,6 +251,35 @@ def test_shapes_known_only_at_run_time(form):
 
 
 @pytest.mark.parametrize("form", [with_native, with_reference])
+@pytest.mark.parametrize("boxes", [[None, 4], [3, 4]])
+@pytest.mark.parametrize("shape", [None, [None]])
+def test_class_ids_known_only_at_run_time(form, boxes, shape):
+    nms = form(kseg_ops.nms)
+
+    @tf.function(input_signature=[tf.TensorSpec(boxes), tf.TensorSpec([None]), tf.TensorSpec(shape, tf.int64)])
+    def unknown(boxes, scores, class_ids):
+        return nms(boxes, scores, 0.3, class_ids=class_ids)
+
+    scores, ids = np.float32([0.9, 0.8, 0.7]), np.int64([0, 7, 0])
+    np.testing.assert_array_equal(unknown(ROW, scores, ids), nms(ROW, scores, 0.3, class_ids=ids))
+    for count in (0, 1, 2):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="class_ids must have one entry per box"):
+            unknown(ROW, scores, ids[:count])
+    for wrong in (2**31, 2**40, -(2**31) - 1):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"class_ids must be in -2147483648\.\.2147483647"):
+            unknown(ROW, scores, np.int64([0, wrong, 0]))
+
+
+@pytest.mark.parametrize("form", [with_native, with_reference])
+@pytest.mark.parametrize("wrong", [np.uint32(2**31), np.int64(2**40), np.int64(-(2**63)), np.uint64(2**63)])
+def test_class_ids_beyond_int32_are_refused(form, wrong):
+    nms, ids = form(kseg_ops.nms), np.array([0, wrong, 0], wrong.dtype)
+    for given in (ids, tf.constant(ids)):
+        with pytest.raises(ValueError, match=rf"class_ids must be in -2147483648\.\.2147483647, got {wrong}"):
+            nms(ROW, np.float32([0.9, 0.8, 0.7]), 0.3, class_ids=given)
+
+
+@pytest.mark.parametrize("form", [with_native, with_reference])
 def test_in_a_data_pipeline(form):
     nms = form(kseg_ops.nms)
     data = tf.data.Dataset.from_tensors((ROW, np.float32([0.9, 0.8, 0.7])))

@@ -129,6 +129,8 @@ def test_box_indices_beyond_int32_are_refused_instead_of_wrapping_round():
         ({"output_size": (2.7, 2)}, TypeError, "output_size must be an integer, got 2.7"),
         ({"output_size": ("3", 2)}, TypeError, "output_size must be an integer, got '3'"),
         ({"output_size": 2**70}, ValueError, "output_size must be in 1..1048576, got 1180591620717411303424"),
+        ({"aligned": "False"}, TypeError, "aligned must be True or False, got 'False' of type str"),
+        ({"aligned": 1}, TypeError, "aligned must be True or False, got 1 of type int"),
         ({"sampling_ratio": 1.7}, TypeError, "sampling_ratio must be an integer, got 1.7"),
         ({"sampling_ratio": 2**70}, ValueError, "sampling_ratio must be in 0..128, got 1180591620717411303424"),
         ({"spatial_scale": "1"}, TypeError, "spatial_scale must be a Python number, got '1'"),

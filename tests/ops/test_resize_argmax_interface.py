@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 import kseg_ops
+import kseg_ops.numpy
 from kseg_ops import _library
 
 
@@ -112,6 +113,13 @@ def test_a_size_beyond_int32_does_not_wrap_round(use_reference, dtype):
         with pytest.raises(tf.errors.InvalidArgumentError, match=rf"(?s)size must be at most 2147483647.*{number}"):
             call(tf.constant([number, 2], dtype))
         assert call(tf.constant([3, 5], dtype)).shape == (1, 3, 5)
+
+
+def test_a_flag_is_a_bool():
+    logits = np.zeros((1, 2, 2, 3), np.float32)
+    for module in (kseg_ops, kseg_ops.numpy) if _library.core() else (kseg_ops,):
+        with pytest.raises(TypeError, match="align_corners must be True or False, got 'False'"):
+            module.resize_argmax(logits, (4, 4), align_corners="False")
 
 
 def test_keras_tensors_are_refused_with_the_alternative():

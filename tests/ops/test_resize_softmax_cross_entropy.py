@@ -196,6 +196,7 @@ def test_labels_out_of_range_are_named(label):
         ({"label_smoothing": 1.0}, ValueError, r"label_smoothing must be in \[0, 1\), got 1.0"),
         ({"label_smoothing": float("nan")}, ValueError, r"label_smoothing must be in \[0, 1\), got nan"),
         ({"label_smoothing": "a"}, TypeError, "label_smoothing must be a number, got 'a' of type str"),
+        ({"align_corners": "False"}, TypeError, "align_corners must be True or False, got 'False' of type str"),
         ({"ignore_index": 1.5}, TypeError, "ignore_index must be an integer, got 1.5"),
         ({"logits": keras.Input((2, 2, 3))}, TypeError, "logits is a KerasTensor.*kseg.losses.CrossEntropy"),
     ],

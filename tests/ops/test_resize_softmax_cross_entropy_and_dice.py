@@ -163,6 +163,11 @@ def test_reference_compiles_under_xla():
     assert np.abs(gradient).max() > 0
 
 
+def test_a_flag_is_a_bool():
+    with pytest.raises(TypeError, match="align_corners must be True or False, got 'False'"):
+        op(np.zeros((1, 4, 4), int), np.zeros((1, 2, 2, 3), np.float32), align_corners="False")
+
+
 @pytest.mark.parametrize(
     ("weights", "error", "message"),
     [

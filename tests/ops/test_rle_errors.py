@@ -84,6 +84,8 @@ def test_sizes_that_differ():
 def test_other_arguments():
     with pytest.raises(ValueError, match="rles must hold at least one mask"):
         rle.merge([])
+    with pytest.raises(TypeError, match="intersect must be True or False, got 'False'"):
+        rle.merge([GOOD], intersect="False")
     with pytest.raises(TypeError, match="masks must be bool or integers, got float64"):
         rle.encode(np.zeros((2, 2)))
     with pytest.raises(ValueError, match=r"masks must have shape \[H, W\] or \[N, H, W\], got \[4\]"):

@@ -283,6 +283,15 @@ def test_invalid_arguments(pool, change, error, message):
         pool(**{**given, **change})
 
 
+@pytest.mark.parametrize("flag", ["False", 1, 0.0, None, tf.constant(True)], ids=["text", "1", "0.0", "None", "tensor"])
+def test_a_flag_is_a_bool(pool, flag):
+    with pytest.raises(TypeError, match="aligned must be True or False, got"):
+        pool(FEATURES, BOXES, [0, 1], 2, aligned=flag)
+    np.testing.assert_array_equal(
+        pool(FEATURES, BOXES, [0, 1], 2, aligned=np.False_), pool(FEATURES, BOXES, [0, 1], 2, aligned=False)
+    )
+
+
 @pytest.mark.parametrize("index", [2, -1, 2**40])
 def test_an_index_out_of_range_is_named(pool, index):
     named = min(index, 2**31 - 1)
