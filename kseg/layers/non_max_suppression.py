@@ -44,7 +44,7 @@ class NonMaxSuppression(NativeLayer):
     Example:
         >>> boxes = np.array([[[0, 0, 10, 10], [1, 0, 11, 10], [20, 0, 30, 10]]], "float32")
         >>> found = NonMaxSuppression(max_output_size=2)([boxes, np.array([[0.8, 0.9, 0.1]], "float32")])
-        >>> found["indices"]
+        >>> found["indices"].numpy().tolist()
         [[1, 2]]
     """
 
