@@ -69,7 +69,7 @@ def _ours(masks, boxes, indices, options):
 
     @tf.function
     def crop(masks, boxes, indices):
-        return kseg_ops.crop_masks(masks, boxes, SIZE, indices, **options)
+        return kseg_ops.crop_masks(masks, boxes, SIZE, indices, aligned=False, **options)  # as the peer has it
 
     return lambda: crop(masks, boxes, indices)
 
