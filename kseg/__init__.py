@@ -12,7 +12,7 @@ from kseg._backend import require_tensorflow
 
 require_tensorflow()
 
-from kseg import layers, losses, metrics, models  # noqa: E402  (the check above must come first)
+from kseg import backbones, layers, losses, metrics, models  # noqa: E402  (the check above must come first)
 from kseg.models import SegmentationModel, UNet  # noqa: E402
 
 # The packages that a plain `import kseg` leaves alone: they pull in Pillow, matplotlib and the like.
@@ -26,6 +26,7 @@ _LAZY_FUNCTIONS = {
 __all__ = [
     "SegmentationModel",
     "UNet",
+    "backbones",
     "layers",
     "losses",
     "metrics",

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from kseg.layers import ConvBlock, CropTo, DownBlock, Normalize, PadToStride, UpBlock
+from kseg.layers import ConvBlock, ConvNorm2D, CropTo, DownBlock, Normalize, PadToStride, UpBlock
 from tests.helpers.layer_checks import check_layer, check_saved
 
 
@@ -19,6 +19,42 @@ def test_conv_block(norm):
 
 def test_conv_block_valid_takes_two_pixels_per_convolution():
     check_layer(lambda **kw: ConvBlock(4, padding="valid", activation="gelu", **kw), (1, 9, 8, 2), (1, 5, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("options", "sizes"),
+    [({}, (7, 6)), ({"strides": 2}, (4, 3)), ({"rate": 3, "kernel_size": (3, 5)}, (7, 6))],
+)
+@pytest.mark.parametrize("norm", ["batch", None])
+def test_conv_norm2d(options, sizes, norm):
+    check_layer(lambda **kw: ConvNorm2D(6, norm=norm, **options, **kw), (2, 7, 6, 4), (2, *sizes, 6))
+
+
+def test_conv_norm2d_pads_both_sides_alike():
+    """With weights of 1 and stride 2 the first window of an even axis holds 2 pixels, the last 3."""
+    layer = ConvNorm2D(1, strides=2, norm=None, activation=None, kernel_initializer="ones")
+    np.testing.assert_array_equal(layer(np.ones((1, 1, 4, 1)))[0, 0, :, 0], [2, 3])
+
+
+def test_conv_norm2d_folds_its_normalisation():
+    layer = ConvNorm2D(5, use_bias=True, activation=None, norm_epsilon=0.1)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1, 4, 5, 3)).astype("float32")
+    layer(x)
+    layer.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in layer.weights])
+    plain = keras.layers.Conv2D(5, 3, padding="same")
+    plain.build(x.shape)
+    plain.set_weights([layer.kernel, layer.bias])
+    np.testing.assert_allclose(layer(x), layer.batch_norm(plain(x)), rtol=1e-5, atol=1e-5)
+
+
+def test_conv_norm2d_refuses():
+    with pytest.raises(ValueError, match="kernel_size must be odd"):
+        ConvNorm2D(4, 2)
+    with pytest.raises(ValueError, match="strides must be a positive int; got 0"):
+        ConvNorm2D(4, strides=0)
+    with pytest.raises(ValueError, match="rate=2 needs strides=1; got strides=2"):
+        ConvNorm2D(4, strides=2, rate=2)
 
 
 def test_down_block():
@@ -131,3 +167,14 @@ def test_blocks_in_a_plain_functional_model(tmp_path):
     assert moved
     assert all(moved)
     check_saved(model, x, tmp_path / "plain.keras")
+
+
+def test_normalize_with_statistics():
+    layer = Normalize((0, 255), (0, 1), mean=(0.5, 0.25), std=(0.5, 2.0))
+    np.testing.assert_allclose(layer(np.array([[255, 0]], "uint8")), [[1.0, -0.125]])
+    with pytest.raises(ValueError, match="mean must have one number per channel of the images, 3"):
+        Normalize(mean=(0.5, 0.25))(np.zeros((1, 2, 2, 3)))
+    with pytest.raises(ValueError, match="std must be positive"):
+        Normalize(std=(1.0, 0.0))
+    with pytest.raises(ValueError, match="mean must be a finite number per channel"):
+        Normalize(mean=0.5)
