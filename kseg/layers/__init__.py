@@ -15,6 +15,8 @@ from kseg.layers.native_layer import NativeLayer
 from kseg.layers.non_max_suppression import NonMaxSuppression
 from kseg.layers.normalize import Normalize
 from kseg.layers.pad_to_stride import PadToStride
+from kseg.layers.padded_max_pooling2d import PaddedMaxPooling2D
+from kseg.layers.residual_block import ResidualBlock
 from kseg.layers.roi_align import RoIAlign
 from kseg.layers.up_block import UpBlock
 
@@ -34,6 +36,8 @@ __all__ = [
     "NonMaxSuppression",
     "Normalize",
     "PadToStride",
+    "PaddedMaxPooling2D",
+    "ResidualBlock",
     "RoIAlign",
     "UpBlock",
 ]
