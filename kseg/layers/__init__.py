@@ -6,6 +6,7 @@ from kseg.layers.atrous_separable_conv2d import AtrousSeparableConv2D
 from kseg.layers.conv_block import ConvBlock
 from kseg.layers.conv_norm2d import ConvNorm2D
 from kseg.layers.crop_to import CropTo
+from kseg.layers.depthwise_conv_norm2d import DepthwiseConvNorm2D
 from kseg.layers.down_block import DownBlock
 from kseg.layers.mask_nms import MaskNMS
 from kseg.layers.max_pooling_with_indices2d import MaxPoolingWithIndices2D
@@ -25,6 +26,7 @@ __all__ = [
     "ConvBlock",
     "ConvNorm2D",
     "CropTo",
+    "DepthwiseConvNorm2D",
     "DownBlock",
     "MaskNMS",
     "MaxPoolingWithIndices2D",
