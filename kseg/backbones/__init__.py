@@ -1,5 +1,6 @@
 """Feature pyramids: networks from an image to `{"P1": ..., "P2": ...}`."""
 
 from kseg.backbones.backbone import Backbone
+from kseg.backbones.vgg import VGG
 
-__all__ = ["Backbone"]
+__all__ = ["VGG", "Backbone"]

@@ -10,7 +10,8 @@ class Backbone(keras.Model):
     """A functional Keras model from an image to a pyramid of features.
 
     The output is a dictionary `{"P1": features, "P2": features, ...}`, the finest first; without an output stride Pn
-    has stride `2**n`, with one the deep levels stay at that stride. An architecture without some level leaves it out.
+    has stride `2**n`, with one the deep levels stay at that stride. An architecture without some level leaves it out;
+    one with features in the image's own resolution has a level P0, too.
     Decoders take the dictionary, with `strides` and `channels` of its levels, and never ask which network made it.
 
     Args:
@@ -28,7 +29,7 @@ class Backbone(keras.Model):
             0..1, or None.
 
     Raises:
-        ValueError: levels that are not named P1, P2, ... from fine to coarse, or strides that name others.
+        ValueError: levels that are not named P0, P1, P2, ... from fine to coarse, or strides that name others.
     """
 
     def __init__(self, inputs, outputs, *, strides, pixel_mean=None, pixel_std=None, **kwargs):
@@ -38,12 +39,33 @@ class Backbone(keras.Model):
         self.channels = {level: int(features.shape[-1]) for level, features in outputs.items()}
         self.pixel_mean = pixel_mean
         self.pixel_std = pixel_std
+        self._arguments = Untracked({})
+
+    def keep_arguments(self, **arguments):
+        """Keep the constructor's arguments, unmodified, for `get_config`."""
+        self._arguments = Untracked(arguments)
+
+    def get_config(self):
+        """The constructor's arguments, and the precision policy that the backbone was built with."""
+        policy = keras.dtype_policies.serialize(self.dtype_policy)
+        return {**self._arguments.value, "name": self.name, "trainable": self.trainable, "dtype": policy}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+class Untracked:
+    """Holds an object where Keras's attribute tracking neither wraps it nor takes it for a part of the model."""
+
+    def __init__(self, value):
+        self.value = value
 
 
 def _check_levels(outputs, strides):
     names = list(outputs)
-    numbers = [int(name[1:]) if name[:1] == "P" and name[1:].isdigit() else 0 for name in names]
-    if not names or 0 in numbers or numbers != sorted(set(numbers)):
-        raise ValueError(f'outputs must be named "P1", "P2", ... from fine to coarse; got {names}')
+    numbers = [int(name[1:]) if name[:1] == "P" and name[1:].isdigit() else -1 for name in names]
+    if not names or -1 in numbers or numbers != sorted(set(numbers)):
+        raise ValueError(f'outputs must be named "P0", "P1", "P2", ... from fine to coarse; got {names}')
     if set(strides) != set(names):
         raise ValueError(f"strides must name the levels of outputs, {names}; got {list(strides)}")

@@ -346,22 +346,6 @@ def _label_errors():
         raise
 
 
-@contextlib.contextmanager
-def dtype_scope(dtype):
-    """Build everything inside under one precision policy.
-
-    Args:
-        dtype: a policy, its name or its configuration; None keeps the current one.
-    """
-    before = keras.config.dtype_policy()
-    if dtype is not None:
-        keras.config.set_dtype_policy(keras.dtype_policies.get(dtype))
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
 def check_classes(num_classes, ignore_index, class_names):
     """Check the arguments that say what the classes are.
 
