@@ -1,4 +1,4 @@
-"""Precision policies for a stretch of code."""
+"""Building layers under a precision policy."""
 
 from __future__ import annotations
 

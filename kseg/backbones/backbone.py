@@ -14,6 +14,9 @@ class Backbone(keras.Model):
     one with features in the image's own resolution has a level P0, too.
     Decoders take the dictionary, with `strides` and `channels` of its levels, and never ask which network made it.
 
+    A subclass builds its graph, calls this constructor and keeps its arguments with `keep_arguments`, which makes
+    `get_config` and saving work. Its layers are named after those of the network that it follows.
+
     Args:
         inputs: the Keras input `(B, H, W, channels)`.
         outputs: the features of each level, a Keras tensor `(B, h, w, C)` each, by name, the finest first.
@@ -39,27 +42,37 @@ class Backbone(keras.Model):
         self.channels = {level: int(features.shape[-1]) for level, features in outputs.items()}
         self.pixel_mean = pixel_mean
         self.pixel_std = pixel_std
-        self._arguments = Untracked({})
+        self._arguments = _Arguments(None)
 
     def keep_arguments(self, **arguments):
         """Keep the constructor's arguments, unmodified, for `get_config`."""
-        self._arguments = Untracked(arguments)
+        self._arguments = _Arguments(arguments)
 
     def get_config(self):
-        """The constructor's arguments, and the precision policy that the backbone was built with."""
+        """The constructor's arguments, and the precision policy that the backbone was built with.
+
+        Raises:
+            NotImplementedError: the backbone was made of inputs and outputs, of which no configuration is kept.
+        """
+        if self._arguments.values is None:
+            raise NotImplementedError(
+                f"{type(self).__name__} has no configuration: write a subclass that builds its graph itself and calls "
+                "keep_arguments"
+            )
         policy = keras.dtype_policies.serialize(self.dtype_policy)
-        return {**self._arguments.value, "name": self.name, "trainable": self.trainable, "dtype": policy}
+        return {**self._arguments.values, "name": self.name, "trainable": self.trainable, "dtype": policy}
 
     @classmethod
     def from_config(cls, config):
-        return cls(**config)
+        shape = config.get("input_shape")
+        return cls(**{**config, "input_shape": tuple(shape)} if isinstance(shape, list) else config)
 
 
-class Untracked:
-    """Holds an object where Keras's attribute tracking neither wraps it nor takes it for a part of the model."""
+class _Arguments:
+    """Holds the constructor's arguments where Keras's attribute tracking does not wrap lists and tuples."""
 
-    def __init__(self, value):
-        self.value = value
+    def __init__(self, values):
+        self.values = values
 
 
 def _check_levels(outputs, strides):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 
 from kseg._dtype_scope import dtype_scope
-from kseg.backbones._imagenet import PIXEL_MEAN, PIXEL_STD
+from kseg.backbones._imagenet import IMAGENET_MEAN, IMAGENET_STD
 from kseg.backbones.backbone import Backbone
 from kseg.layers import ConvNorm2D
 
@@ -35,14 +35,12 @@ class VGG(Backbone):
             (images then need 32 pixels on each side for P5 to have one); `"same"` keeps it, as the original framework,
             Caffe, does.
         kernel_initializer: as in Keras.
-        pixel_mean: per channel; the default is ImageNet's. None for none.
-        pixel_std: likewise.
         name: of the model.
         dtype: precision policy; None takes the current one.
         **kwargs: `trainable`.
 
     Call arguments:
-        images: `(B, H, W, channels)`, scaled as the weights expect.
+        images: `(B, H, W, channels)`, scaled to 0..1, `pixel_mean` subtracted and divided by `pixel_std`.
 
     Returns:
         `{"P0": features, ..., "P5": features}`, with strides 1, 2, 4, 8, 16 and 32.
@@ -64,9 +62,7 @@ class VGG(Backbone):
         filters=64,
         pool_padding="valid",
         kernel_initializer="he_normal",
-        pixel_mean=PIXEL_MEAN,
-        pixel_std=PIXEL_STD,
-        name="vgg",
+        name="backbone",
         dtype=None,
         **kwargs,
     ):
@@ -93,12 +89,13 @@ class VGG(Backbone):
                 features = keras.layers.MaxPooling2D(2, padding=pool_padding, name=f"features_{index}")(features)
                 index += 1
             outputs["P5"] = features
+            colour = images.shape[-1] == len(IMAGENET_MEAN)
             super().__init__(
                 images,
                 outputs,
                 strides={level: 2 ** int(level[1:]) for level in outputs},
-                pixel_mean=pixel_mean,
-                pixel_std=pixel_std,
+                pixel_mean=IMAGENET_MEAN if colour else None,
+                pixel_std=IMAGENET_STD if colour else None,
                 name=name,
                 **kwargs,
             )
@@ -109,6 +106,4 @@ class VGG(Backbone):
             filters=filters,
             pool_padding=pool_padding,
             kernel_initializer=keras.initializers.serialize(kernel_initializer),
-            pixel_mean=pixel_mean,
-            pixel_std=pixel_std,
         )

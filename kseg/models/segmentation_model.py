@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import kseg_ops
 from kseg._class_arguments import check_ignore_index, check_num_classes
+from kseg._dtype_scope import dtype_scope as dtype_scope
 from kseg.losses import CrossEntropy
 from kseg.metrics import MeanIoU, PixelAccuracy, native_steps
 from kseg.models.checked_data import BatchCheck, check_batch, checked_data, range_checked_images

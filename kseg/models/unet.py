@@ -9,10 +9,9 @@ import inspect
 import keras
 import tensorflow as tf
 
-from kseg._dtype_scope import dtype_scope
 from kseg.layers import ConvBlock, CropTo, DownBlock, Normalize, PadToStride, UpBlock
 from kseg.layers.conv_block import check_block_arguments, fresh_initializer
-from kseg.models.segmentation_model import SegmentationModel, check_classes
+from kseg.models.segmentation_model import SegmentationModel, check_classes, dtype_scope
 from kseg.models.unet_geometry import (
     output_margin,
     receptive_field_radius,
