@@ -8,6 +8,7 @@ from kseg.layers.conv_norm2d import ConvNorm2D
 from kseg.layers.crop_to import CropTo
 from kseg.layers.depthwise_conv_norm2d import DepthwiseConvNorm2D
 from kseg.layers.down_block import DownBlock
+from kseg.layers.inverted_residual import InvertedResidual
 from kseg.layers.mask_nms import MaskNMS
 from kseg.layers.max_pooling_with_indices2d import MaxPoolingWithIndices2D
 from kseg.layers.max_unpooling2d import MaxUnpooling2D
@@ -17,6 +18,7 @@ from kseg.layers.non_max_suppression import NonMaxSuppression
 from kseg.layers.normalize import Normalize
 from kseg.layers.pad_to_stride import PadToStride
 from kseg.layers.roi_align import RoIAlign
+from kseg.layers.squeeze_excitation import SqueezeExcitation
 from kseg.layers.up_block import UpBlock
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "CropTo",
     "DepthwiseConvNorm2D",
     "DownBlock",
+    "InvertedResidual",
     "MaskNMS",
     "MaxPoolingWithIndices2D",
     "MaxUnpooling2D",
@@ -37,5 +40,6 @@ __all__ = [
     "Normalize",
     "PadToStride",
     "RoIAlign",
+    "SqueezeExcitation",
     "UpBlock",
 ]
