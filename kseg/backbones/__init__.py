@@ -4,3 +4,7 @@ from kseg.backbones.backbone import Backbone
 from kseg.backbones.resnet import ResNet
 
 __all__ = ["Backbone", "ResNet"]
+from kseg.backbones.mobilenet_v3 import MobileNetV3
+from kseg.backbones.vgg import VGG
+
+__all__ = ["VGG", "Backbone", "MobileNetV3"]

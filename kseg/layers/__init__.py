@@ -6,7 +6,9 @@ from kseg.layers.atrous_separable_conv2d import AtrousSeparableConv2D
 from kseg.layers.conv_block import ConvBlock
 from kseg.layers.conv_norm2d import ConvNorm2D
 from kseg.layers.crop_to import CropTo
+from kseg.layers.depthwise_conv_norm2d import DepthwiseConvNorm2D
 from kseg.layers.down_block import DownBlock
+from kseg.layers.inverted_residual import InvertedResidual
 from kseg.layers.mask_nms import MaskNMS
 from kseg.layers.max_pooling_with_indices2d import MaxPoolingWithIndices2D
 from kseg.layers.max_unpooling2d import MaxUnpooling2D
@@ -18,6 +20,7 @@ from kseg.layers.pad_to_stride import PadToStride
 from kseg.layers.padded_max_pooling2d import PaddedMaxPooling2D
 from kseg.layers.residual_block import ResidualBlock
 from kseg.layers.roi_align import RoIAlign
+from kseg.layers.squeeze_excitation import SqueezeExcitation
 from kseg.layers.up_block import UpBlock
 
 __all__ = [
@@ -27,7 +30,9 @@ __all__ = [
     "ConvBlock",
     "ConvNorm2D",
     "CropTo",
+    "DepthwiseConvNorm2D",
     "DownBlock",
+    "InvertedResidual",
     "MaskNMS",
     "MaxPoolingWithIndices2D",
     "MaxUnpooling2D",
@@ -39,5 +44,6 @@ __all__ = [
     "PaddedMaxPooling2D",
     "ResidualBlock",
     "RoIAlign",
+    "SqueezeExcitation",
     "UpBlock",
 ]
