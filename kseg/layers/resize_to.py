@@ -40,7 +40,7 @@ class ResizeTo(NativeLayer):
         >>> resized = ResizeTo("nearest")([small, skip])
     """
 
-    # Where the compiled ops must not run XLA may be at work, which TensorFlow's own bilinear op does not survive either.
+    # Where these must not run, XLA may be at work, and that gets the op of TensorFlow wrong, too.
     native_ops = ("resize_argmax",)
 
     def __init__(self, interpolation="nearest", **kwargs):
