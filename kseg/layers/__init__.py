@@ -3,6 +3,7 @@
 from kseg.layers.aspp import ASPP
 from kseg.layers.atrous_conv2d import AtrousConv2D
 from kseg.layers.atrous_separable_conv2d import AtrousSeparableConv2D
+from kseg.layers.attention_gate import AttentionGate
 from kseg.layers.conv_block import ConvBlock
 from kseg.layers.conv_norm2d import ConvNorm2D
 from kseg.layers.crop_to import CropTo
@@ -18,8 +19,11 @@ from kseg.layers.non_max_suppression import NonMaxSuppression
 from kseg.layers.normalize import Normalize
 from kseg.layers.pad_to_stride import PadToStride
 from kseg.layers.padded_max_pooling2d import PaddedMaxPooling2D
+from kseg.layers.pyramid_pooling import PyramidPooling
 from kseg.layers.residual_block import ResidualBlock
+from kseg.layers.resize_to import ResizeTo
 from kseg.layers.roi_align import RoIAlign
+from kseg.layers.skip_up_block import SkipUpBlock
 from kseg.layers.squeeze_excitation import SqueezeExcitation
 from kseg.layers.up_block import UpBlock
 
@@ -27,6 +31,7 @@ __all__ = [
     "ASPP",
     "AtrousConv2D",
     "AtrousSeparableConv2D",
+    "AttentionGate",
     "ConvBlock",
     "ConvNorm2D",
     "CropTo",
@@ -42,8 +47,12 @@ __all__ = [
     "Normalize",
     "PadToStride",
     "PaddedMaxPooling2D",
+    "PyramidPooling",
     "ResidualBlock",
+    "ResizeTo",
     "RoIAlign",
+    "RoIAlign",
+    "SkipUpBlock",
     "SqueezeExcitation",
     "UpBlock",
 ]
