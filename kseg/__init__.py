@@ -16,7 +16,7 @@ from kseg import backbones, layers, losses, metrics, models  # noqa: E402  (the 
 from kseg.models import SegmentationModel, SegNet, UNet  # noqa: E402
 
 # The packages that a plain `import kseg` leaves alone: they pull in Pillow, matplotlib and the like.
-_LAZY_MODULES = ("callbacks", "data", "exporting", "inference", "training", "viz")
+_LAZY_MODULES = ("callbacks", "data", "exporting", "inference", "training", "viz", "weights")
 _LAZY_FUNCTIONS = {
     "predict": ("kseg.inference.predict", "predict"),
     "export": ("kseg.exporting.export", "export"),
