@@ -51,7 +51,6 @@ __all__ = [
     "ResidualBlock",
     "ResizeTo",
     "RoIAlign",
-    "RoIAlign",
     "SkipUpBlock",
     "SqueezeExcitation",
     "UpBlock",
