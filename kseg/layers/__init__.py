@@ -17,6 +17,7 @@ from kseg.layers.normalize import Normalize
 from kseg.layers.pad_to_stride import PadToStride
 from kseg.layers.padded_max_pooling2d import PaddedMaxPooling2D
 from kseg.layers.residual_block import ResidualBlock
+from kseg.layers.resize_to import ResizeTo
 from kseg.layers.roi_align import RoIAlign
 from kseg.layers.up_block import UpBlock
 
@@ -38,6 +39,7 @@ __all__ = [
     "PadToStride",
     "PaddedMaxPooling2D",
     "ResidualBlock",
+    "ResizeTo",
     "RoIAlign",
     "UpBlock",
 ]
