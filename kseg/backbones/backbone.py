@@ -10,7 +10,8 @@ class Backbone(keras.Model):
     """A functional Keras model from an image to a pyramid of features.
 
     The output is a dictionary `{"P1": features, "P2": features, ...}`, the finest first; without an output stride Pn
-    has stride `2**n`, with one the deep levels stay at that stride. An architecture without some level leaves it out.
+    has stride `2**n`, with one the deep levels stay at that stride. An architecture without some level leaves it out;
+    one with features in the image's own resolution has a level P0, too.
     Decoders take the dictionary, with `strides` and `channels` of its levels, and never ask which network made it.
 
     A subclass builds its graph, calls this constructor and keeps its arguments with `keep_arguments`, which makes
@@ -31,7 +32,7 @@ class Backbone(keras.Model):
             0..1, or None.
 
     Raises:
-        ValueError: levels that are not named P1, P2, ... from fine to coarse, or strides that name others.
+        ValueError: levels that are not named P0, P1, P2, ... from fine to coarse, or strides that name others.
     """
 
     def __init__(self, inputs, outputs, *, strides, pixel_mean=None, pixel_std=None, **kwargs):
@@ -76,8 +77,8 @@ class _Arguments:
 
 def _check_levels(outputs, strides):
     names = list(outputs)
-    numbers = [int(name[1:]) if name[:1] == "P" and name[1:].isdigit() else 0 for name in names]
-    if not names or 0 in numbers or numbers != sorted(set(numbers)):
-        raise ValueError(f'outputs must be named "P1", "P2", ... from fine to coarse; got {names}')
+    numbers = [int(name[1:]) if name[:1] == "P" and name[1:].isdigit() else -1 for name in names]
+    if not names or -1 in numbers or numbers != sorted(set(numbers)):
+        raise ValueError(f'outputs must be named "P0", "P1", "P2", ... from fine to coarse; got {names}')
     if set(strides) != set(names):
         raise ValueError(f"strides must name the levels of outputs, {names}; got {list(strides)}")

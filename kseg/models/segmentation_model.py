@@ -345,6 +345,9 @@ def check_classes(num_classes, ignore_index, class_names):
         raise ValueError(f"class_names must hold {labels} names, one per class; got {len(class_names)}")
 
 
+_TUPLES = ("input_shape", "input_range", "decoder_filters", "rates", "sizes")  # where they are usually given as such
+
+
 def _restored(name, value):
     """A saved argument as it was given: JSON turns tuples into lists."""
-    return tuple(value) if name in ("input_shape", "input_range") and isinstance(value, list) else value
+    return tuple(value) if name in _TUPLES and isinstance(value, list) else value
