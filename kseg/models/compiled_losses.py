@@ -21,9 +21,10 @@ def take_small_logits(loss) -> bool:
     return all(getattr(one, "takes_smaller_logits", False) for one in keras.tree.flatten(loss))
 
 
-def take_classes(metrics) -> bool:
-    """Whether everything compiled as `metrics` is content with classes."""
-    return all(getattr(metric, "takes_classes", False) for metric in keras.tree.flatten(metrics))
+def take_classes(metrics, num_classes) -> bool:
+    """Whether everything compiled as `metrics` is content with classes, and counts as many as there are."""
+    found = keras.tree.flatten(metrics)
+    return all(getattr(one, "takes_classes", False) and one.num_classes == num_classes for one in found)
 
 
 def single_loss(loss, loss_weights):

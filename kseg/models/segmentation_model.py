@@ -274,7 +274,7 @@ class SegmentationModel(CheckedModel):
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         if isinstance(y_pred, dict):
-            if compiled_losses.take_classes(self._user_metrics.value):
+            if compiled_losses.take_classes(self._user_metrics.value, self.num_classes):
                 y_pred = self._small.classes(y_pred["logits"], image_size(x))
             else:
                 y_pred = self._small.at_full_size(y_pred["logits"], x)
