@@ -19,12 +19,13 @@ from kseg.models import (  # noqa: E402
     DeepLabV3Plus,
     PSPNet,
     SegmentationModel,
+    SegNet,
     UNet,
     UNetPlusPlus,
 )
 
 # The packages that a plain `import kseg` leaves alone: they pull in Pillow, matplotlib and the like.
-_LAZY_MODULES = ("callbacks", "data", "exporting", "inference", "training", "viz")
+_LAZY_MODULES = ("callbacks", "data", "exporting", "inference", "training", "viz", "weights")
 _LAZY_FUNCTIONS = {
     "predict": ("kseg.inference.predict", "predict"),
     "export": ("kseg.exporting.export", "export"),
@@ -36,6 +37,7 @@ __all__ = [
     "AttentionUNet",
     "DeepLabV3Plus",
     "PSPNet",
+    "SegNet",
     "SegmentationModel",
     "UNet",
     "UNetPlusPlus",

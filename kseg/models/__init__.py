@@ -5,6 +5,7 @@ from kseg.models.deeplabv3plus import DeepLabV3Plus
 from kseg.models.fpn import FPN
 from kseg.models.pspnet import PSPNet
 from kseg.models.segmentation_model import SegmentationModel
+from kseg.models.segnet import SegNet
 from kseg.models.unet import UNet
 from kseg.models.unetplusplus import UNetPlusPlus
 
@@ -13,6 +14,7 @@ __all__ = [
     "AttentionUNet",
     "DeepLabV3Plus",
     "PSPNet",
+    "SegNet",
     "SegmentationModel",
     "UNet",
     "UNetPlusPlus",

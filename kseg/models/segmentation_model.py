@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import kseg_ops
 from kseg._class_arguments import check_ignore_index, check_num_classes
+from kseg._dtype_scope import dtype_scope as dtype_scope
 from kseg.losses import CrossEntropy
 from kseg.metrics import MeanIoU, PixelAccuracy, native_steps
 from kseg.models.checked_data import BatchCheck, check_batch, checked_data, range_checked_images
@@ -344,22 +345,6 @@ def _label_errors():
         LabelCheck.reraise(error)
         SizeCheck.reraise(error)
         raise
-
-
-@contextlib.contextmanager
-def dtype_scope(dtype):
-    """Build everything inside under one precision policy.
-
-    Args:
-        dtype: a policy, its name or its configuration; None keeps the current one.
-    """
-    before = keras.config.dtype_policy()
-    if dtype is not None:
-        keras.config.set_dtype_policy(keras.dtype_policies.get(dtype))
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def check_classes(num_classes, ignore_index, class_names):
