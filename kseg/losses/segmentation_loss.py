@@ -62,6 +62,11 @@ class SegmentationLoss(keras.losses.Loss):
         """
         raise NotImplementedError
 
+    def select(self, targets, sample_weight):
+        """Targets in which only the pixels that are to count are valid; here, as they are."""
+        del sample_weight
+        return targets
+
     def class_weight_map(self, targets):
         """The weight of each pixel's class, `(B, H, W)` float32, or None. Subclasses say whether the mean divides."""
         if self.class_weights is None:
@@ -75,7 +80,7 @@ class SegmentationLoss(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         """The map `(B, H, W)` of pixel losses with class weights applied, 0 at void pixels."""
-        targets = prepare_targets(y_true, y_pred, self.ignore_index)
+        targets = self.select(prepare_targets(y_true, y_pred, self.ignore_index), None)
         return self._weighted(targets, self.class_weight_map(targets))
 
     def _weighted(self, targets, class_weight_map):
@@ -90,6 +95,7 @@ class SegmentationLoss(keras.losses.Loss):
 
     def of_targets(self, targets, sample_weight):
         """The loss of prepared targets."""
+        targets = self.select(targets, sample_weight)
         class_weight_map = self.class_weight_map(targets)
         losses = self._weighted(targets, class_weight_map)
         divisors = self.normalizer(targets, class_weight_map)

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from kseg._class_arguments import is_finite_number
 from kseg.losses.cross_entropy import CrossEntropy
-from kseg.losses.dice import Dice, small_sums
+from kseg.losses.region_loss import RegionLoss, small_sums
 from kseg.losses.targets import prepare_targets
 
 
@@ -16,8 +16,8 @@ class WeightedSum(keras.losses.Loss):
     """`sum(weight * loss)`, for example cross-entropy plus Dice.
 
     Each loss reduces by itself, with its own `ignore_index`, class weights and policy for absent classes; sample
-    weights go to each of them. If the logits are smaller than the labels, a cross-entropy and the Dice losses with its
-    `ignore_index` share one sweep over them.
+    weights go to each of them. If the logits are smaller than the labels, a cross-entropy and the losses made of the
+    sums of classes (`Dice`, `Jaccard`, `Tversky`, `FocalTversky`) with its `ignore_index` share one sweep over them.
 
     Args:
         losses: Keras losses (objects, names or configurations).
@@ -61,20 +61,25 @@ class WeightedSum(keras.losses.Loss):
         return total
 
     def _one_sweep(self, y_true, y_pred, sample_weight):
-        """Targets of the losses that one sweep over small logits serves, by their places: cross-entropy plus Dice."""
-        entropy = next((i for i, loss in enumerate(self.losses) if type(loss) is CrossEntropy), None)
-        if entropy is None:
+        """Targets of the losses that one sweep over small logits serves, by their places.
+
+        These are the first cross-entropy and the region losses with its `ignore_index`; without a cross-entropy, the
+        region losses with the `ignore_index` of the first.
+        """
+        entropies = [i for i, loss in enumerate(self.losses) if type(loss) is CrossEntropy][:1]
+        regions = [i for i, loss in enumerate(self.losses) if isinstance(loss, RegionLoss)]
+        if not regions or len(entropies) + len(regions) < 2:
             return {}
-        ignore_index = self.losses[entropy].ignore_index
-        dice = [i for i, loss in enumerate(self.losses) if type(loss) is Dice and loss.ignore_index == ignore_index]
-        if not dice:
+        first = self.losses[(entropies or regions)[0]]
+        regions = [i for i in regions if self.losses[i].ignore_index == first.ignore_index]
+        if len(entropies) + len(regions) < 2:
             return {}
-        targets = prepare_targets(y_true, y_pred, ignore_index)
+        targets = prepare_targets(y_true, y_pred, first.ignore_index)
         if not targets.small:
             return {}
-        sums = small_sums(targets, sample_weight, self.losses[entropy].label_smoothing)
-        targets = targets._replace(entropy=sums.loss, dice_sums=sums)
-        return dict.fromkeys([entropy, *dice], targets)
+        sums = small_sums(targets, sample_weight, first.label_smoothing if entropies else 0.0)
+        targets = targets._replace(entropy=sums.loss if entropies else None, region_sums=sums)
+        return dict.fromkeys([*entropies, *regions], targets)
 
     def call(self, y_true, y_pred):
         return self(y_true, y_pred)

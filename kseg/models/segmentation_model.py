@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import kseg_ops
 from kseg._class_arguments import check_ignore_index, check_num_classes
+from kseg._dtype_scope import dtype_scope as dtype_scope
 from kseg.losses import CrossEntropy
 from kseg.metrics import MeanIoU, PixelAccuracy, native_steps
 from kseg.models.checked_data import BatchCheck, check_batch, checked_data, range_checked_images
@@ -346,22 +347,6 @@ def _label_errors():
         raise
 
 
-@contextlib.contextmanager
-def dtype_scope(dtype):
-    """Build everything inside under one precision policy.
-
-    Args:
-        dtype: a policy, its name or its configuration; None keeps the current one.
-    """
-    before = keras.config.dtype_policy()
-    if dtype is not None:
-        keras.config.set_dtype_policy(keras.dtype_policies.get(dtype))
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
 def check_classes(num_classes, ignore_index, class_names):
     """Check the arguments that say what the classes are.
 
@@ -378,6 +363,9 @@ def check_classes(num_classes, ignore_index, class_names):
         raise ValueError(f"class_names must hold {labels} names, one per class; got {len(class_names)}")
 
 
+_TUPLES = ("input_shape", "input_range", "decoder_filters", "rates", "sizes")  # where they are usually given as such
+
+
 def _restored(name, value):
     """A saved argument as it was given: JSON turns tuples into lists."""
-    return tuple(value) if name in ("input_shape", "input_range") and isinstance(value, list) else value
+    return tuple(value) if name in _TUPLES and isinstance(value, list) else value

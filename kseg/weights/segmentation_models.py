@@ -17,4 +17,6 @@ def model_slots(model: keras.Model) -> Iterator[Slot]:
     Raises:
         TypeError: segmentation-models-pytorch has no such model.
     """
-    raise TypeError(f"segmentation-models-pytorch has no network of the kind {type(model).__name__}, so its weights do not fit")
+    raise TypeError(
+        f"segmentation-models-pytorch has no network of the kind {type(model).__name__}, so its weights do not fit"
+    )
