@@ -27,16 +27,20 @@ def model_and_image(num_classes=3, upsampling="bilinear", size=(61, 83)):
     return model, image
 
 
+def rounding(logits):
+    """How far logits of one graph may lie from those of another: sums of 36 terms, twice, and the interpolation."""
+    return 64 * np.finfo("float32").eps * np.abs(logits).max()
+
+
 def check_classes(classes, logits):
     """The classes are those of the largest logits, except where these tie.
 
-    Two ways to interpolate differ by a few roundings of the four logits around a pixel: a pixel may have another class
-    only where its logit is that close to the largest. There are no such pixels in these images but for chance.
+    A pixel may have another class only where the logits of both differ by no more than their rounding.
     """
     if logits.shape[-1] == 1:
         logits = np.concatenate([np.zeros_like(logits), logits], -1)
     chosen = np.take_along_axis(logits, classes[..., None].astype(int), -1)[..., 0]
-    assert (logits.max(-1) - chosen <= 8 * np.finfo("float32").eps * np.abs(logits).max()).all()
+    assert (logits.max(-1) - chosen <= 2 * rounding(logits)).all()
     assert np.mean(classes == logits.argmax(-1)) > 0.999
     assert len(np.unique(classes)) > 1
 
@@ -84,8 +88,8 @@ def test_exported(num_classes, upsampling, tmp_path):
     logits = kseg.predict(model, image, output="logits")
     check_classes(served["classes_uint8"](tf.constant(image[None]))["classes"].numpy()[0], logits)
     probabilities = served["probabilities_uint8"](tf.constant(image[None]))["probabilities"].numpy()[0]
-    # A logit of order 10, interpolated in another order, moves a probability by less than this.
-    np.testing.assert_allclose(probabilities, kseg.predict(model, image, output="probabilities"), atol=1e-5)
+    expected = kseg.predict(model, image, output="probabilities")
+    np.testing.assert_allclose(probabilities, expected, atol=rounding(logits))
     encoded = tf.constant([tf.io.encode_png(image).numpy()])
     check_classes(served["classes_encoded"](encoded)["classes"].numpy()[0], logits)
 
@@ -98,4 +102,4 @@ def test_exported_at_another_size():
     logits = tf.image.resize(model(shrunk), image.shape[:2])[0].numpy()
     check_classes(graph["classes_uint8"](image[None])["classes"].numpy()[0], logits)
     probabilities = graph["probabilities_uint8"](image[None])["probabilities"].numpy()[0]
-    np.testing.assert_allclose(probabilities, tf.nn.softmax(logits), atol=1e-5)
+    np.testing.assert_allclose(probabilities, tf.nn.softmax(logits), atol=rounding(logits))
