@@ -6,7 +6,12 @@ import functools
 from collections.abc import Iterator
 
 from kseg.backbones import Backbone, ResNet
-class VGG: pass
+
+
+class VGG:
+    pass
+
+
 from kseg.layers import ConvNorm2D, ResidualBlock
 from kseg.weights.slots import Slot, conv_norm
 
