@@ -13,7 +13,7 @@ from kseg._backend import require_tensorflow
 require_tensorflow()
 
 from kseg import backbones, layers, losses, metrics, models  # noqa: E402  (the check above must come first)
-from kseg.models import SegmentationModel, SegNet, UNet  # noqa: E402
+from kseg.models import LRASPP, SegmentationModel, SegNet, UNet  # noqa: E402
 
 # The packages that a plain `import kseg` leaves alone: they pull in Pillow, matplotlib and the like.
 _LAZY_MODULES = ("callbacks", "data", "exporting", "inference", "training", "viz", "weights")
@@ -24,6 +24,7 @@ _LAZY_FUNCTIONS = {
 }
 
 __all__ = [
+    "LRASPP",
     "SegNet",
     "SegmentationModel",
     "UNet",
