@@ -9,7 +9,14 @@ import numpy as np
 
 from kseg.inference.forward import Forward
 from kseg.inference.image_input import open_image, warn_about_range
-from kseg.inference.strips import averages_probabilities, make_plan, strips, to_classes, to_probabilities
+from kseg.inference.strips import (
+    averages_probabilities,
+    make_plan,
+    strips,
+    to_classes,
+    to_probabilities,
+    whole_classes,
+)
 from kseg.inference.tta import checked_scales, symmetries
 
 OUTPUTS = ("classes", "probabilities", "logits")
@@ -139,6 +146,9 @@ def predict_rows(
 
 def finished_rows(forward, image, plan, output, batch_size) -> Iterator[tuple[int, np.ndarray]]:
     """`predict_rows` after all checks: of an opened image and a plan."""
+    if output == "classes" and forward.upsamples and plan.is_whole:
+        yield 0, whole_classes(forward, image, plan)
+        return
     for first, scores in strips(forward, image, plan, batch_size):
         if output == "classes":
             yield first, to_classes(scores, forward.spec.class_dtype, plan.averages_probabilities)

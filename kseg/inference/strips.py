@@ -39,6 +39,11 @@ class Plan:
         return self.rows.exact and self.columns.exact
 
     @property
+    def is_whole(self) -> bool:
+        """Whether the model sees the image once, whole, so that nothing is blended or averaged."""
+        return len(self.rows) == len(self.columns) == len(self.symmetries) == 1
+
+    @property
     def averages_probabilities(self) -> bool:
         """Whether the scores are probabilities (test-time augmentation) rather than logits."""
         return averages_probabilities(self.symmetries, self.scales)
@@ -133,6 +138,14 @@ def strips(forward: Forward, image: np.ndarray, plan: Plan, batch_size: int) -> 
         finished = (rows.starts[index + 1] if index + 1 < len(rows) else rows.length) - first_row
         yield first_row, strip[:finished]
         _scroll(strip, finished)
+
+
+def whole_classes(forward: Forward, image: np.ndarray, plan: Plan) -> np.ndarray:
+    """The classes `(H, W)` of an image whose plan `is_whole`, by a model that upsamples."""
+    blocks = read_block(image, plan.rows.window(0), plan.columns.window(0))[np.newaxis]
+    symmetry = plan.symmetries[0]
+    classes = symmetry.undo(forward.classes(symmetry.apply(blocks))[..., np.newaxis])
+    return classes[0, : plan.rows.length, : plan.columns.length, 0]
 
 
 def _scroll(strip, finished):

@@ -51,9 +51,11 @@ class CrossEntropy(SegmentationLoss):
         self.label_smoothing = label_smoothing
 
     def pixel_loss(self, targets):
-        smoothing = self.label_smoothing
-        if targets.entropy is not None:
-            return targets.entropy
+        return self.entropy(targets, self.label_smoothing) if targets.entropy is None else targets.entropy
+
+    @staticmethod
+    def entropy(targets, smoothing):
+        """The cross-entropy of each pixel, `(B, H, W)`, without class weights."""
         if targets.small:
             return small_cross_entropy(targets, smoothing)
         if targets.logits.shape[-1] == 1:

@@ -5,29 +5,11 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-import kseg_ops
-from kseg._class_arguments import check_ignore_index, is_finite_number
-from kseg.losses.segmentation_loss import REDUCTIONS, mean_over_replicas
-from kseg.losses.targets import VOID, check_class_weights, class_weight_vector, pixel_weights, prepare_targets
-from kseg.metrics.native_steps import metric_ops
-
-ABSENT = ("skip", "one", "count")
-
-
-def small_sums(targets, sample_weight, label_smoothing=0.0):
-    """`kseg_ops.CrossEntropyAndDice` of logits that are smaller than the labels."""
-    weights = None
-    if sample_weight is not None:
-        weights = pixel_weights(sample_weight, targets.labels)
-        weights = tf.reshape(weights, [1, 1, 1]) if weights.shape.rank == 0 else weights
-    with metric_ops():
-        return kseg_ops.resize_softmax_cross_entropy_and_dice(
-            targets.marked_labels(), targets.logits, weights, ignore_index=VOID, label_smoothing=label_smoothing
-        )
+from kseg.losses.region_loss import RegionLoss
 
 
 @keras.saving.register_keras_serializable(package="kseg")
-class Dice(keras.losses.Loss):
+class Dice(RegionLoss):
     """One minus the soft Dice coefficient, averaged over classes.
 
     For each class, with g the one-hot label and p the softmax (or sigmoid) probability, summed over valid pixels:
@@ -35,6 +17,10 @@ class Dice(keras.losses.Loss):
     Navab, Ahmadi: "V-Net", 2016, https://arxiv.org/abs/1606.04797 (squared there); Drozdzal et al. 2016,
     https://arxiv.org/abs/1608.04117 (as here). Sums are float32 whatever the precision policy: half precision
     overflows at 65,504 pixels.
+
+    There is no label smoothing: with labels between 0 and 1 this formula does not have its minimum where the
+    probability equals the label. Add a smoothed `CrossEntropy` in a `WeightedSum` instead. The same holds for
+    `Jaccard`, `Tversky`, `FocalTversky` and the Lovasz losses.
 
     Args:
         ignore_index: the label of void pixels, any int, or None if there are none. They enter no sum.
@@ -76,89 +62,8 @@ class Dice(keras.losses.Loss):
         reduction="sum_over_batch_size",
         name="dice",
     ):
-        if reduction not in REDUCTIONS:
-            raise ValueError(f"reduction must be one of {REDUCTIONS}; got {reduction!r}")
-        if absent not in ABSENT:
-            raise ValueError(f"absent must be one of {ABSENT}; got {absent!r}")
-        if not is_finite_number(smooth) or smooth < 0:
-            raise ValueError(f"smooth must be at least 0; got {smooth!r}. Pass a finite number")
-        super().__init__(name=name, dtype="float32")
-        self.reduction = reduction
-        self.ignore_index = check_ignore_index(ignore_index)
-        self.absent = absent
-        self.smooth = smooth
-        self.class_weights = check_class_weights(class_weights)
-        self.per_image = per_image
+        super().__init__(ignore_index, absent, smooth, class_weights, per_image, reduction, name)
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
-        with tf.name_scope(self.name):
-            return self.of_targets(prepare_targets(y_true, y_pred, self.ignore_index), sample_weight)
-
-    def of_targets(self, targets, sample_weight):
-        """The loss of prepared targets."""
-        losses, counts = self._losses(targets, sample_weight)
-        if self.reduction in ("none", None):
-            return losses
-        total = tf.reduce_sum(losses)
-        if self.reduction == "sum":
-            return total
-        return mean_over_replicas(tf.math.divide_no_nan(total, tf.reduce_sum(tf.cast(counts, tf.float32))))
-
-    def call(self, y_true, y_pred):
-        """The loss before the mean over images: `(B,)` if `per_image`, else a scalar."""
-        return self._losses(prepare_targets(y_true, y_pred, self.ignore_index), None)[0]
-
-    def _losses(self, targets, sample_weight):
-        """The loss of each image (or of the batch) and whether any class counts in it."""
-        overlap, predicted, labelled = self._sums(targets, sample_weight)
+    def loss_of_sums(self, overlap, predicted, labelled):
         # divide_no_nan: with smooth=0 an absent class that is not predicted either has 0 / 0.
-        loss = 1 - tf.math.divide_no_nan(2 * overlap + self.smooth, predicted + labelled + self.smooth)
-        present = labelled > 0
-        # Without a valid pixel no class counts.
-        any_pixel = tf.reduce_sum(labelled, -1, keepdims=True) > 0
-
-        class_weights = self._class_weights(targets)
-        if self.absent == "skip":
-            class_weights = tf.where(present, class_weights, tf.zeros_like(labelled))
-        elif self.absent == "one":
-            loss = tf.where(present, loss, tf.zeros_like(loss))
-        class_weights = tf.where(any_pixel, class_weights, tf.zeros_like(labelled))
-        weight_sum = tf.reduce_sum(class_weights, -1)
-        return tf.math.divide_no_nan(tf.reduce_sum(loss * class_weights, -1), weight_sum), weight_sum > 0
-
-    def _sums(self, targets, sample_weight):
-        """Overlap, predicted and labelled pixels of each class, of each image or of the batch."""
-        if targets.small:
-            sums = targets.dice_sums or small_sums(targets, sample_weight)
-            each = sums.overlap, sums.predicted, sums.labelled
-            return each if self.per_image else tuple(tf.reduce_sum(values, 0) for values in each)
-        weight = tf.cast(targets.valid, tf.float32)
-        if sample_weight is not None:
-            weight *= pixel_weights(sample_weight, targets.labels)
-        weight = weight[..., tf.newaxis]
-        if targets.logits.shape[-1] == 1:
-            foreground = tf.sigmoid(targets.logits)
-            probability = tf.concat([1 - foreground, foreground], axis=-1)
-        else:
-            probability = tf.nn.softmax(targets.logits)
-        truth = tf.one_hot(targets.labels, targets.num_classes) * weight
-        axes = [1, 2] if self.per_image else [0, 1, 2]
-        return tuple(tf.reduce_sum(values, axes) for values in (probability * truth, probability * weight, truth))
-
-    def _class_weights(self, targets):
-        if self.class_weights is not None:
-            return class_weight_vector(self.class_weights, targets.num_classes)
-        if targets.logits.shape[-1] == 1:
-            return tf.constant([0.0, 1.0])
-        return tf.ones([targets.num_classes])
-
-    def get_config(self):
-        return {
-            "name": self.name,
-            "reduction": self.reduction,
-            "ignore_index": self.ignore_index,
-            "absent": self.absent,
-            "smooth": self.smooth,
-            "class_weights": self.class_weights,
-            "per_image": self.per_image,
-        }
+        return 1 - tf.math.divide_no_nan(2 * overlap + self.smooth, predicted + labelled + self.smooth)

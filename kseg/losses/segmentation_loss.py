@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import kseg_ops
 from kseg._class_arguments import check_ignore_index
+from kseg._corner_alignment import corners_are_aligned
 from kseg.losses.targets import VOID, check_class_weights, class_weight_vector, pixel_weights, prepare_targets
 from kseg.metrics.native_steps import metric_ops
 
@@ -42,6 +43,8 @@ class SegmentationLoss(keras.losses.Loss):
             labels before the step.)
     """
 
+    takes_smaller_logits = True  # read by models that have them
+
     def __init__(self, ignore_index=255, class_weights=None, reduction="sum_over_batch_size", name=None):
         if reduction not in REDUCTIONS:
             raise ValueError(f"reduction must be one of {REDUCTIONS}; got {reduction!r}")
@@ -62,6 +65,11 @@ class SegmentationLoss(keras.losses.Loss):
         """
         raise NotImplementedError
 
+    def select(self, targets, sample_weight):
+        """Targets in which only the pixels that are to count are valid; here, as they are."""
+        del sample_weight
+        return targets
+
     def class_weight_map(self, targets):
         """The weight of each pixel's class, `(B, H, W)` float32, or None. Subclasses say whether the mean divides."""
         if self.class_weights is None:
@@ -75,7 +83,7 @@ class SegmentationLoss(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         """The map `(B, H, W)` of pixel losses with class weights applied, 0 at void pixels."""
-        targets = prepare_targets(y_true, y_pred, self.ignore_index)
+        targets = self.select(prepare_targets(y_true, y_pred, self.ignore_index), None)
         return self._weighted(targets, self.class_weight_map(targets))
 
     def _weighted(self, targets, class_weight_map):
@@ -90,6 +98,7 @@ class SegmentationLoss(keras.losses.Loss):
 
     def of_targets(self, targets, sample_weight):
         """The loss of prepared targets."""
+        targets = self.select(targets, sample_weight)
         class_weight_map = self.class_weight_map(targets)
         losses = self._weighted(targets, class_weight_map)
         divisors = self.normalizer(targets, class_weight_map)
@@ -119,7 +128,11 @@ def small_cross_entropy(targets, label_smoothing=0.0):
     """The cross-entropy `(B, H, W)`, without class weights, of logits that are smaller than the labels."""
     with metric_ops():
         return kseg_ops.resize_softmax_cross_entropy(
-            targets.marked_labels(), targets.logits, ignore_index=VOID, label_smoothing=label_smoothing
+            targets.marked_labels(),
+            targets.logits,
+            ignore_index=VOID,
+            label_smoothing=label_smoothing,
+            align_corners=corners_are_aligned(),
         )
 
 
@@ -131,7 +144,7 @@ class _OneValue(keras.losses.Loss):
         return y_pred
 
 
-_ONE_VALUE = _OneValue(reduction="sum_over_batch_size", dtype="float32")
+_ONE_VALUE = _OneValue(name="one_value", reduction="sum_over_batch_size", dtype="float32")
 
 
 def mean_over_replicas(value):

@@ -8,7 +8,9 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from kseg._class_arguments import is_finite_number
+from kseg._corner_alignment import corners_are_aligned
 from kseg._whole_labels import whole_labels
+from kseg.layers._interpolation import resize_bilinear
 
 
 class Targets(NamedTuple):
@@ -22,7 +24,8 @@ class Targets(NamedTuple):
         small: whether the logits are, or may turn out to be, smaller than the labels: losses then upsample them
             bilinearly (half-pixel centres) within the op that computes them.
         entropy: `P`: the cross-entropy without class weights, if a sweep over small logits has already found it.
-        dice_sums: `kseg_ops.CrossEntropyAndDice`, if that sweep has found the sums too.
+        region_sums: `kseg_ops.CrossEntropyAndDice`, if that sweep has found the sums of `RegionLoss` too.
+        distance_maps: `P + (num_classes,)`: what `kseg.losses.with_distance_maps` put beside the labels.
     """
 
     labels: tf.Tensor
@@ -31,7 +34,8 @@ class Targets(NamedTuple):
     num_classes: int
     small: bool = False
     entropy: tf.Tensor | None = None
-    dice_sums: tuple | None = None
+    region_sums: tuple | None = None
+    distance_maps: tf.Tensor | None = None
 
     def marked_labels(self):
         """The labels with `VOID` at void pixels, for kseg's ops."""
@@ -45,7 +49,8 @@ def prepare_targets(y_true, y_pred, ignore_index) -> Targets:
     """Check labels and logits and bring them into one form.
 
     Args:
-        y_true: labels `(B, H, W)` or `(B, H, W, 1)`, integers or floats that are whole.
+        y_true: labels `(B, H, W)` or `(B, H, W, 1)`, integers or floats that are whole; or what
+            `kseg.losses.with_distance_maps` made of them.
         y_pred: floating logits `(B, H, W, C)`, or smaller in height or width; the class dimension must be known when
             the graph is built.
         ignore_index: int or None.
@@ -63,6 +68,7 @@ def prepare_targets(y_true, y_pred, ignore_index) -> Targets:
         raise ValueError(f"the last dimension of y_pred, the classes, must be known; got shape {tuple(y_pred.shape)}")
     num_classes = 2 if channels == 1 else int(channels)
 
+    y_true, distance_maps = _without_distance_maps(tf.convert_to_tensor(y_true), y_pred, num_classes)
     labels, small = _match_pixels(whole_labels(y_true), y_pred)
     # 64-bit and unsigned 32-bit labels are compared before they are narrowed, so that none wraps into the range.
     wide = labels if labels.dtype in (tf.int64, tf.int32) else tf.cast(labels, _comparison_dtype(labels.dtype))
@@ -76,7 +82,35 @@ def prepare_targets(y_true, y_pred, ignore_index) -> Targets:
     with tf.control_dependencies([check] if check is not None else []):
         valid = tf.identity(valid)
     safe = tf.cast(tf.where(valid, wide, tf.zeros_like(wide)), tf.int32)
-    return Targets(safe, valid, tf.cast(y_pred, tf.float32), num_classes, small)
+    return Targets(safe, valid, tf.cast(y_pred, tf.float32), num_classes, small, distance_maps=distance_maps)
+
+
+def full_size_logits(targets):
+    """The logits at the size of the labels: small ones upsampled bilinearly, as `aligned_corners` says."""
+    if not targets.small:
+        return targets.logits
+    if corners_are_aligned():
+        return resize_bilinear(targets.logits, tf.shape(targets.labels)[1:3], align_corners=True)
+    size = targets.labels.shape[1:3]
+    if size.is_fully_defined() and 0 not in size:
+        return tf.image.resize(targets.logits, size, "bilinear")
+    size = tf.shape(targets.labels)[1:3]  # which may turn out to be 0, and the op takes no 0
+    return tf.image.resize(targets.logits, tf.maximum(size, 1), "bilinear")[:, : size[0], : size[1]]
+
+
+def class_probabilities(targets):
+    """The softmax of the logits at the size of the labels; background and foreground for single-channel logits."""
+    logits = full_size_logits(targets)
+    if logits.shape[-1] > 1:
+        return tf.nn.softmax(logits)
+    foreground = tf.sigmoid(logits)
+    return tf.concat([1 - foreground, foreground], axis=-1)
+
+
+def valid_weights(targets, sample_weight):
+    """What each pixel counts, float32 of the labels' shape: its sample weight, or 1; 0 at void pixels."""
+    weight = tf.cast(targets.valid, tf.float32)
+    return weight if sample_weight is None else weight * pixel_weights(sample_weight, targets.labels)
 
 
 def pixel_weights(sample_weight, labels):
@@ -167,6 +201,19 @@ def class_weight_vector(class_weights, num_classes):
             f"class_weights has {len(class_weights)} weights, but the logits have {num_classes} classes{hint}"
         )
     return tf.constant(class_weights, tf.float32)
+
+
+def _without_distance_maps(y_true, y_pred, num_classes):
+    """Labels `(B, H, W, 1)` and maps, if `with_distance_maps` joined them; else what came, and None."""
+    ranks = y_true.shape.rank, y_pred.shape.rank
+    if ranks != (4, 4) or not y_true.dtype.is_floating or y_true.shape[-1] in (None, 1):
+        return y_true, None
+    if y_true.shape[-1] != 1 + num_classes:
+        raise ValueError(
+            f"labels (y_true) of shape {tuple(y_true.shape)} do not fit logits (y_pred) of {num_classes} classes: "
+            f"labels have 1 channel, and those of with_distance_maps(labels, {y_pred.shape[-1]}) {1 + num_classes}"
+        )
+    return y_true[..., :1], tf.cast(y_true[..., 1:], tf.float32)
 
 
 def _comparison_dtype(dtype):

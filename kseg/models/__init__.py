@@ -1,6 +1,21 @@
 """Models, ready to fit."""
 
+from kseg.models.attention_unet import AttentionUNet
+from kseg.models.deeplabv3plus import DeepLabV3Plus
+from kseg.models.fpn import FPN
+from kseg.models.pspnet import PSPNet
 from kseg.models.segmentation_model import SegmentationModel
+from kseg.models.segnet import SegNet
 from kseg.models.unet import UNet
+from kseg.models.unetplusplus import UNetPlusPlus
 
-__all__ = ["SegmentationModel", "UNet"]
+__all__ = [
+    "FPN",
+    "AttentionUNet",
+    "DeepLabV3Plus",
+    "PSPNet",
+    "SegNet",
+    "SegmentationModel",
+    "UNet",
+    "UNetPlusPlus",
+]
