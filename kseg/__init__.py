@@ -16,6 +16,7 @@ from kseg import backbones, layers, losses, metrics, models  # noqa: E402  (the 
 from kseg.models import (  # noqa: E402
     FCN,
     FPN,
+    LRASPP,  # noqa: E402
     AttentionUNet,
     DeepLabV3,
     DeepLabV3Plus,
@@ -41,6 +42,7 @@ __all__ = [
     "DeepLabV3",
     "DeepLabV3Plus",
     "PSPNet",
+    "LRASPP",
     "SegNet",
     "SegmentationModel",
     "UNet",

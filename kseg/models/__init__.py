@@ -5,6 +5,7 @@ from kseg.models.deeplabv3 import DeepLabV3
 from kseg.models.deeplabv3plus import DeepLabV3Plus
 from kseg.models.fcn import FCN
 from kseg.models.fpn import FPN
+from kseg.models.lraspp import LRASPP
 from kseg.models.pspnet import PSPNet
 from kseg.models.segmentation_model import SegmentationModel
 from kseg.models.segnet import SegNet
@@ -14,6 +15,7 @@ from kseg.models.unetplusplus import UNetPlusPlus
 __all__ = [
     "FCN",
     "FPN",
+    "LRASPP",
     "AttentionUNet",
     "DeepLabV3",
     "DeepLabV3Plus",
