@@ -10,8 +10,9 @@ from kseg.layers import _folding
 from kseg.layers._conv_norm import ConvNorm, both_sides
 from kseg_ops import _library
 
-# From so many channels on, the compiled op serves kernels without dilation too. A kernel is a variable, which TensorFlow
-# brings into the form that oneDNN wants on every call: for 3 x 3 x 2048 x 512 that took half as long as the convolution.
+# From so many channels on, the compiled op serves kernels without dilation too. A kernel is a variable, which
+# TensorFlow brings into the form that oneDNN wants on every call: for 3 x 3 x 2048 x 512 that took half as long as the
+# convolution itself.
 WIDE = 2048
 
 
