@@ -58,16 +58,26 @@ def rescale_logits(network, heads, images: np.ndarray, *, spread: float = 3.0) -
         heads[0].bias -= torch.from_numpy(means * scale).to(heads[0].bias)
 
 
-def answer(network, images: np.ndarray):
+def answer(network, images: np.ndarray, memory_format=torch.contiguous_format):
     """The network's output for images `(B, H, W, C)` as an array of the same layout; a dictionary's by name."""
     with torch.inference_mode():
-        result = network(torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))))
+        given = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+        result = network(given.contiguous(memory_format=memory_format))
     return _channels_last(result)
 
 
-def truth_and_error(network, images: np.ndarray):
-    """The answer in float64, and the same network's in float32."""
-    return answer(copy.deepcopy(network).double(), images.astype(np.float64)), answer(network, images)
+def answers(network, images: np.ndarray) -> dict:
+    """What a network answers in float64, and in float32 in both layouts that PyTorch has for images.
+
+    Its convolutions add up in another order in each, and by far more accurately in the default one: blocks of 16
+    channels on their own, then their sums. TensorFlow's have the other layout, and the other order.
+    """
+    last = torch.channels_last
+    return {
+        "truth": answer(copy.deepcopy(network).double(), images.astype(np.float64)),
+        "peer": answer(network, images),
+        "peer_channels_last": answer(copy.deepcopy(network).to(memory_format=last), images, last),
+    }
 
 
 def _channels_last(result):
