@@ -3,9 +3,33 @@
 from kseg.data.augment import Augment
 from kseg.data.cells_source import CellsSource, cells
 from kseg.data.check_folder import FolderReport, check_folder
+from kseg.data.class_balanced_crop import ClassBalancedCrop
+from kseg.data.crop_place import CropPlace
 from kseg.data.errors import DataError
+from kseg.data.file_source import FileSource
 from kseg.data.folder_source import FolderSource
+from kseg.data.foreground_crop import ForegroundCrop
 from kseg.data.from_folder import from_folder, open_folder
+from kseg.data.layouts import (
+    ADE20K,
+    CAMVID,
+    CITYSCAPES,
+    COCO_STUFF,
+    COCO_STUFF_182,
+    VOC,
+    ADE20KSource,
+    CamVidSource,
+    CityscapesSource,
+    ClassTable,
+    COCOStuffSource,
+    LayoutSource,
+    VOCSource,
+    from_ade20k,
+    from_camvid,
+    from_cityscapes,
+    from_coco_stuff,
+    from_voc,
+)
 from kseg.data.otsu_watershed import otsu_watershed
 from kseg.data.pipeline import pipeline
 from kseg.data.reading import read_image, read_mask
@@ -13,16 +37,38 @@ from kseg.data.source import Source
 from kseg.data.subset import Subset
 
 __all__ = [
+    "ADE20K",
+    "CAMVID",
+    "CITYSCAPES",
+    "COCO_STUFF",
+    "COCO_STUFF_182",
+    "VOC",
+    "ADE20KSource",
     "Augment",
+    "COCOStuffSource",
+    "CamVidSource",
     "CellsSource",
+    "CityscapesSource",
+    "ClassBalancedCrop",
+    "ClassTable",
+    "CropPlace",
     "DataError",
+    "FileSource",
     "FolderReport",
     "FolderSource",
+    "ForegroundCrop",
+    "LayoutSource",
     "Source",
     "Subset",
+    "VOCSource",
     "cells",
     "check_folder",
+    "from_ade20k",
+    "from_camvid",
+    "from_cityscapes",
+    "from_coco_stuff",
     "from_folder",
+    "from_voc",
     "open_folder",
     "otsu_watershed",
     "pipeline",

@@ -10,7 +10,7 @@ import numpy as np
 
 from kseg.data.argument_checks import check_arguments
 from kseg.data.errors import DataError, listed
-from kseg.data.folder_source import (
+from kseg.data.file_source import (
     channels_differ,
     common_range,
     in_threads,
@@ -18,9 +18,9 @@ from kseg.data.folder_source import (
     labels_out_of_range,
     only_0_and_255,
     out_of_range,
-    pair_files,
     sizes_differ,
 )
+from kseg.data.pairing import pair_files
 from kseg.data.reading import ImageInfo, probe, read_image, read_mask
 
 
@@ -135,21 +135,42 @@ def check_folder(
         TypeError, ValueError: an argument of another type or out of its range, named.
     """
     check_arguments(channels, num_classes, ignore_index, mask_suffix, mask_values, input_range, class_names)
-    report = FolderReport()
-    pairs, report.problems = pair_files(images_dir, masks_dir, mask_suffix)
+    pairs, problems = pair_files(images_dir, masks_dir, mask_suffix)
     if class_names is not None and num_classes is None:
         num_classes = len(class_names)
-    results = in_threads(lambda pair: _read_pair(*pair, channels, mask_values, ignore_index), pairs)
-    for result in results:
-        report.problems += result.problems
-    _describe_images(report, results, channels, input_range)
-    _describe_labels(report, results, Path(masks_dir), num_classes, ignore_index)
+    report = check_pairs(
+        pairs, channels, num_classes, ignore_index, mask_values=mask_values, input_range=input_range, strict=False
+    )
+    report.problems[:0] = problems
     if strict:
         report.raise_for_problems()
     return report
 
 
-def _read_pair(image_path: Path, mask_path: Path, channels, mask_values, ignore_index) -> _Pair:
+def check_pairs(
+    pairs: Sequence[tuple[Path, Path]],
+    channels: int | None = None,
+    num_classes: int | None = None,
+    ignore_index: int | None = 255,
+    *,
+    mask_values: dict | None = None,
+    input_range: tuple[float, float] | None = None,
+    expected: str | None = None,
+    strict: bool = True,
+) -> FolderReport:
+    """As `check_folder`, of (image, mask) paths that are paired already; `expected` as in `kseg.data.FileSource`."""
+    report = FolderReport()
+    results = in_threads(lambda pair: _read_pair(*pair, channels, mask_values, ignore_index, expected), pairs)
+    for result in results:
+        report.problems += result.problems
+    _describe_images(report, results, channels, input_range)
+    _describe_labels(report, results, num_classes, ignore_index)
+    if strict:
+        report.raise_for_problems()
+    return report
+
+
+def _read_pair(image_path: Path, mask_path: Path, channels, mask_values, ignore_index, expected) -> _Pair:
     result = _Pair(image_path, mask_path)
     image = mask = None
     try:
@@ -162,7 +183,7 @@ def _read_pair(image_path: Path, mask_path: Path, channels, mask_values, ignore_
         result.problems.append(str(error))
         result.info = None
     try:
-        mask = read_mask(mask_path, mask_values, ignore_index)
+        mask = read_mask(mask_path, mask_values, ignore_index, expected)
         result.labels, result.counts = np.unique(mask, return_counts=True)
     except DataError as error:
         result.problems.append(str(error))
@@ -205,7 +226,7 @@ def _describe_images(report: FolderReport, results: list[_Pair], channels, input
         )
 
 
-def _describe_labels(report: FolderReport, results: list[_Pair], masks_dir: Path, num_classes, ignore_index) -> None:
+def _describe_labels(report: FolderReport, results: list[_Pair], num_classes, ignore_index) -> None:
     good = [result for result in results if result.labels is not None]
     if not good:
         report.num_classes = num_classes
@@ -228,6 +249,6 @@ def _describe_labels(report: FolderReport, results: list[_Pair], masks_dir: Path
     report.ignored_pixels = 0 if ignore_index is None else totals.get(ignore_index, 0)
     absent = [k for k, count in enumerate(report.class_pixels) if count == 0]
     if ignore_index == 255 and set(totals) == {0, 255}:
-        report.warnings.append(only_0_and_255(masks_dir))
+        report.warnings.append(only_0_and_255(good[0].mask.parent))
     elif absent:
         report.warnings.append(f"no mask holds class {listed(absent)}")

@@ -28,6 +28,7 @@ _PNG_PALETTE = 3
 _EXIF_ORIENTATION = 0x0112
 # Deflate, the densest of the compressions here, makes at most about so many bytes of one.
 _MOST_EXPANSION = 1032
+_RESTORE = "Take the file as it was published: viewers and converters write the colours of a palette in its place"
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,9 @@ def read_image(path: str | Path, channels: int | None = None) -> np.ndarray:
     return _to_channels(path, image, alpha, channels)
 
 
-def read_mask(path: str | Path, mask_values: dict | None = None, ignore_index: int | None = 255) -> np.ndarray:
+def read_mask(
+    path: str | Path, mask_values: dict | None = None, ignore_index: int | None = 255, expected: str | None = None
+) -> np.ndarray:
     """Reads a label mask; the numbers stored in the file are the labels.
 
     Palette files give their indices, not their colours. Grey files of 1, 2 or 4 bits give the stored value, also where
@@ -86,6 +89,8 @@ def read_mask(path: str | Path, mask_values: dict | None = None, ignore_index: i
         mask_values: from stored value to class, such as `{0: 0, 255: 1}`, or from colour to class, such as
             `{(0, 0, 0): 0, (255, 0, 0): 1}`. Stored values equal to `ignore_index` may be left out.
         ignore_index: the label that is let through `mask_values` unchanged; None for none.
+        expected: what the masks of a published data set hold, as a phrase for messages, such as "class numbers 0..20";
+            None for one's own masks, of which the messages say how to describe them.
 
     Returns:
         int32 `(H, W)`.
@@ -106,13 +111,16 @@ def read_mask(path: str | Path, mask_values: dict | None = None, ignore_index: i
     elif raw.dtype.kind not in "iub":
         raise DataError(f"mask {path} has dtype {raw.dtype}: save the class numbers as uint8 or uint16")
     colours = mask_values is not None and any(isinstance(key, tuple) for key in mask_values)
+    if expected is not None and (raw.ndim == 3) != colours:
+        have = "one channel" if raw.ndim == 2 else f"{raw.shape[-1]} channels"
+        raise DataError(f"mask {path} has {have}, expected {expected}. {_RESTORE}")
     if raw.ndim == 3 and not colours:
         raise _colour_error(path, raw)
     if raw.ndim == 2 and colours:
         raise DataError(f"mask {path} has one channel, but mask_values names colours: use plain numbers as its keys")
     if mask_values is None:
         return _as_int32(path, raw)
-    return _map_values(path, raw, mask_values, ignore_index)
+    return _map_values(path, raw, mask_values, ignore_index, expected)
 
 
 def probe(path: str | Path) -> ImageInfo:
@@ -277,7 +285,7 @@ def _as_int32(path, raw: np.ndarray) -> np.ndarray:
     return raw.astype(np.int32)
 
 
-def _map_values(path, raw: np.ndarray, mask_values: dict, ignore_index: int | None) -> np.ndarray:
+def _map_values(path, raw: np.ndarray, mask_values: dict, ignore_index: int | None, expected: str | None) -> np.ndarray:
     table = dict(mask_values)
     if raw.ndim == 3:
         wrong = [key for key in table if not isinstance(key, tuple) or len(key) != raw.shape[-1]]
@@ -297,6 +305,8 @@ def _map_values(path, raw: np.ndarray, mask_values: dict, ignore_index: int | No
     unknown = keys[position] != codes
     if unknown.any():
         found = [tuple(v) if raw.ndim == 3 else v for v in np.unique(raw[unknown], axis=0).tolist()]
+        if expected is not None:
+            raise DataError(f"mask {path} holds {listed(found)}, expected {expected}. {_RESTORE}")
         raise DataError(
             f"mask {path} holds {listed(found)}, which mask_values does not name: add them, or correct the mask"
         )

@@ -30,7 +30,7 @@ class ASPP(NativeLayer):
     Args:
         filters: output channels of every branch and of the projection.
         rates: one 3 x 3 branch for each; ints, or pairs for rows and columns.
-        separable: whether those branches are depthwise separable, with normalisation and activation after both parts.
+        separable: whether those branches are depthwise separable.
         dropout: rate of the dropout at the end; 0 is none.
         image_pooling: whether there is the branch with the mean of the image. Its batch normalisation sees one pixel
             per image: in training the batch must be larger than 1 for it to mean anything.
@@ -40,6 +40,8 @@ class ASPP(NativeLayer):
         kernel_initializer: as in Keras.
         norm_momentum: of the moving averages.
         norm_epsilon: added to the variance.
+        norm_between: whether separable branches have normalisation and activation after the depthwise part too, as
+            published; segmentation-models-pytorch has them after the pointwise part only.
         **kwargs: `name`, `dtype`, `trainable`.
 
     Call arguments:
@@ -70,6 +72,7 @@ class ASPP(NativeLayer):
         kernel_initializer="he_normal",
         norm_momentum=0.9,
         norm_epsilon=1e-3,
+        norm_between=True,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -82,6 +85,7 @@ class ASPP(NativeLayer):
         self.filters = filters
         self.rates = rates
         self.separable = separable
+        self.norm_between = norm_between
         self.dropout = dropout
         self.image_pooling = image_pooling
         self.norm = norm
@@ -95,7 +99,10 @@ class ASPP(NativeLayer):
             kind, options = AtrousConv2D, {}
             if separable:
                 kind = AtrousSeparableConv2D
-                options = {"depthwise_norm": norm, "depthwise_activation": self.activation}
+                options = {
+                    "depthwise_norm": norm if norm_between else None,
+                    "depthwise_activation": self.activation if norm_between else None,
+                }
             self.branches.append(self._convolution(kind, f"branch_{index}", kernel_size=3, rate=rate, **options))
         self.pooling = self._convolution(AtrousConv2D, "pooling", kernel_size=1) if image_pooling else None
         self.projection = self._convolution(AtrousConv2D, "projection", kernel_size=1)
@@ -162,4 +169,5 @@ class ASPP(NativeLayer):
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "norm_momentum": self.norm_momentum,
             "norm_epsilon": self.norm_epsilon,
+            "norm_between": self.norm_between,
         }

@@ -6,6 +6,7 @@ import keras
 
 import kseg_ops
 from kseg.layers import _folding
+from kseg.layers._depthwise_initializer import DepthwiseInitializer
 from kseg.layers.conv_block import fresh_initializer
 from kseg.layers.native_layer import NativeLayer
 from kseg_ops import AsppBranch, atrous_conv2d
@@ -103,7 +104,7 @@ class AtrousSeparableConv2D(NativeLayer):
         between = channels * self.depth_multiplier
         self.depthwise_kernel = self.add_weight(
             shape=(*_folding.kernel_pair(self.kernel_size), channels, self.depth_multiplier),
-            initializer=_DepthwiseInitializer(self.kernel_initializer),
+            initializer=DepthwiseInitializer(self.kernel_initializer),
             name="depthwise_kernel",
         )
         self.pointwise_kernel = self.add_weight(
@@ -185,17 +186,3 @@ class AtrousSeparableConv2D(NativeLayer):
             "norm_momentum": self.norm_momentum,
             "norm_epsilon": self.norm_epsilon,
         }
-
-
-class _DepthwiseInitializer(keras.initializers.Initializer):
-    """Draws a depthwise kernel `[kh, kw, C, m]` with the fan-in that each output really has, `kh * kw`.
-
-    Keras would count the C channels in, and start the weights smaller by the root of C.
-    """
-
-    def __init__(self, inner):
-        self.inner = fresh_initializer(inner)
-
-    def __call__(self, shape, dtype=None):
-        rows, columns, channels, multiplier = shape
-        return keras.ops.reshape(self.inner((rows, columns, 1, channels * multiplier), dtype=dtype), shape)

@@ -8,7 +8,9 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from kseg._class_arguments import is_finite_number
+from kseg._corner_alignment import corners_are_aligned
 from kseg._whole_labels import whole_labels
+from kseg.layers._interpolation import resize_bilinear
 
 
 class Targets(NamedTuple):
@@ -84,9 +86,11 @@ def prepare_targets(y_true, y_pred, ignore_index) -> Targets:
 
 
 def full_size_logits(targets):
-    """The logits at the size of the labels: small ones upsampled bilinearly, with half-pixel centres."""
+    """The logits at the size of the labels: small ones upsampled bilinearly, as `aligned_corners` says."""
     if not targets.small:
         return targets.logits
+    if corners_are_aligned():
+        return resize_bilinear(targets.logits, tf.shape(targets.labels)[1:3], align_corners=True)
     size = targets.labels.shape[1:3]
     if size.is_fully_defined() and 0 not in size:
         return tf.image.resize(targets.logits, size, "bilinear")

@@ -49,6 +49,11 @@ class WeightedSum(keras.losses.Loss):
         if len(self.weights) != len(self.losses):
             raise ValueError(f"weights must have one number per loss, {len(self.losses)}; got {len(self.weights)}")
 
+    @property
+    def takes_smaller_logits(self):
+        """Whether every one of the losses does."""
+        return all(getattr(loss, "takes_smaller_logits", False) for loss in self.losses)
+
     def __call__(self, y_true, y_pred, sample_weight=None):
         prepared = self._shared_targets(y_true, y_pred, sample_weight)
         total = 0.0

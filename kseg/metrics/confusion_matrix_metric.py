@@ -1,4 +1,4 @@
-"""What all metrics have in common: one confusion matrix, counted exactly."""
+"""What the metrics that count pixels have in common: one confusion matrix, counted exactly."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import kseg_ops
 from kseg._class_arguments import check_ignore_index, check_num_classes
 from kseg._whole_labels import whole_labels
 from kseg.metrics.native_steps import metric_ops
+from kseg.metrics.replicas import add_over_replicas
 
 ABSENT = ("skip", "one", "zero")
 
@@ -37,6 +38,8 @@ class ConfusionMatrixMetric(keras.metrics.Metric):
             under XLA, which drops assertions).
     """
 
+    takes_classes = True  # read by models that have them cheaper than logits
+
     def __init__(self, num_classes, ignore_index=255, name=None, dtype=None):
         super().__init__(name=name, dtype=dtype)
         self.num_classes = check_num_classes(num_classes)
@@ -60,15 +63,7 @@ class ConfusionMatrixMetric(keras.metrics.Metric):
         y_true, y_pred = self._matched(whole_labels(y_true), tf.convert_to_tensor(y_pred))
         with metric_ops():
             counts = kseg_ops.confusion_matrix(y_true, y_pred, self.matrix_size, ignore_index=self.ignore_index)
-        self.matrix.assign_add(self._over_replicas(counts))
-
-    def _over_replicas(self, counts):
-        """What to add on this replica: the counts of all where Keras does not sum variables when it reads them."""
-        context = tf.distribute.get_replica_context()
-        if hasattr(self.matrix, "synchronization") or context is None or context.num_replicas_in_sync == 1:
-            return counts
-        # The oldest supported Keras gives each replica its own copy and reads the first one's.
-        return context.all_reduce(tf.distribute.ReduceOp.SUM, counts)
+        add_over_replicas(self.matrix, counts)
 
     def _matched(self, y_true, y_pred):
         if y_pred.dtype.is_floating and y_pred.shape[-1] != self.num_classes:
@@ -110,17 +105,31 @@ class ConfusionMatrixMetric(keras.metrics.Metric):
     def reset_state(self):
         self.matrix.assign(tf.zeros((self.matrix_size, self.matrix_size), tf.int64))
 
-    def counts(self):
+    def counts(self, matrix=None):
         """True positives, labelled pixels and predicted pixels of each class.
+
+        Args:
+            matrix: int64 `(C, C)`, rows truth; None for what this metric has counted itself.
 
         Returns:
             Three float64 vectors `(C,)`; float64 is exact up to 2**53 pixels.
         """
-        matrix = tf.cast(tf.convert_to_tensor(self.matrix), tf.float64)
+        matrix = tf.cast(tf.convert_to_tensor(self.matrix if matrix is None else matrix), tf.float64)
         return tf.linalg.diag_part(matrix), tf.reduce_sum(matrix, 1), tf.reduce_sum(matrix, 0)
 
-    def result(self):
+    def result_of(self, matrix):
+        """What the metric makes of a confusion matrix, be it its own or a shared one (`ConfusionMatrixReport`).
+
+        Args:
+            matrix: int64 `(C, C)`, rows truth, columns prediction.
+
+        Returns:
+            A scalar, a tensor, or a dictionary of them by name.
+        """
         raise NotImplementedError
+
+    def result(self):
+        return self.result_of(tf.convert_to_tensor(self.matrix))
 
     def get_config(self):
         return {**super().get_config(), "num_classes": self.num_classes, "ignore_index": self.ignore_index}

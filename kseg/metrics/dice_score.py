@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import keras
-import tensorflow as tf
 
-from kseg.metrics.confusion_matrix_metric import (
-    ConfusionMatrixMetric,
-    check_absent,
-    mean_over_classes,
-    ratio_per_class,
-)
+from kseg.metrics import class_ratios
+from kseg.metrics.mean_class_metric import MeanClassMetric
 
 
 @keras.saving.register_keras_serializable(package="kseg")
-class DiceScore(ConfusionMatrixMetric):
+class DiceScore(MeanClassMetric):
     """Mean over classes of the Dice coefficient (F1) `2 TP / (2 TP + FP + FN)`, over all pixels since the last reset.
 
     Source: Dice, "Measures of the Amount of Ecologic Association Between Species", 1945.
@@ -29,14 +24,7 @@ class DiceScore(ConfusionMatrixMetric):
     `update_state`, range checks and errors: see `ConfusionMatrixMetric`.
     """
 
+    ratio = staticmethod(class_ratios.dice)
+
     def __init__(self, num_classes, ignore_index=255, absent="skip", name="dice_score", dtype=None):
-        super().__init__(num_classes, ignore_index, name=name, dtype=dtype)
-        self.absent = check_absent(absent)
-
-    def result(self):
-        hits, labelled, predicted = self.counts()
-        dice = ratio_per_class(2 * hits, labelled + predicted, self.absent)
-        return tf.cast(mean_over_classes(dice), self.dtype)
-
-    def get_config(self):
-        return {**super().get_config(), "absent": self.absent}
+        super().__init__(num_classes, ignore_index, absent, name=name, dtype=dtype)

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import keras
-import tensorflow as tf
 
-from kseg.metrics.confusion_matrix_metric import (
-    ConfusionMatrixMetric,
-    check_absent,
-    mean_over_classes,
-    ratio_per_class,
-)
+from kseg.metrics import class_ratios
+from kseg.metrics.mean_class_metric import MeanClassMetric
 
 
 @keras.saving.register_keras_serializable(package="kseg")
-class MeanIoU(ConfusionMatrixMetric):
+class MeanIoU(MeanClassMetric):
     """Mean over classes of `TP / (TP + FP + FN)`, counted over all pixels since the last reset.
 
     Source: Everingham et al., "The Pascal Visual Object Classes Challenge", 2015.
@@ -35,14 +30,7 @@ class MeanIoU(ConfusionMatrixMetric):
         0.5
     """
 
+    ratio = staticmethod(class_ratios.iou)
+
     def __init__(self, num_classes, ignore_index=255, absent="skip", name="mean_iou", dtype=None):
-        super().__init__(num_classes, ignore_index, name=name, dtype=dtype)
-        self.absent = check_absent(absent)
-
-    def result(self):
-        hits, labelled, predicted = self.counts()
-        iou = ratio_per_class(hits, labelled + predicted - hits, self.absent)
-        return tf.cast(mean_over_classes(iou), self.dtype)
-
-    def get_config(self):
-        return {**super().get_config(), "absent": self.absent}
+        super().__init__(num_classes, ignore_index, absent, name=name, dtype=dtype)

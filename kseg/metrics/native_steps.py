@@ -34,8 +34,11 @@ def native_steps():
         _state.allowed = before
 
 
+def may_compile():
+    """Whether XLA may be about to compile what is traced: in a graph, outside `native_steps`."""
+    return not (tf.executing_eagerly() or getattr(_state, "allowed", False))
+
+
 def metric_ops():
     """The context in which a metric or loss calls kseg's ops: native when eager or allowed, the reference otherwise."""
-    if tf.executing_eagerly() or getattr(_state, "allowed", False):
-        return contextlib.nullcontext()
-    return kseg_ops.use_reference()
+    return kseg_ops.use_reference() if may_compile() else contextlib.nullcontext()

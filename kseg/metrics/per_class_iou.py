@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import keras
-import tensorflow as tf
 
-from kseg.metrics.confusion_matrix_metric import ConfusionMatrixMetric, check_absent, ratio_per_class
+from kseg.metrics import class_ratios
+from kseg.metrics.per_class_metric import PerClassMetric
 
 
 @keras.saving.register_keras_serializable(package="kseg")
-class PerClassIoU(ConfusionMatrixMetric):
+class PerClassIoU(PerClassMetric):
     """`TP / (TP + FP + FN)` of each class, over all pixels since the last reset.
 
     Args:
@@ -28,19 +28,7 @@ class PerClassIoU(ConfusionMatrixMetric):
         ValueError: another number of names than of classes, or a name twice.
     """
 
+    ratio = staticmethod(class_ratios.iou)
+
     def __init__(self, num_classes, ignore_index=255, class_names=None, absent="skip", name="iou", dtype=None):
-        super().__init__(num_classes, ignore_index, name=name, dtype=dtype)
-        self.absent = check_absent(absent)
-        if class_names is not None and len(set(class_names)) != self.matrix_size:
-            raise ValueError(f"class_names must be {self.matrix_size} different names; got {class_names!r}")
-        self.class_names = None if class_names is None else list(class_names)
-
-    def result(self):
-        hits, labelled, predicted = self.counts()
-        iou = tf.cast(ratio_per_class(hits, labelled + predicted - hits, self.absent), self.dtype)
-        names = self.class_names or range(self.matrix_size)
-        return {f"{self.name}_{name}": iou[index] for index, name in enumerate(names)}
-
-    def get_config(self):
-        names = None if self.class_names is None else list(self.class_names)
-        return {**super().get_config(), "class_names": names, "absent": self.absent}
+        super().__init__(num_classes, ignore_index, class_names, absent, name=name, dtype=dtype)

@@ -25,6 +25,6 @@ class PixelAccuracy(ConfusionMatrixMetric):
     def __init__(self, num_classes, ignore_index=255, name="pixel_accuracy", dtype=None):
         super().__init__(num_classes, ignore_index, name=name, dtype=dtype)
 
-    def result(self):
-        hits, labelled, _ = self.counts()
+    def result_of(self, matrix):
+        hits, labelled, _ = self.counts(matrix)
         return tf.cast(tf.math.divide_no_nan(tf.reduce_sum(hits), tf.reduce_sum(labelled)), self.dtype)

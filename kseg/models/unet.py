@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
-import inspect
 
 import keras
 import tensorflow as tf
 
-from kseg.layers import ConvBlock, CropTo, DownBlock, Normalize, PadToStride, UpBlock
-from kseg.layers.conv_block import check_block_arguments, fresh_initializer
+from kseg.layers import CropTo, Normalize, PadToStride
+from kseg.layers.conv_block import check_block_arguments
+from kseg.models.backbone_graph import as_backbone, images_and_features, logits_layer, serialized_backbone
+from kseg.models.keyword_arguments import check_keywords
 from kseg.models.segmentation_model import SegmentationModel, check_classes, dtype_scope
+from kseg.models.unet_arguments import check_unet_arguments, refuse_other_form
 from kseg.models.unet_geometry import (
     output_margin,
     receptive_field_radius,
-    skip_offset,
     smallest_valid_input,
     valid_output_shape,
 )
+from kseg.models.unet_paths import DECODER_FILTERS, backbone_decoder, published_paths
 
 
 @keras.saving.register_keras_serializable(package="kseg")
@@ -28,6 +29,11 @@ class UNet(SegmentationModel):
     Source: Ronneberger, Fischer, Brox: "U-Net: Convolutional Networks for Biomedical Image Segmentation", 2015,
     https://arxiv.org/abs/1505.04597. The published network is
     `UNet(2, (None, None, 1), norm=None, padding="valid")` with 31,030,658 parameters (and `dropout=0.5`).
+
+    With a backbone it is the network of segmentation-models-pytorch: every level of the backbone is a skip, features
+    are resized to it by repeating pixels, joined and convolved twice (`SkipUpBlock`), and the last step goes to the
+    size of the image; a 3 x 3 convolution gives the logits. With `ResNet(34)` and one class it has 24,436,369
+    parameters, with `ResNet(50)` 32,521,105.
 
     The model comes compiled (Adam, cross-entropy, mean IoU, pixel accuracy): `model.fit(dataset)` trains.
 
@@ -44,20 +50,25 @@ class UNet(SegmentationModel):
             last row and column, and the logits are cropped); `"valid"`: the paper's unpadded convolutions, with logits
             for the pixels from `margin` on (92 for depth 5: 572 x 572 pixels give 388 x 388 logits). Labels may then
             have the size of the image, of which `fit` and `evaluate` use the part that has logits, or of the logits.
-        input_range: `(low, high)` of the values in the images, which the model maps to -1..1; None if they come as the
-            network should see them.
+        input_range: `(low, high)` of the values in the images, which the model maps to -1..1, or to what the backbone
+            was trained on; None if they come as the network should see them.
         ignore_index: the label of void pixels, or None.
         class_names: one name per class, or None.
         activation: name or callable, as in Keras.
         kernel_initializer: as in Keras; the default is the paper's.
+        backbone: a `kseg.backbones.Backbone`, which brings its input shape and excludes `input_shape`, `filters`,
+            `depth`, `dropout`, `upsampling` and `padding`; None for the paper's network.
+        decoder_filters: with a backbone: channels of each step, from the deepest level up to the image.
+        center_block: with a backbone: whether the deepest features go through two more convolutions first, as
+            segmentation-models-pytorch has them on VGG.
         name: of the model.
         dtype: precision policy, for example `"mixed_bfloat16"`; None takes the current one. The logits are always
             float32.
         **kwargs: `trainable`.
 
     Attributes:
-        stride: `2**(depth - 1)`.
-        receptive_field_radius: in pixels; None with group normalisation.
+        stride: `2**(depth - 1)`; that of the deepest level of a backbone.
+        receptive_field_radius: in pixels; None with group normalisation, and with a backbone.
         margin: pixels without logits at the top and the left: 0 with `"same"` padding.
 
     Call arguments:
@@ -67,14 +78,16 @@ class UNet(SegmentationModel):
         float32 logits `(B, H, W, num_classes)`, smaller with `padding="valid"`.
 
     Raises:
-        TypeError: an unknown keyword argument.
-        ValueError: an argument outside its range; with `padding="valid"`, images too small to have an output (if the
-            size is unknown while a graph is traced: InvalidArgumentError when it runs).
+        TypeError: an unknown keyword argument; a backbone of another kind.
+        ValueError: an argument outside its range, or one that only the other form has; with `padding="valid"`, images
+            too small to have an output (if the size is unknown while a graph is traced: InvalidArgumentError when it
+            runs).
 
     Example:
         >>> model = kseg.UNet(num_classes=2, filters=16, depth=4)
         >>> model.fit(images, masks, epochs=10)  # (N, H, W, 3) uint8 and (N, H, W) integers
         >>> classes = kseg.predict(model, image)
+        >>> model = kseg.UNet(num_classes=2, backbone=kseg.backbones.ResNet(34))
     """
 
     def __init__(
@@ -92,62 +105,61 @@ class UNet(SegmentationModel):
         class_names=None,
         activation="relu",
         kernel_initializer="he_normal",
+        backbone=None,
+        decoder_filters=DECODER_FILTERS,
+        center_block=False,
         name="unet",
         dtype=None,
         **kwargs,
     ):
-        _check_names(kwargs)
+        check_keywords(UNet, kwargs)
         check_classes(num_classes, ignore_index, class_names)
-        _check_arguments(input_shape, depth, padding)
+        published = {
+            "input_shape": input_shape,
+            "filters": filters,
+            "depth": depth,
+            "dropout": dropout,
+            "upsampling": upsampling,
+            "padding": padding,
+        }
+        on_backbone = {"decoder_filters": decoder_filters, "center_block": center_block}
+        refuse_other_form(UNet, backbone, published, on_backbone)
+        backbone = None if backbone is None else as_backbone(backbone)
+        check_unet_arguments(input_shape, depth, padding)
         check_block_arguments(filters=filters, norm=norm, dropout=dropout, padding=padding)
         activation = keras.activations.get(activation)
         kernel_initializer = keras.initializers.get(kernel_initializer)
 
-        # Layers
+        block = {"norm": norm, "activation": activation, "kernel_initializer": kernel_initializer}
         with dtype_scope(dtype):
-            block = {
-                "norm": norm,
-                "activation": activation,
-                "padding": padding,
-                "kernel_initializer": kernel_initializer,
-            }
-            levels = range(depth)
-            rates = [dropout if depth > 1 and level >= depth - 2 else 0.0 for level in levels]
-            encoders = [ConvBlock(filters, dropout=rates[0], name="encoder_0", **block)]
-            for level in levels[1:]:
-                encoders.append(DownBlock(filters * 2**level, dropout=rates[level], name=f"encoder_{level}", **block))
-            decoders = [
-                UpBlock(
-                    filters * 2**level,
+            if backbone is None:
+                images = keras.Input(input_shape, name="images")
+                features = images if input_range is None else Normalize(input_range, name="normalize")(images)
+                padded = padding == "same" and depth > 1
+                if padded:
+                    features = PadToStride(2 ** (depth - 1), name="pad")(features)
+                features = published_paths(
+                    features,
+                    filters=filters,
+                    depth=depth,
+                    dropout=dropout,
                     upsampling=upsampling,
-                    skip_offset=0 if padding == "same" else skip_offset(level, depth),
-                    name=f"decoder_{level}",
+                    padding=padding,
                     **block,
                 )
-                for level in levels[:-1]
-            ]
-            head = keras.layers.Conv2D(
-                num_classes,
-                1,
-                kernel_initializer=fresh_initializer(kernel_initializer),
-                dtype="float32",  # logits in full precision under every policy
-                name="logits",
-            )
-
-            # Functional model
-            images = keras.Input(input_shape, name="images")
-            features = images if input_range is None else Normalize(input_range, name="normalize")(images)
-            if padding == "same" and depth > 1:
-                features = PadToStride(2 ** (depth - 1), name="pad")(features)
-            skips = []
-            for encoder in encoders:
-                features = encoder(features)
-                skips.append(features)
-            for decoder, skip in zip(reversed(decoders), reversed(skips[:-1]), strict=True):
-                features = decoder([features, skip])
-            logits = head(features)
-            if padding == "same" and depth > 1:
-                logits = CropTo(0, dtype="float32", name="crop")([logits, images])
+                logits = logits_layer(num_classes, 1, "logits", kernel_initializer)(features)
+                if padded:
+                    logits = CropTo(0, dtype="float32", name="crop")([logits, images])
+                geometry = {
+                    "stride": 2 ** (depth - 1),
+                    "receptive_field_radius": None if norm == "group" else receptive_field_radius(depth, upsampling),
+                    "margin": output_margin(depth) if padding == "valid" else 0,
+                }
+            else:
+                images, features = images_and_features(backbone, input_range)
+                features = backbone_decoder(features, images, decoder_filters, center_block=center_block, **block)
+                logits = logits_layer(num_classes, 3, "segmentation_head_0")(features)
+                geometry = {"stride": max(backbone.strides.values())}
             super().__init__(
                 images,
                 logits,
@@ -155,10 +167,8 @@ class UNet(SegmentationModel):
                 ignore_index=ignore_index,
                 class_names=class_names,
                 input_range=input_range,
-                stride=2 ** (depth - 1),
-                receptive_field_radius=None if norm == "group" else receptive_field_radius(depth, upsampling),
-                margin=output_margin(depth) if padding == "valid" else 0,
                 name=name,
+                **geometry,
                 **kwargs,
             )
 
@@ -167,18 +177,15 @@ class UNet(SegmentationModel):
         self.depth = depth
         self.keep_arguments(
             num_classes=num_classes,
-            input_shape=input_shape,
-            filters=filters,
-            depth=depth,
+            **published,
             norm=norm,
-            dropout=dropout,
-            upsampling=upsampling,
-            padding=padding,
             input_range=input_range,
             ignore_index=ignore_index,
             class_names=class_names,
             activation=keras.activations.serialize(activation),
             kernel_initializer=keras.initializers.serialize(kernel_initializer),
+            backbone=serialized_backbone(backbone),
+            **on_backbone,
         )
         self.compile_default()
 
@@ -203,41 +210,3 @@ class UNet(SegmentationModel):
 
     def _size_rule(self):
         return functools.partial(valid_output_shape, depth=self.depth) if self.margin else None
-
-
-def _check_names(kwargs):
-    """Refuse keyword arguments that nothing would read.
-
-    Raises:
-        TypeError: naming the argument and those that are spelled like it.
-    """
-    known = [name for name in inspect.signature(UNet.__init__).parameters if name not in ("self", "kwargs")]
-    for name in kwargs:
-        if name != "trainable":
-            near = difflib.get_close_matches(name, [*known, "trainable"])
-            hint = f"did you mean {' or '.join(near)}?" if near else f"it takes {', '.join(known)}"
-            raise TypeError(f"UNet got an unexpected keyword argument {name!r}; {hint}")
-
-
-def _check_arguments(input_shape, depth, padding):
-    shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else None
-    if shape is None or len(shape) != 3 or not isinstance(shape[2], int) or shape[2] < 1:
-        raise ValueError(
-            "input_shape must be (height, width, channels), for example (None, None, 3) for RGB images of any size; "
-            f"got {input_shape!r}"
-        )
-    for size in shape[:2]:
-        if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
-            raise ValueError(
-                "input_shape must have a height and a width of at least 1 pixel, or None for any size; got "
-                f"{input_shape!r}"
-            )
-    if not isinstance(depth, int) or isinstance(depth, bool) or depth < 1:
-        raise ValueError(f"depth must be an int of at least 1; got {depth!r}")
-    if padding == "valid":
-        smallest = smallest_valid_input(depth)
-        if any(size is not None and size < smallest for size in shape[:2]):
-            raise ValueError(
-                f'input_shape must be at least {smallest} x {smallest} pixels for padding="valid" and depth={depth}; '
-                f"got {shape[0]} x {shape[1]}"
-            )

@@ -47,6 +47,7 @@ MAKERS = {
     ),
     "aspp": lambda **kw: ASPP(6, rates=(2, (4, 12)), **kw),
     "aspp separable": lambda **kw: ASPP(6, rates=(2, 4), separable=True, dropout=0, **kw),
+    "aspp separable, plain between": lambda **kw: ASPP(6, rates=(2, 4), separable=True, norm_between=False, **kw),
     "aspp without pooling or norm": lambda **kw: ASPP(6, rates=[3], image_pooling=False, norm=None, **kw),
     "aspp with gelu": lambda **kw: ASPP(6, rates=(2,), activation="gelu", **kw),
 }
@@ -59,6 +60,7 @@ WEIGHTS = {
     "separable, plain between": 9 * 10 + 10 * 6 + 6,
     "aspp": 5 * 6 * (1 + 9 + 9 + 1) + 24 * 6 + 5 * 12,
     "aspp separable": 5 * 6 * 4 + 2 * (9 * 5 + 10) + 24 * 6 + 5 * 12,
+    "aspp separable, plain between": 5 * 6 * 4 + 2 * 9 * 5 + 24 * 6 + 5 * 12,
     "aspp without pooling or norm": 5 * 6 * (1 + 9) + 12 * 6 + 3 * 6,
     "aspp with gelu": 5 * 6 * (1 + 9 + 1) + 18 * 6 + 4 * 12,
 }
@@ -104,7 +106,9 @@ def test_folding_changes_nothing_but_rounding(name):
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=2 * 1.2 * (45 + 6) * EPS / 2 * 180)
 
 
-@pytest.mark.parametrize("name", ["separable", "aspp", "aspp separable", "aspp without pooling or norm"])
+@pytest.mark.parametrize(
+    "name", ["separable", "aspp", "aspp separable", "aspp separable, plain between", "aspp without pooling or norm"]
+)
 def test_inference_in_one_op_equals_step_by_step(name):
     layer = randomised(MAKERS[name]())
     ours, theirs = layer(X, training=False).numpy(), layer._step_by_step(X, training=False).numpy()

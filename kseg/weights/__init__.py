@@ -1,0 +1,6 @@
+"""Published weights of torchvision and segmentation-models-pytorch."""
+
+from kseg.weights.errors import WeightsError
+from kseg.weights.load import LoadReport, load
+
+__all__ = ["LoadReport", "WeightsError", "load"]

@@ -1,0 +1,93 @@
+"""Where a checkpoint comes from, told by its tensors' names."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import keras
+
+from kseg.backbones import Backbone
+from kseg.weights import segmentation_models, torchvision
+from kseg.weights.backbone_slots import backbone_slots, features_prefix
+from kseg.weights.errors import WeightsError, listed
+from kseg.weights.slots import Slot
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """How a library names the tensors of a network.
+
+    Attributes:
+        title: the library.
+        marks: beginnings of names; every checkpoint of this source has one of them, and none of another has.
+        backbone_prefix: from a backbone to what stands before its tensors' names.
+        heads: beginnings of the names that are no backbone's.
+        model_slots: from a segmentation model to its slots; None where the networks of this source are not that.
+    """
+
+    title: str
+    marks: tuple[str, ...]
+    backbone_prefix: Callable[[Backbone], str]
+    heads: tuple[str, ...]
+    model_slots: Callable[[keras.Model], Iterator[Slot]] | None = None
+
+    def slots(self, model: keras.Model) -> list[Slot]:
+        """The slots of a model or a backbone.
+
+        Raises:
+            TypeError: there are no published names for it.
+            WeightsError: the source has no such networks.
+        """
+        if isinstance(model, Backbone):
+            return list(backbone_slots(model, self.backbone_prefix(model)))
+        if self.model_slots is None:
+            raise WeightsError(
+                f"the file is of {self.title} and {type(model).__name__} is a segmentation model: load it into the "
+                'backbone, model.get_layer("backbone")'
+            )
+        return list(self.model_slots(model))
+
+    def left_out(self, model: keras.Model) -> tuple[str, ...]:
+        """Beginnings of the names that are not for this model."""
+        return self.heads if isinstance(model, Backbone) else ()
+
+
+SOURCES = (
+    Source(
+        "torchvision",
+        marks=("backbone.",),
+        backbone_prefix=lambda backbone: "backbone.",
+        heads=("classifier.", "aux_classifier."),
+        model_slots=torchvision.model_slots,
+    ),
+    Source(
+        "torchvision classification",
+        marks=("features.", "conv1."),
+        backbone_prefix=features_prefix,
+        heads=("classifier.", "fc."),
+    ),
+    Source(
+        "segmentation-models-pytorch",
+        marks=("encoder.",),
+        backbone_prefix=lambda backbone: f"encoder.{features_prefix(backbone)}",
+        heads=("decoder.", "segmentation_head.", "classification_head."),
+        model_slots=segmentation_models.model_slots,
+    ),
+)
+
+
+def recognise(names: Iterable[str], path: Path) -> Source:
+    """The source that names its tensors so.
+
+    Raises:
+        WeightsError: none does, or several.
+    """
+    names = list(names)
+    found = [source for source in SOURCES if any(name.startswith(source.marks) for name in names)]
+    if len(found) == 1:
+        return found[0]
+    known = "; ".join(f"{source.title}: {' or '.join(f'{mark}*' for mark in source.marks)}" for source in SOURCES)
+    what = "of several sources at once" if found else "of no known source"
+    raise WeightsError(f"{path} has tensors {what}: {listed(names, 5)}. Expected names of one of these: {known}")
