@@ -83,9 +83,11 @@ def test_further_figures(tmp_path):
     content = json.loads((tmp_path / "metrics.json").read_text())
     ground, object_, nowhere = content["classes"]
     assert object_["boundary_iou"] == pytest.approx(1 / 3)
-    assert object_["hd95"] == ground["hd95"] == 0.5
+    # The object's contour is 1 + sqrt(5) long, sqrt(5) / 2 of it half a unit away; that is less than 5 percent of the
+    # contour of the ground, with the border of the image.
+    assert (object_["hd95"], ground["hd95"]) == (0.5, 0)
     assert nowhere["boundary_iou"] is nowhere["hd95"] is nowhere["average_surface_distance"] is None
-    assert content["hd95"] == 0.5
+    assert content["hd95"] == 0.25
     assert 0 < content["average_surface_distance"] < 0.5
     assert content["calibration_error"] == pytest.approx(2 / 72)
     assert "calibration_error" not in object_
