@@ -13,7 +13,19 @@ from kseg._backend import require_tensorflow
 require_tensorflow()
 
 from kseg import backbones, layers, losses, metrics, models  # noqa: E402  (the check above must come first)
-from kseg.models import SegmentationModel, SegNet, UNet  # noqa: E402
+from kseg.models import (  # noqa: E402
+    FCN,
+    FPN,
+    LRASPP,  # noqa: E402
+    AttentionUNet,
+    DeepLabV3,
+    DeepLabV3Plus,
+    PSPNet,
+    SegmentationModel,
+    SegNet,
+    UNet,
+    UNetPlusPlus,
+)
 
 # The packages that a plain `import kseg` leaves alone: they pull in Pillow, matplotlib and the like.
 _LAZY_MODULES = ("callbacks", "data", "exporting", "inference", "training", "viz", "weights")
@@ -24,9 +36,17 @@ _LAZY_FUNCTIONS = {
 }
 
 __all__ = [
+    "FCN",
+    "FPN",
+    "AttentionUNet",
+    "DeepLabV3",
+    "DeepLabV3Plus",
+    "PSPNet",
+    "LRASPP",
     "SegNet",
     "SegmentationModel",
     "UNet",
+    "UNetPlusPlus",
     "backbones",
     "layers",
     "losses",

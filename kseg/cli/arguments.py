@@ -65,6 +65,23 @@ def number(low: float, high: float = float("inf"), *, open_low: bool = False, op
     return parse
 
 
+def numbers(above: float, most: float):
+    """An argument type: different numbers above `above` and at most `most`, separated by commas, as a tuple."""
+
+    def parse(text: str) -> tuple[float, ...]:
+        try:
+            values = tuple(float(part) for part in text.split(","))
+        except ValueError:
+            values = ()
+        if not values or len(set(values)) < len(values) or not all(above < value <= most for value in values):
+            raise argparse.ArgumentTypeError(
+                f"expected different numbers above {above:g} and at most {most:g}, separated by commas, got {text!r}"
+            )
+        return values
+
+    return parse
+
+
 def whole_or_none(text: str) -> int | None:
     """An argument type: a whole number, or "none"."""
     if text.lower() == "none":

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from . import models
-from .arguments import whole
+from .arguments import numbers, whole
 from .errors import CliError
 
 HELP = "segment image files"
@@ -27,6 +27,16 @@ def add_arguments(parser) -> None:
     )
     parser.add_argument("--tta", action="store_true", help="average over mirrored images (four times the time)")
     parser.add_argument(
+        "--flips", choices=("horizontal", "vertical", "both"), help="average over these mirror images only"
+    )
+    parser.add_argument(
+        "--scales",
+        type=numbers(0, 16),
+        default=(1.0,),
+        metavar="S,S,...",
+        help='average over the image at these sizes, such as "0.5,1,1.5"; default 1',
+    )
+    parser.add_argument(
         "--probabilities", action="store_true", help="also write probabilities (.npy, float32 H x W x C)"
     )
     parser.add_argument(
@@ -43,6 +53,8 @@ def run(arguments) -> int:
             raise CliError(f"IMAGES: {text} does not exist; expected image files or folders.")
     if arguments.overlap is not None and arguments.tile is None:
         raise CliError(f"--overlap: expected together with --tile, got --overlap {arguments.overlap} alone.")
+    if arguments.tta and arguments.flips:
+        raise CliError(f"--flips: --tta contains all flips already, got --flips {arguments.flips} beside it.")
 
     from .quiet import import_tensorflow
 
@@ -75,6 +87,8 @@ def run(arguments) -> int:
         probabilities=arguments.probabilities,
         overlay=arguments.overlay,
         on_result=tell,
+        scales=arguments.scales,
+        flips=arguments.flips,
     )
     failed = sum(result.error is not None for result in results)
     console.print(f"{len(results) - failed} of {len(results)} images written to {arguments.out}", markup=False)

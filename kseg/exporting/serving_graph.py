@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-import kseg_ops
 from kseg.inference.model_spec import ModelSpec
+from kseg.layers import ResizeTo
+from kseg.models.small_logits import argmax_of, classes_of
 
 
 class ServingGraph:
@@ -23,10 +24,14 @@ class ServingGraph:
         self.spec, self.size = spec, size
         shape = (None, *(size or spec.fixed_size)) if not any(spec.margins) else (None, *spec.fixed_size)
 
+        # Such a model is stored up to its small logits: probabilities upsample them, classes are found without that.
+        upsamples = getattr(model, "upsampling", None) is not None
+        self._upsampling = model.upsampling if upsamples else None
+
         # One function that every signature calls: the model is traced and stored once.
         @tf.function(input_signature=[tf.TensorSpec([*shape, spec.channels], tf.float32)])
         def model_logits(images):
-            return tf.cast(model(images, training=False), tf.float32)
+            return tf.cast(model.small_logits(images) if upsamples else model(images, training=False), tf.float32)
 
         self._model_logits = model_logits
 
@@ -65,12 +70,13 @@ class ServingGraph:
 
     def _images(self, images, finish, name):
         images = tf.cast(images, tf.float32)
-        target = tf.shape(images)[1:3] if self.size is not None else None
-        return {name: finish(self._logits(self._resize_in(images)), target)}
+        if self.size is None:
+            return {name: self._same_size(images, finish)}
+        return {name: finish(self._logits(self._resize_in(images)), tf.shape(images)[1:3])}
 
     def _encoded(self, contents, finish, name):
         if self.size is None:
-            return {name: finish(self._logits(tf.cast(self._decode_equal(contents), tf.float32)), None)}
+            return {name: self._same_size(tf.cast(self._decode_equal(contents), tf.float32), finish)}
         images, sizes = self._decode_resized(contents)
         logits = self._logits(images)
         largest = tf.reduce_max(sizes, axis=0)
@@ -176,24 +182,28 @@ class ServingGraph:
             return images
         return tf.image.resize(images, self.size, method="bilinear", antialias=True)
 
+    def _same_size(self, images, finish):
+        if self._upsampling is None or finish != self._classes:
+            return finish(self._logits(images), None)
+        classes = classes_of(self._model_logits(images), tf.shape(images)[1:3], self._upsampling == "align_corners")
+        classes.set_shape(images.shape[:3])
+        return tf.cast(classes, self._class_dtype)
+
     def _logits(self, images):
         size = tf.shape(images)[1:3]
         static = images.shape[1:3]
         if any(self.spec.margins):
             images = _mirror(_mirror(images, 1, self.spec), 2, self.spec)
         logits = self._model_logits(images)
+        if self._upsampling is not None:
+            logits = ResizeTo(self._upsampling, dtype="float32")([logits, images])
         if any(self.spec.margins):
             logits = logits[:, : size[0], : size[1]]
         logits.set_shape([None, *static, self.spec.num_classes])
         return logits
 
     def _classes(self, logits, size):
-        if self.spec.num_classes == 1:
-            # Class 0 has the logit 0, so that the argmax is 1 exactly where the logit is above 0.
-            logits = tf.concat([tf.zeros_like(logits), logits], axis=-1)
-        classes = (
-            tf.argmax(logits, axis=-1, output_type=tf.int32) if size is None else kseg_ops.resize_argmax(logits, size)
-        )
+        classes = argmax_of(logits) if size is None else classes_of(logits, size)
         return tf.cast(classes, self._class_dtype)
 
     def _probabilities(self, logits, size):

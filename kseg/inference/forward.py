@@ -8,8 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from kseg.inference.model_spec import ModelSpec
+from kseg.models import SegmentationModel
 
 _functions: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+_class_functions: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 class Forward:
@@ -25,6 +27,9 @@ class Forward:
         if model not in _functions:
             _functions[model] = _compile(model, self.spec)
         self._logits = _functions[model]
+        if model not in _class_functions:
+            _class_functions[model] = _compile_classes(model, self.spec)
+        self._classes = _class_functions[model]
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         """`(B, H, W, C)` float32 -> logits float32.
@@ -42,6 +47,18 @@ class Forward:
             )
         return logits
 
+    @property
+    def upsamples(self) -> bool:
+        """Whether the model's logits are smaller than the image until its last step, so that `classes` is cheaper."""
+        return self._classes is not None
+
+    def classes(self, batch: np.ndarray) -> np.ndarray:
+        """`(B, H, W, C)` float32 -> classes `(B, H, W)`, of a model that `upsamples`; no logits of that size are made.
+
+        Where the two largest logits of a pixel tie within rounding, it may be the other class than of `__call__`.
+        """
+        return self._classes(tf.convert_to_tensor(np.ascontiguousarray(batch))).numpy()
+
 
 def _compile(model, spec):
     # Kept weakly: the cache is keyed by the model, and a strong reference in its value would keep both for ever.
@@ -53,3 +70,15 @@ def _compile(model, spec):
 
     # Taken once: TensorFlow counts the first calls of all models' functions together and would warn of retracing.
     return logits.get_concrete_function()
+
+
+def _compile_classes(model, spec):
+    if getattr(model, "upsampling", None) is None or not isinstance(model, SegmentationModel):
+        return None
+    reference = weakref.ref(model)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *spec.fixed_size, spec.channels), tf.float32)])
+    def classes(batch):
+        return tf.cast(reference().classes(batch), spec.class_dtype)
+
+    return classes.get_concrete_function()

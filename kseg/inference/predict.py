@@ -9,13 +9,32 @@ import numpy as np
 
 from kseg.inference.forward import Forward
 from kseg.inference.image_input import open_image, warn_about_range
-from kseg.inference.strips import make_plan, strips, to_classes, to_probabilities
-from kseg.inference.tta import symmetries
+from kseg.inference.strips import (
+    averages_probabilities,
+    make_plan,
+    strips,
+    to_classes,
+    to_probabilities,
+    whole_classes,
+)
+from kseg.inference.tta import checked_scales, symmetries
 
 OUTPUTS = ("classes", "probabilities", "logits")
 
 
-def predict(model, image, tile=None, overlap=None, tta=False, output="classes", batch_size=4, out=None):
+def predict(
+    model,
+    image,
+    tile=None,
+    overlap=None,
+    tta=False,
+    output="classes",
+    batch_size=4,
+    out=None,
+    *,
+    scales=(1,),
+    flips=None,
+):
     """Segments an image of any size.
 
     Tiles begin on the model's pooling grid and see the image's true border where there is one. With an `overlap` of at
@@ -25,6 +44,13 @@ def predict(model, image, tile=None, overlap=None, tta=False, output="classes", 
 
     A model with valid padding returns maps smaller than its input: the image is then mirrored at its border, as in the
     U-Net paper, so that every pixel gets a prediction. So is an image smaller than a model of fixed input size.
+
+    Test-time augmentation (`tta`, `flips`, `scales`) runs the model on changed copies of each tile and averages: the
+    result is the mean, with equal weights, of the softmax (or sigmoid) probabilities of all copies. At scale s a copy
+    is what the image at `round(s * size)` pixels gives: made smaller with antialiasing, predicted, and its
+    probabilities, not its logits, interpolated bilinearly at the image's pixels (`tf.image.resize`'s geometry).
+    Tiles stay as exact as without: a rescaled tile reaches one receptive field radius, in rescaled pixels, over what is
+    used of it, and lies on the pooling grid of the rescaled image.
 
     Args:
         model: a `kseg` model, or any functional Keras model from `(B, H, W, C)` images to `(B, H, W, num_classes)`
@@ -40,10 +66,17 @@ def predict(model, image, tile=None, overlap=None, tta=False, output="classes", 
             the tile, else a quarter of the tile.
         tta: test-time augmentation: `True` or `"flips"` averages the probabilities of the four flips, `"dihedral"` of
             all eight flips and quarter turns. Costs four or eight times the time.
-        output: `"classes"`, `"probabilities"` (softmax; sigmoid for one class) or `"logits"` (not with `tta`).
-        batch_size: tiles given to the model at once. With `tile`, memory is a strip of `tile height x W x num_classes`
-            floats plus `batch_size` tiles plus the result; without, the scores of the whole image.
+        output: `"classes"`, `"probabilities"` (softmax; sigmoid for one class) or `"logits"` (not with test-time
+            augmentation).
+        batch_size: tiles given to the model at once (at scale s > 1, `batch_size / s**2` of them, at least one). With
+            `tile`, memory is a strip of `tile height x W x num_classes` floats plus `batch_size` tiles plus the result;
+            without, the scores of the whole image. Scales and flips run one after the other: their number adds nothing
+            to that, but the model sees tiles (or the image) `s` times as high and wide, and their context.
         out: array to write into, such as an `np.memmap` for probabilities larger than memory; returned.
+        scales: test-time augmentation: sizes, as factors, at which the image is predicted, such as `(0.5, 1, 1.5)`.
+            Costs the sum of their squares times the time. 1 only counts if it is named.
+        flips: test-time augmentation: `"horizontal"` also predicts the image with left and right exchanged,
+            `"vertical"` with top and bottom exchanged, `"both"` or `True` all four combinations (as `tta=True`).
 
     Returns:
         `"classes"`: `(H, W)`, uint8 (uint16 or int32 above 256 or 65536 classes); with one output channel 1 where the
@@ -63,23 +96,23 @@ def predict(model, image, tile=None, overlap=None, tta=False, output="classes", 
     Source: tiling with mirrored borders: Ronneberger et al., "U-Net", 2015, figure 2.
     """
     forward = Forward(model)
-    check_options(output, tta, batch_size)
+    check_options(output, tta, batch_size, scales, flips)
     if getattr(image, "ndim", None) == 4:
-        return _predict_batch(model, image, tile, overlap, tta, output, batch_size, out)
+        return _predict_batch(model, image, out, (tile, overlap, tta, output, batch_size), scales, flips)
     image = open_image(image, forward.spec)
     shape, dtype = _result_layout(forward.spec, image.shape[:2], output)
     if out is None:
         out = np.empty(shape, dtype)
     elif tuple(out.shape) != shape or not np.can_cast(dtype, out.dtype, "same_kind"):
         raise ValueError(f"out must be {dtype} of the shape {shape}; got {out.dtype} of the shape {tuple(out.shape)}.")
-    plan = _plan(forward, image, tile, overlap, tta)
+    plan = _plan(forward, image, tile, overlap, tta, scales, flips)
     for first, rows in finished_rows(forward, image, plan, output, batch_size):
         out[first : first + len(rows)] = rows
     return out
 
 
 def predict_rows(
-    model, image, tile=None, overlap=None, tta=False, output="classes", batch_size=4
+    model, image, tile=None, overlap=None, tta=False, output="classes", batch_size=4, *, scales=(1,), flips=None
 ) -> Iterator[tuple[int, np.ndarray]]:
     """As `kseg.predict`, but yields finished rows from top to bottom, so that a result is never held whole.
 
@@ -91,6 +124,8 @@ def predict_rows(
         tta: as for `kseg.predict`.
         output: as for `kseg.predict`.
         batch_size: as for `kseg.predict`.
+        scales: as for `kseg.predict`.
+        flips: as for `kseg.predict`.
 
     Yields:
         `(first_row, rows)`: rows of the class map `(n, W)`, or of the scores `(n, W, num_classes)`; yours to keep.
@@ -103,14 +138,17 @@ def predict_rows(
         ...     raster[first : first + len(rows)] = rows
     """
     forward = Forward(model)
-    check_options(output, tta, batch_size)
+    check_options(output, tta, batch_size, scales, flips)
     image = open_image(image, forward.spec)
-    plan = _plan(forward, image, tile, overlap, tta)
+    plan = _plan(forward, image, tile, overlap, tta, scales, flips)
     return finished_rows(forward, image, plan, output, batch_size)
 
 
 def finished_rows(forward, image, plan, output, batch_size) -> Iterator[tuple[int, np.ndarray]]:
     """`predict_rows` after all checks: of an opened image and a plan."""
+    if output == "classes" and forward.upsamples and plan.is_whole:
+        yield 0, whole_classes(forward, image, plan)
+        return
     for first, scores in strips(forward, image, plan, batch_size):
         if output == "classes":
             yield first, to_classes(scores, forward.spec.class_dtype, plan.averages_probabilities)
@@ -120,8 +158,8 @@ def finished_rows(forward, image, plan, output, batch_size) -> Iterator[tuple[in
             yield first, scores.copy()
 
 
-def _plan(forward, image, tile, overlap, tta):
-    plan = make_plan(forward, image.shape[:2], tile, overlap, symmetries(tta))
+def _plan(forward, image, tile, overlap, tta, scales, flips):
+    plan = make_plan(forward, image.shape[:2], tile, overlap, symmetries(tta, flips), checked_scales(scales))
     warn_about_range(image, forward.spec.input_range, stacklevel=4)
     if not plan.exact:
         warnings.warn(_inexact_message(forward.spec, plan), stacklevel=3)
@@ -144,13 +182,14 @@ def _inexact_message(spec, plan):
     )
 
 
-def check_options(output, tta, batch_size):
+def check_options(output, tta, batch_size, scales=(1,), flips=None):
     """Raises ValueError for options that `predict` does not know."""
     if output not in OUTPUTS:
         raise ValueError(f"output must be one of {', '.join(map(repr, OUTPUTS))}; got {output!r}.")
-    if output == "logits" and len(symmetries(tta)) > 1:
+    if averages_probabilities(symmetries(tta, flips), checked_scales(scales)) and output == "logits":
         raise ValueError(
-            "output='logits' cannot be had with tta, which averages probabilities. Use output='probabilities'."
+            "output='logits' cannot be had with tta, flips or scales, which average probabilities. Use "
+            "output='probabilities'."
         )
     if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
         raise ValueError(f"batch_size must be an integer of at least 1; got {batch_size!r}.")
@@ -162,14 +201,14 @@ def _result_layout(spec, size, output):
     return (*size, spec.num_classes), np.dtype(np.float32)
 
 
-def _predict_batch(model, images, tile, overlap, tta, output, batch_size, out):
+def _predict_batch(model, images, out, options, scales, flips):
     images = np.asarray(images)
     if not len(images):
         raise ValueError(f"image must not be empty; got the shape {images.shape}.")
     if out is not None and len(out) != len(images):
         raise ValueError(f"out must hold {len(images)} results, as image does; got the shape {tuple(out.shape)}.")
     results = [
-        predict(model, one, tile, overlap, tta, output, batch_size, out=None if out is None else out[index])
+        predict(model, one, *options, out=None if out is None else out[index], scales=scales, flips=flips)
         for index, one in enumerate(images)
     ]
     return np.stack(results) if out is None else out

@@ -20,7 +20,7 @@ from kseg.inference.image_input import open_image, warn_about_range
 from kseg.inference.predict import check_options, finished_rows
 from kseg.inference.strips import make_plan, to_classes
 from kseg.inference.tiling_difference import tiling_difference
-from kseg.inference.tta import symmetries
+from kseg.inference.tta import checked_scales, symmetries
 from kseg.viz import overlay as draw_overlay
 from kseg.viz import palette
 
@@ -39,6 +39,9 @@ def predict_files(
     probabilities: bool | str = False,
     overlay: bool = True,
     on_result: Callable[[FileResult], None] | None = None,
+    *,
+    scales=(1,),
+    flips=None,
 ) -> list[FileResult]:
     """Segments image files and writes what it finds into a folder.
 
@@ -60,6 +63,8 @@ def predict_files(
         probabilities: `True` or `"npy"`, or `"tif"`.
         overlay: whether to draw the class map over the image.
         on_result: called with each result as soon as it is there, for progress bars.
+        scales: as for `kseg.predict`.
+        flips: as for `kseg.predict`.
 
     Returns:
         One `FileResult` per image, in the order of `paths` (folders sorted by name).
@@ -75,7 +80,7 @@ def predict_files(
         []
     """
     forward = Forward(model)
-    check_options("classes", tta, batch_size)
+    check_options("classes", tta, batch_size, scales, flips)
     if probabilities not in (False, True, "npy", "tif"):
         raise ValueError(f'probabilities must be False, True, "npy" or "tif"; got {probabilities!r}.')
     form = "npy" if probabilities is True else probabilities
@@ -84,9 +89,10 @@ def predict_files(
     targets = [_Targets(source, out_dir, forward.spec.num_classes, form, overlay) for source in sources]
     _check_targets(targets)
     # Of one pixel no tiles are made; what is left are the checks that do not depend on the image.
-    make_plan(forward, (1, 1), tile, overlap, symmetries(tta))
+    augmentations = {"symmetries": symmetries(tta, flips), "scales": checked_scales(scales)}
+    make_plan(forward, (1, 1), tile, overlap, **augmentations)
     out_dir.mkdir(parents=True, exist_ok=True)
-    options = {"tile": tile, "overlap": overlap, "symmetries": symmetries(tta), "batch_size": batch_size}
+    options = {"tile": tile, "overlap": overlap, "augmentations": augmentations, "batch_size": batch_size}
     results, measured = [], False
     for target in targets:
         try:
@@ -165,7 +171,7 @@ def _predict_file(model, forward, target, options, measure):
     image = open_image(read_image(target.source, channels=spec.channels), spec)
     warn_about_range(image, spec.input_range)
     size = image.shape[:2]
-    plan = make_plan(forward, size, options["tile"], options["overlap"], options["symmetries"])
+    plan = make_plan(forward, size, options["tile"], options["overlap"], **options["augmentations"])
     tiling = None
     if measure and not plan.exact and options["tile"] is not None and None in spec.fixed_size:
         tiling = _measure(model, image, plan, options)

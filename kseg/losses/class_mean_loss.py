@@ -78,6 +78,8 @@ class ClassMeanLoss(keras.losses.Loss):
         tf.errors.InvalidArgumentError: a label outside the range (not under XLA: see `SegmentationLoss`).
     """
 
+    takes_smaller_logits = True  # read by models that have them
+
     def __init__(self, ignore_index, absent, class_weights, per_image, reduction, name):
         if reduction not in REDUCTIONS:
             raise ValueError(f"reduction must be one of {REDUCTIONS}; got {reduction!r}")

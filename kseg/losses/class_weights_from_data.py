@@ -160,7 +160,7 @@ def _count(image, classes, ignore_index):
     if np.issubdtype(image.dtype, np.floating):
         whole = np.floor(image)
         if not np.array_equal(whole, image):
-            raise ValueError(f"labels must be whole numbers; got {image[whole != image].flat[0]!r}")
+            raise ValueError(f"labels must be whole numbers; got {float(image[whole != image].flat[0])!r}")
         image = whole.astype(np.int64)
     elif not np.issubdtype(image.dtype, np.integer):
         raise ValueError(f"labels must be integers; got dtype {image.dtype}")

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from kseg._class_arguments import is_finite_number
-from kseg.losses.class_distances import members_of, signed_distances
+from kseg.losses.class_distances import members_of
 from kseg.losses.distance_loss import DistanceLoss
 from kseg.losses.targets import full_size_logits
 
@@ -70,7 +70,7 @@ class Hausdorff(DistanceLoss):
         else:
             predicted = tf.argmax(logits, axis=-1, output_type=tf.int32)
         regions = members_of(predicted, targets.valid, targets.num_classes)
-        to_predicted = signed_distances(self.distances(regions), regions)
+        to_predicted = self.distances(predicted, regions)
         errors = probability - tf.cast(members, tf.float32)
         return errors**2 * (self._power(distances) + self._power(to_predicted))
 

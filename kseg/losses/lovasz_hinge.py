@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from kseg.losses.class_mean_loss import ClassMeanLoss
-from kseg.losses.jaccard_extension import as_rows, jaccard_extension
+from kseg.losses.jaccard_extension import as_rows, jaccard_extension, rows_of_truth
 from kseg.losses.targets import full_size_logits, valid_weights
 
 
@@ -63,12 +63,9 @@ class LovaszHinge(ClassMeanLoss):
         logits = full_size_logits(targets)
         if logits.shape[-1] == 2:
             logits = logits[..., 1:] - logits[..., :1]
-        truth = tf.equal(targets.labels, 1)[..., tf.newaxis]
-        errors = tf.nn.relu(1 - tf.where(truth, logits, -logits))
-        weight = valid_weights(targets, sample_weight)[..., tf.newaxis]
-        weight = tf.broadcast_to(weight, tf.shape(errors))
-        errors, truth, weight = (as_rows(values, self.per_image) for values in (errors, truth, weight))
-        foreground = jaccard_extension(errors, truth, weight)
+        logits = as_rows(logits, self.per_image)
+        truth, weight = rows_of_truth(targets, valid_weights(targets, sample_weight), [1], self.per_image)
+        foreground = jaccard_extension(tf.nn.relu(1 - tf.where(truth, logits, -logits)), truth, weight)
         nothing = tf.zeros_like(weight)
         labelled = [tf.reduce_sum(tf.where(truth, *pair), -1) for pair in ((nothing, weight), (weight, nothing))]
         pairs = tf.stack([tf.zeros_like(foreground), foreground], -1), tf.stack(labelled, -1)

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 import kseg_ops
 from kseg._class_arguments import is_finite_number
+from kseg._corner_alignment import corners_are_aligned
 from kseg.losses.class_mean_loss import ClassMeanLoss
 from kseg.losses.targets import VOID, class_probabilities, pixel_weights, valid_weights
 from kseg.metrics.native_steps import metric_ops
@@ -19,7 +20,12 @@ def small_sums(targets, sample_weight, label_smoothing=0.0):
         weights = tf.reshape(weights, [1, 1, 1]) if weights.shape.rank == 0 else weights
     with metric_ops():
         return kseg_ops.resize_softmax_cross_entropy_and_dice(
-            targets.marked_labels(), targets.logits, weights, ignore_index=VOID, label_smoothing=label_smoothing
+            targets.marked_labels(),
+            targets.logits,
+            weights,
+            ignore_index=VOID,
+            label_smoothing=label_smoothing,
+            align_corners=corners_are_aligned(),
         )
 
 

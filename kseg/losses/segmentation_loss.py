@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import kseg_ops
 from kseg._class_arguments import check_ignore_index
+from kseg._corner_alignment import corners_are_aligned
 from kseg.losses.targets import VOID, check_class_weights, class_weight_vector, pixel_weights, prepare_targets
 from kseg.metrics.native_steps import metric_ops
 
@@ -41,6 +42,8 @@ class SegmentationLoss(keras.losses.Loss):
             drops this check: in a `jit_compile=True` step a label out of range counts as void. (kseg's models check
             labels before the step.)
     """
+
+    takes_smaller_logits = True  # read by models that have them
 
     def __init__(self, ignore_index=255, class_weights=None, reduction="sum_over_batch_size", name=None):
         if reduction not in REDUCTIONS:
@@ -125,7 +128,11 @@ def small_cross_entropy(targets, label_smoothing=0.0):
     """The cross-entropy `(B, H, W)`, without class weights, of logits that are smaller than the labels."""
     with metric_ops():
         return kseg_ops.resize_softmax_cross_entropy(
-            targets.marked_labels(), targets.logits, ignore_index=VOID, label_smoothing=label_smoothing
+            targets.marked_labels(),
+            targets.logits,
+            ignore_index=VOID,
+            label_smoothing=label_smoothing,
+            align_corners=corners_are_aligned(),
         )
 
 
@@ -137,7 +144,7 @@ class _OneValue(keras.losses.Loss):
         return y_pred
 
 
-_ONE_VALUE = _OneValue(reduction="sum_over_batch_size", dtype="float32")
+_ONE_VALUE = _OneValue(name="one_value", reduction="sum_over_batch_size", dtype="float32")
 
 
 def mean_over_replicas(value):

@@ -8,7 +8,9 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from kseg._class_arguments import is_finite_number
+from kseg._corner_alignment import corners_are_aligned
 from kseg._whole_labels import whole_labels
+from kseg.layers._interpolation import resize_bilinear
 
 
 class Targets(NamedTuple):
@@ -66,7 +68,7 @@ def prepare_targets(y_true, y_pred, ignore_index) -> Targets:
         raise ValueError(f"the last dimension of y_pred, the classes, must be known; got shape {tuple(y_pred.shape)}")
     num_classes = 2 if channels == 1 else int(channels)
 
-    y_true, distance_maps = _without_distance_maps(tf.convert_to_tensor(y_true), num_classes)
+    y_true, distance_maps = _without_distance_maps(tf.convert_to_tensor(y_true), y_pred, num_classes)
     labels, small = _match_pixels(whole_labels(y_true), y_pred)
     # 64-bit and unsigned 32-bit labels are compared before they are narrowed, so that none wraps into the range.
     wide = labels if labels.dtype in (tf.int64, tf.int32) else tf.cast(labels, _comparison_dtype(labels.dtype))
@@ -84,9 +86,11 @@ def prepare_targets(y_true, y_pred, ignore_index) -> Targets:
 
 
 def full_size_logits(targets):
-    """The logits at the size of the labels: small ones upsampled bilinearly, with half-pixel centres."""
+    """The logits at the size of the labels: small ones upsampled bilinearly, as `aligned_corners` says."""
     if not targets.small:
         return targets.logits
+    if corners_are_aligned():
+        return resize_bilinear(targets.logits, tf.shape(targets.labels)[1:3], align_corners=True)
     size = targets.labels.shape[1:3]
     if size.is_fully_defined() and 0 not in size:
         return tf.image.resize(targets.logits, size, "bilinear")
@@ -199,10 +203,16 @@ def class_weight_vector(class_weights, num_classes):
     return tf.constant(class_weights, tf.float32)
 
 
-def _without_distance_maps(y_true, num_classes):
+def _without_distance_maps(y_true, y_pred, num_classes):
     """Labels `(B, H, W, 1)` and maps, if `with_distance_maps` joined them; else what came, and None."""
-    if y_true.shape.rank != 4 or y_true.shape[-1] != 1 + num_classes or not y_true.dtype.is_floating:
+    ranks = y_true.shape.rank, y_pred.shape.rank
+    if ranks != (4, 4) or not y_true.dtype.is_floating or y_true.shape[-1] in (None, 1):
         return y_true, None
+    if y_true.shape[-1] != 1 + num_classes:
+        raise ValueError(
+            f"labels (y_true) of shape {tuple(y_true.shape)} do not fit logits (y_pred) of {num_classes} classes: "
+            f"labels have 1 channel, and those of with_distance_maps(labels, {y_pred.shape[-1]}) {1 + num_classes}"
+        )
     return y_true[..., :1], tf.cast(y_true[..., 1:], tf.float32)
 
 

@@ -16,8 +16,8 @@ class WeightedSum(keras.losses.Loss):
     """`sum(weight * loss)`, for example cross-entropy plus Dice.
 
     Each loss reduces by itself, with its own `ignore_index`, class weights and policy for absent classes; sample
-    weights go to each of them. If the logits are smaller than the labels, a cross-entropy and the losses made of the
-    sums of classes (`Dice`, `Jaccard`, `Tversky`, `FocalTversky`) with its `ignore_index` share one sweep over them.
+    weights go to each of them. If the logits are smaller than the labels, a cross-entropy and the losses made of
+    sums (`Dice`, `Jaccard`, `Tversky`, `FocalTversky`) share one sweep over them, if their `ignore_index` is the same.
 
     Args:
         losses: Keras losses (objects, names or configurations).
@@ -49,8 +49,13 @@ class WeightedSum(keras.losses.Loss):
         if len(self.weights) != len(self.losses):
             raise ValueError(f"weights must have one number per loss, {len(self.losses)}; got {len(self.weights)}")
 
+    @property
+    def takes_smaller_logits(self):
+        """Whether every one of the losses does."""
+        return all(getattr(loss, "takes_smaller_logits", False) for loss in self.losses)
+
     def __call__(self, y_true, y_pred, sample_weight=None):
-        prepared = self._one_sweep(y_true, y_pred, sample_weight)
+        prepared = self._shared_targets(y_true, y_pred, sample_weight)
         total = 0.0
         for index, (weight, loss) in enumerate(zip(self.weights, self.losses, strict=True)):
             if index in prepared:
@@ -60,26 +65,26 @@ class WeightedSum(keras.losses.Loss):
                 total += weight * loss(y_true, y_pred, sample_weight=sample_weight)
         return total
 
-    def _one_sweep(self, y_true, y_pred, sample_weight):
-        """Targets of the losses that one sweep over small logits serves, by their places.
+    def _shared_targets(self, y_true, y_pred, sample_weight):
+        """Targets of the losses that share a sweep over small logits, by their places.
 
-        These are the first cross-entropy and the region losses with its `ignore_index`; without a cross-entropy, the
-        region losses with the `ignore_index` of the first.
+        These are, for each `ignore_index`, the first cross-entropy and the losses made of sums.
         """
-        entropies = [i for i, loss in enumerate(self.losses) if type(loss) is CrossEntropy][:1]
-        regions = [i for i, loss in enumerate(self.losses) if isinstance(loss, RegionLoss)]
-        if not regions or len(entropies) + len(regions) < 2:
-            return {}
-        first = self.losses[(entropies or regions)[0]]
-        regions = [i for i in regions if self.losses[i].ignore_index == first.ignore_index]
-        if len(entropies) + len(regions) < 2:
-            return {}
-        targets = prepare_targets(y_true, y_pred, first.ignore_index)
-        if not targets.small:
-            return {}
-        sums = small_sums(targets, sample_weight, first.label_smoothing if entropies else 0.0)
-        targets = targets._replace(entropy=sums.loss if entropies else None, region_sums=sums)
-        return dict.fromkeys([*entropies, *regions], targets)
+        shared = {}
+        for ignore_index in {loss.ignore_index for loss in self.losses if isinstance(loss, RegionLoss)}:
+            places = [i for i, loss in enumerate(self.losses) if getattr(loss, "ignore_index", "") == ignore_index]
+            regions = [i for i in places if isinstance(self.losses[i], RegionLoss)]
+            entropies = [i for i in places if type(self.losses[i]) is CrossEntropy][:1]
+            if len(entropies) + len(regions) < 2:
+                continue
+            targets = prepare_targets(y_true, y_pred, ignore_index)
+            if not targets.small:
+                return {}
+            smoothing = self.losses[entropies[0]].label_smoothing if entropies else 0.0
+            sums = small_sums(targets, sample_weight, smoothing)
+            targets = targets._replace(entropy=sums.loss if entropies else None, region_sums=sums)
+            shared.update(dict.fromkeys([*entropies, *regions], targets))
+        return shared
 
     def call(self, y_true, y_pred):
         return self(y_true, y_pred)

@@ -44,6 +44,8 @@ class ClassMapMetric(keras.metrics.Metric):
             assertions: such a pixel then belongs to no class).
     """
 
+    takes_classes = True  # read by models that have them cheaper than logits
+
     def __init__(
         self,
         num_classes,

@@ -38,6 +38,8 @@ class ConfusionMatrixMetric(keras.metrics.Metric):
             under XLA, which drops assertions).
     """
 
+    takes_classes = True  # read by models that have them cheaper than logits
+
     def __init__(self, num_classes, ignore_index=255, name=None, dtype=None):
         super().__init__(name=name, dtype=dtype)
         self.num_classes = check_num_classes(num_classes)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import keras
 
+from kseg._class_arguments import is_finite_number
 from kseg.backbones import Backbone
 from kseg.layers import Normalize
+from kseg.layers.conv_block import fresh_initializer
 
 DEFAULT_INPUT_SHAPE = (None, None, 3)
 
@@ -53,6 +55,28 @@ def images_and_features(backbone, input_range):
     if backbone.pixel_mean is not None and len(backbone.pixel_mean) == images.shape[-1]:
         options = {"output_range": (0, 1), "mean": backbone.pixel_mean, "std": backbone.pixel_std}
     return images, backbone(Normalize(input_range, name="normalize", **options)(images))
+
+
+def logits_layer(num_classes, kernel_size, name, kernel_initializer="glorot_uniform"):
+    """The convolution that classifies, in full precision under every policy."""
+    return keras.layers.Conv2D(
+        num_classes,
+        kernel_size,
+        padding="same",
+        kernel_initializer=fresh_initializer(keras.initializers.get(kernel_initializer)),
+        dtype="float32",
+        name=name,
+    )
+
+
+def check_rate(name, value):
+    """Refuse what is no rate of a dropout.
+
+    Raises:
+        ValueError: naming the argument.
+    """
+    if not is_finite_number(value) or not 0 <= value < 1:
+        raise ValueError(f"{name} must be a rate in [0, 1); got {value!r}")
 
 
 def level_number(level):

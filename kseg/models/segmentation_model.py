@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 
 import keras
@@ -10,20 +9,24 @@ import tensorflow as tf
 
 import kseg_ops
 from kseg._class_arguments import check_ignore_index, check_num_classes
+from kseg._corner_alignment import aligned_corners
 from kseg._dtype_scope import dtype_scope as dtype_scope
+from kseg.backbones import Backbone
+from kseg.layers import ResizeTo
 from kseg.losses import CrossEntropy
 from kseg.metrics import MeanIoU, PixelAccuracy, native_steps
-from kseg.models.checked_data import BatchCheck, check_batch, checked_data, range_checked_images
-from kseg.models.label_check import LabelCheck
-from kseg.models.range_check import RangeCheck
-from kseg.models.size_check import SizeCheck
+from kseg.models import compiled_losses
+from kseg.models.checked_model import CheckedModel
+from kseg.models.frozen_norms import freeze_batch_norms
+from kseg.models.keyword_arguments import check_keywords
+from kseg.models.small_logits import SmallLogits, are_wanted, argmax_of, image_size, small_logits_of
 
 _build_compiled = contextvars.ContextVar("kseg_build_compiled", default=True)
 
 DEFAULT_LEARNING_RATE = 1e-3  # Adam's own default, which trains networks with normalisation well
 
 
-class SegmentationModel(keras.Model):
+class SegmentationModel(CheckedModel):
     """A functional Keras model from images to float32 logits per pixel.
 
     A subclass builds its graph, calls this constructor, keeps its arguments with `keep_arguments` (which makes
@@ -33,14 +36,18 @@ class SegmentationModel(keras.Model):
 
     - It comes compiled: Adam, cross-entropy with the ignore label, mean IoU and pixel accuracy. `compile` overrides.
       `from_config` (and so `load_model(compile=False)`) builds it uncompiled.
-    - `fit`, `evaluate`, `train_on_batch` and `test_on_batch` answer a label that is neither a class nor
-      `ignore_index` with a ValueError that names it, also in steps that XLA compiles.
+    - `fit`, `evaluate`, `train_on_batch` and `test_on_batch` check labels and images: `CheckedModel`.
     - Native ops stay out of steps that XLA compiles.
-    - Float images within 0..1 given to a model that rescales 0..255 itself draw one warning.
+    - Logits that the network has at a smaller size than the image are upsampled within kseg's losses and metrics where
+      training or evaluation can use them so; calls and `predict` give them at the image's size. A subclass that
+      overrides `call`, `compute_loss` or `compute_metrics` itself has them at the image's size throughout, and its
+      auxiliary heads are not trained.
+    - Auxiliary heads: their losses are added in training and logged as `<name>_loss`.
+    - Batch normalisation that can be frozen for good.
 
     Args:
         inputs: the Keras input `(B, H, W, channels)`.
-        outputs: the logits `(B, H, W, num_classes)`, float32.
+        outputs: the logits `(B, H, W, num_classes)`, float32, or with `upsampling` smaller ones of any float dtype.
         num_classes: number of classes; 1 is the sigmoid case.
         ignore_index: the label of void pixels, or None.
         class_names: one name per class, or None.
@@ -49,10 +56,18 @@ class SegmentationModel(keras.Model):
         receptive_field_radius: how many pixels away an image pixel can influence an output pixel; None if the model
             looks at the whole image.
         margin: pixels at the top and the left of the image that have no logits; 0 for same-size models.
+        upsampling: how `outputs` come to the size of the images: `"bilinear"` with half-pixel centres,
+            `"align_corners"`, or None if they have it.
+        auxiliary: `{name: (logits, weight)}`, further heads: Keras tensors made of the same input, of any size, and the
+            weights of their losses; None for none. They exist in training only.
+        frozen_batch_norm: whether every BatchNormalization in the model keeps its statistics, gamma and beta, whatever
+            `trainable` says.
         **kwargs: `name`, `trainable`.
 
     Raises:
-        ValueError: a number of classes below 1; an ignore index that is a class; another number of names than classes.
+        TypeError: a keyword argument that nothing reads.
+        ValueError: a number of classes below 1; an ignore index that is a class; another number of names than classes;
+            an unknown `upsampling`, or one together with a margin; a weight of an auxiliary head that is no number.
     """
 
     def __init__(
@@ -67,21 +82,56 @@ class SegmentationModel(keras.Model):
         stride=1,
         receptive_field_radius=None,
         margin=0,
+        upsampling=None,
+        auxiliary=None,
+        frozen_batch_norm=False,
         **kwargs,
     ):
-        super().__init__(inputs=inputs, outputs=outputs, **kwargs)
+        check_keywords(type(self), [name for name in kwargs if name != "name"])
         check_classes(num_classes, ignore_index, class_names)
-        self.num_classes = num_classes
-        self.ignore_index = ignore_index
+        if upsampling is not None and margin:
+            raise ValueError(f"margin must be 0 for a model that upsamples its logits; got {margin!r}")
+        small = None
+        if upsampling is not None or auxiliary:
+            small = SmallLogits(inputs, outputs, upsampling, auxiliary or {})
+            if upsampling is not None:
+                outputs = ResizeTo(upsampling, dtype="float32", name="upsampling")([outputs, inputs])
+        super().__init__(
+            inputs,
+            outputs,
+            num_classes=num_classes,
+            ignore_index=ignore_index,
+            input_range=input_range,
+            margin=margin,
+            **kwargs,
+        )
         self.class_names = None if class_names is None else tuple(class_names)
-        self.input_range = None if input_range is None else tuple(input_range)
         self.stride = stride
         self.receptive_field_radius = receptive_field_radius
-        self.margin = margin
-        self.label_check = LabelCheck(num_classes, ignore_index)
-        self.range_check = RangeCheck(self.input_range)
-        self._validation_x = None
-        self._arguments = {}
+        self.upsampling = upsampling
+        self._small = small
+        self._user_metrics = _Reference([])
+        self._arguments = _Arguments({})
+        inside = [] if small is None else super().layers
+        self._auxiliary_layers = [] if small is None else [one for one in small.layers() if one not in inside]
+        self.frozen_batch_norm = bool(frozen_batch_norm)
+        if frozen_batch_norm:
+            freeze_batch_norms(self)
+
+    @property
+    def layers(self):
+        """The layers of the network, those of auxiliary heads last."""
+        return [*super().layers, *getattr(self, "_auxiliary_layers", [])]
+
+    @property
+    def trainable(self):
+        return super().trainable
+
+    @trainable.setter
+    def trainable(self, value):
+        keras.Model.trainable.fset(self, value)
+        if getattr(self, "frozen_batch_norm", False):
+            freeze_batch_norms(self)
 
     # Construction and configuration
 
@@ -92,7 +142,8 @@ class SegmentationModel(keras.Model):
     def get_config(self):
         """The constructor's arguments, and the precision policy that the model was built with."""
         policy = keras.dtype_policies.serialize(self.dtype_policy)
-        return {**self._arguments.values, "name": self.name, "trainable": self.trainable, "dtype": policy}
+        frozen = {"frozen_batch_norm": True} if self.frozen_batch_norm else {}
+        return {**self._arguments.values, **frozen, "name": self.name, "trainable": self.trainable, "dtype": policy}
 
     @classmethod
     def from_config(cls, config):
@@ -130,6 +181,8 @@ class SegmentationModel(keras.Model):
                 MeanIoU(self.num_classes, ignore_index=self.ignore_index),
                 PixelAccuracy(self.num_classes, ignore_index=self.ignore_index),
             ]
+        self._loss_weights = _Reference(loss_weights)
+        self._user_metrics = _Reference([metrics, kwargs.get("weighted_metrics") or []])
         super().compile(optimizer=optimizer, loss=loss, loss_weights=loss_weights, metrics=metrics, **kwargs)
 
     def get_compile_config(self):
@@ -146,30 +199,6 @@ class SegmentationModel(keras.Model):
         self.compile(**config)
         if built:
             self.optimizer.build(self.trainable_variables)
-
-    # Geometry
-
-    def logits_size(self, height, width):
-        """The height and width of the logits for an image of the given size."""
-        return height, width
-
-    def check_label_size(self, image_shape, label_shape, *, name="y"):
-        """Check static shapes of images and labels; unknown dimensions (None) pass.
-
-        Raises:
-            ValueError: the labels are neither as large as the images nor as large as the logits.
-        """
-        self.size_check().check_labels(image_shape, label_shape, name=name)
-
-    def size_check(self):
-        """A check of the sizes of images and labels."""
-        shapes = [tuple(tensor.shape) for tensor in self.inputs]
-        return SizeCheck(shapes[0] if len(shapes) == 1 else None, self._size_rule())
-
-    def _size_rule(self):
-        # What `logits_size` does, for checks that worker processes receive; None if the size stays. A subclass with
-        # logits of another size returns a function that can be pickled without the model.
-        return self.logits_size if self.margin else None
 
     def _crop_to_logits(self, labels, logits):
         """Labels (or pixel weights) of the images' size, cut to the pixels that have logits."""
@@ -195,125 +224,92 @@ class SegmentationModel(keras.Model):
         # "Detected unsupported operations".
         return kseg_ops.use_reference() if self.jit_compile else native_steps()
 
+    def _step_logits(self):
+        """Lets calls inside the block give small logits, if nothing that a subclass overrides would be surprised."""
+        ours = all(
+            getattr(type(self), name) is getattr(SegmentationModel, name)
+            for name in ("call", "compute_loss", "compute_metrics")
+        )
+        return small_logits_of(self if ours and self._small is not None else None)
+
+    def call(self, inputs, training=None, mask=None):
+        if self._small is not None and are_wanted(self):
+            return self._small(inputs, training)
+        return super().call(inputs, training=training, mask=mask)
+
     def train_step(self, data):
-        with self._step_ops():
-            return super().train_step(data)
+        with self._step_ops(), self._step_logits():
+            logs = super().train_step(data)
+        return logs if self._small is None else {**logs, **self._small.logs()}
 
     def test_step(self, data):
-        with self._step_ops():
+        with self._step_ops(), self._step_logits():
             return super().test_step(data)
 
     def predict_step(self, data):
         with self._step_ops():
             return super().predict_step(data)
 
+    def reset_metrics(self):
+        super().reset_metrics()
+        if self._small is not None:
+            self._small.reset()
+
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        if isinstance(y_pred, dict):
+            return self._loss_of_small(x, y, y_pred, sample_weight, training)
         y, sample_weight = self._crop_to_logits(y, y_pred), self._crop_to_logits(sample_weight, y_pred)
         return super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
 
+    def _loss_of_small(self, x, y, heads, sample_weight, training):
+        """The compiled loss of the logits, with the weighted ones of auxiliary heads added."""
+        if not compiled_losses.take_small_logits(self.loss):
+            heads = {name: self._small.at_full_size(logits, x) for name, logits in heads.items()}
+        with aligned_corners(self._small.align_corners):
+            total = super().compute_loss(x, y, heads["logits"], sample_weight, training=training)
+            for name, weight in self._small.weights.items():
+                if name in heads:
+                    loss, loss_weight = compiled_losses.single_loss(self.loss, self._loss_weights.value)
+                    value = loss(y, heads[name], sample_weight=sample_weight)
+                    self._small.log(name, value)
+                    total += weight * loss_weight * value
+        return total
+
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        y, sample_weight = self._crop_to_logits(y, y_pred), self._crop_to_logits(sample_weight, y_pred)
+        if isinstance(y_pred, dict):
+            if compiled_losses.take_classes(self._user_metrics.value, self.num_classes):
+                y_pred = self._small.classes(y_pred["logits"], image_size(x))
+            else:
+                y_pred = self._small.at_full_size(y_pred["logits"], x)
+        else:
+            y, sample_weight = self._crop_to_logits(y, y_pred), self._crop_to_logits(sample_weight, y_pred)
         return super().compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
-    # Keras's entry points, with the data checked
+    # Parts
 
-    def batch_check(self):
-        """A check of `(x, y)` batches that can be sent to worker processes."""
-        return BatchCheck(self.label_check, self.range_check, self.size_check())
+    @property
+    def backbone(self):
+        """The `kseg.backbones.Backbone` of the network, or None."""
+        return next((layer for layer in self.layers if isinstance(layer, Backbone)), None)
 
-    def fit(
-        self,
-        x=None,
-        y=None,
-        batch_size=None,
-        epochs=1,
-        verbose="auto",
-        callbacks=None,
-        validation_split=0.0,
-        validation_data=None,
-        shuffle=True,
-        class_weight=None,
-        **kwargs,
-    ):
-        """Train, as `keras.Model.fit`.
+    def small_logits(self, images):
+        """The logits before they are brought to the size of the image, for ops that do this by themselves.
 
         Args:
-            x: images `(N, H, W, channels)` in the model's `input_range` (uint8 is fine), or a `tf.data.Dataset`,
-                `keras.utils.PyDataset` or generator of `(images, labels)` or `(images, labels, sample_weight)` batches.
-            y: integer labels `(N, H, W)` or `(N, H, W, 1)` if `x` is an array.
-            batch_size: as in Keras.
-            epochs: as in Keras.
-            verbose: as in Keras.
-            callbacks: as in Keras.
-            validation_split: as in Keras.
-            validation_data: `(images, labels)`, `(images, labels, sample_weight)` or a dataset.
-            shuffle: as in Keras.
-            class_weight: not supported, because Keras turns it into one weight per image; see the error.
-            **kwargs: everything else that Keras takes.
+            images: `(B, H, W, channels)`.
 
         Returns:
-            The `keras.callbacks.History`.
-
-        Raises:
-            ValueError: a label out of range (named, with the range and the ignore index), floating labels, labels of
-                another size than the images, `class_weight`.
+            `(B, h, w, num_classes)` in the compute dtype or float32; of the image's size if `upsampling` is None.
         """
-        if class_weight is not None:
-            raise ValueError(
-                "class_weight weighs whole images in Keras, not pixels. Compile with "
-                "kseg.losses.CrossEntropy(class_weights=[...]) instead"
-            )
-        x = checked_data(x, y, self)
-        if y is None and not isinstance(x, keras.utils.PyDataset):
-            shuffle = False  # Keras's default is True, and then warns that it cannot shuffle a dataset
-        if isinstance(validation_data, (tuple, list)) and len(validation_data) >= 2:
-            checked_data(validation_data[0], validation_data[1], self, name="the labels of validation_data")
-            self._validation_x = _Reference(validation_data[0])
-        elif validation_data is not None:
-            validation_data = checked_data(validation_data, None, self, name="the labels of validation_data")
-            self._validation_x = _Reference(validation_data)
-        try:
-            with _label_errors():
-                return super().fit(
-                    x,
-                    y,
-                    batch_size=batch_size,
-                    epochs=epochs,
-                    verbose=verbose,
-                    callbacks=callbacks,
-                    validation_split=validation_split,
-                    validation_data=validation_data,
-                    shuffle=shuffle,
-                    **kwargs,
-                )
-        finally:
-            self._validation_x = None
+        if self._small is None:
+            return self(images, training=False)
+        with small_logits_of(self):
+            return self(images, training=False)["logits"]
 
-    def evaluate(self, x=None, y=None, *args, **kwargs):
-        """Evaluate, as `keras.Model.evaluate`, on data of the kinds and with the errors of `fit`."""
-        # `fit` evaluates on validation data that it has checked or wrapped itself, once and not in each epoch.
-        if self._validation_x is None or self._validation_x.value is not x:
-            x = checked_data(x, y, self)
-        with _label_errors():
-            return super().evaluate(x, y, *args, **kwargs)
-
-    def predict(self, x, *args, **kwargs):
-        """Logits of images, as `keras.Model.predict`. See `kseg.predict` for classes, large images and files."""
-        return super().predict(range_checked_images(x, self), *args, **kwargs)
-
-    def predict_on_batch(self, x):
-        """Logits of one batch, as `keras.Model.predict_on_batch`."""
-        return super().predict_on_batch(range_checked_images(x, self))
-
-    def train_on_batch(self, x, y=None, *args, **kwargs):
-        """One training step, as `keras.Model.train_on_batch`, with the errors of `fit`."""
-        check_batch(x, y, self)
-        return super().train_on_batch(x, y, *args, **kwargs)
-
-    def test_on_batch(self, x, y=None, *args, **kwargs):
-        """Evaluate one batch, as `keras.Model.test_on_batch`, with the errors of `fit`."""
-        check_batch(x, y, self)
-        return super().test_on_batch(x, y, *args, **kwargs)
+    def classes(self, images):
+        """The class of each pixel, int32 `(B, H, W)`, from small logits if the model has such."""
+        logits = self.small_logits(images)
+        return argmax_of(logits) if self.upsampling is None else self._small.classes(logits, image_size(images))
 
     def export(self, filepath, **kwargs):
         """Write a SavedModel for serving, of stock TensorFlow ops unless told otherwise: `kseg.export(self, ...)`."""
@@ -334,17 +330,6 @@ class _Reference:
 
     def __init__(self, value):
         self.value = value
-
-
-@contextlib.contextmanager
-def _label_errors():
-    """Turn the errors of the label check inside an input pipeline into ValueErrors."""
-    try:
-        yield
-    except tf.errors.OpError as error:
-        LabelCheck.reraise(error)
-        SizeCheck.reraise(error)
-        raise
 
 
 def check_classes(num_classes, ignore_index, class_names):

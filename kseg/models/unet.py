@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
-import inspect
 
 import keras
 import tensorflow as tf
 
 from kseg.layers import CropTo, Normalize, PadToStride
-from kseg.layers.conv_block import check_block_arguments, fresh_initializer
-from kseg.models.backbone_graph import as_backbone, images_and_features, serialized_backbone
+from kseg.layers.conv_block import check_block_arguments
+from kseg.models.backbone_graph import as_backbone, images_and_features, logits_layer, serialized_backbone
+from kseg.models.keyword_arguments import check_keywords
 from kseg.models.segmentation_model import SegmentationModel, check_classes, dtype_scope
+from kseg.models.unet_arguments import check_unet_arguments, refuse_other_form
 from kseg.models.unet_geometry import (
     output_margin,
     receptive_field_radius,
@@ -20,10 +20,6 @@ from kseg.models.unet_geometry import (
     valid_output_shape,
 )
 from kseg.models.unet_paths import DECODER_FILTERS, backbone_decoder, published_paths
-
-# Arguments that one form alone has.
-_PUBLISHED = ("input_shape", "filters", "depth", "dropout", "upsampling", "padding")
-_ON_A_BACKBONE = ("decoder_filters", "center_block")
 
 
 @keras.saving.register_keras_serializable(package="kseg")
@@ -116,24 +112,20 @@ class UNet(SegmentationModel):
         dtype=None,
         **kwargs,
     ):
-        _check_names(kwargs)
+        check_keywords(UNet, kwargs)
         check_classes(num_classes, ignore_index, class_names)
-        given = {
+        published = {
             "input_shape": input_shape,
             "filters": filters,
             "depth": depth,
             "dropout": dropout,
             "upsampling": upsampling,
             "padding": padding,
-            "decoder_filters": decoder_filters,
-            "center_block": center_block,
         }
-        if backbone is None:
-            _refuse(given, _ON_A_BACKBONE, "needs a backbone, and backbone is None")
-        else:
-            _refuse(given, _PUBLISHED, "belongs to the U-Net without a backbone, and backbone is given")
-            backbone = as_backbone(backbone)
-        _check_arguments(input_shape, depth, padding)
+        on_backbone = {"decoder_filters": decoder_filters, "center_block": center_block}
+        refuse_other_form(UNet, backbone, published, on_backbone)
+        backbone = None if backbone is None else as_backbone(backbone)
+        check_unet_arguments(input_shape, depth, padding)
         check_block_arguments(filters=filters, norm=norm, dropout=dropout, padding=padding)
         activation = keras.activations.get(activation)
         kernel_initializer = keras.initializers.get(kernel_initializer)
@@ -155,7 +147,7 @@ class UNet(SegmentationModel):
                     padding=padding,
                     **block,
                 )
-                logits = _head(num_classes, 1, kernel_initializer, "logits")(features)
+                logits = logits_layer(num_classes, 1, "logits", kernel_initializer)(features)
                 if padded:
                     logits = CropTo(0, dtype="float32", name="crop")([logits, images])
                 geometry = {
@@ -166,7 +158,7 @@ class UNet(SegmentationModel):
             else:
                 images, features = images_and_features(backbone, input_range)
                 features = backbone_decoder(features, images, decoder_filters, center_block=center_block, **block)
-                logits = _head(num_classes, 3, "glorot_uniform", "segmentation_head_0")(features)
+                logits = logits_layer(num_classes, 3, "segmentation_head_0")(features)
                 geometry = {"stride": max(backbone.strides.values())}
             super().__init__(
                 images,
@@ -185,21 +177,15 @@ class UNet(SegmentationModel):
         self.depth = depth
         self.keep_arguments(
             num_classes=num_classes,
-            input_shape=input_shape,
-            filters=filters,
-            depth=depth,
+            **published,
             norm=norm,
-            dropout=dropout,
-            upsampling=upsampling,
-            padding=padding,
             input_range=input_range,
             ignore_index=ignore_index,
             class_names=class_names,
             activation=keras.activations.serialize(activation),
             kernel_initializer=keras.initializers.serialize(kernel_initializer),
             backbone=serialized_backbone(backbone),
-            decoder_filters=decoder_filters,
-            center_block=center_block,
+            **on_backbone,
         )
         self.compile_default()
 
@@ -224,65 +210,3 @@ class UNet(SegmentationModel):
 
     def _size_rule(self):
         return functools.partial(valid_output_shape, depth=self.depth) if self.margin else None
-
-
-def _head(num_classes, kernel_size, kernel_initializer, name):
-    return keras.layers.Conv2D(
-        num_classes,
-        kernel_size,
-        padding="same",
-        kernel_initializer=fresh_initializer(keras.initializers.get(kernel_initializer)),
-        dtype="float32",  # logits in full precision under every policy
-        name=name,
-    )
-
-
-def _refuse(given, names, reason):
-    """Refuse arguments that the other form has.
-
-    Raises:
-        ValueError: naming the argument.
-    """
-    parameters = inspect.signature(UNet.__init__).parameters
-    for name in names:
-        value = tuple(given[name]) if isinstance(given[name], list) else given[name]
-        if value != parameters[name].default:
-            raise ValueError(f"{name} {reason}: leave it out; got {given[name]!r}")
-
-
-def _check_names(kwargs):
-    """Refuse keyword arguments that nothing would read.
-
-    Raises:
-        TypeError: naming the argument and those that are spelled like it.
-    """
-    known = [name for name in inspect.signature(UNet.__init__).parameters if name not in ("self", "kwargs")]
-    for name in kwargs:
-        if name != "trainable":
-            near = difflib.get_close_matches(name, [*known, "trainable"])
-            hint = f"did you mean {' or '.join(near)}?" if near else f"it takes {', '.join(known)}"
-            raise TypeError(f"UNet got an unexpected keyword argument {name!r}; {hint}")
-
-
-def _check_arguments(input_shape, depth, padding):
-    shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else None
-    if shape is None or len(shape) != 3 or not isinstance(shape[2], int) or shape[2] < 1:
-        raise ValueError(
-            "input_shape must be (height, width, channels), for example (None, None, 3) for RGB images of any size; "
-            f"got {input_shape!r}"
-        )
-    for size in shape[:2]:
-        if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
-            raise ValueError(
-                "input_shape must have a height and a width of at least 1 pixel, or None for any size; got "
-                f"{input_shape!r}"
-            )
-    if not isinstance(depth, int) or isinstance(depth, bool) or depth < 1:
-        raise ValueError(f"depth must be an int of at least 1; got {depth!r}")
-    if padding == "valid":
-        smallest = smallest_valid_input(depth)
-        if any(size is not None and size < smallest for size in shape[:2]):
-            raise ValueError(
-                f'input_shape must be at least {smallest} x {smallest} pixels for padding="valid" and depth={depth}; '
-                f"got {shape[0]} x {shape[1]}"
-            )

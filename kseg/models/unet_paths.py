@@ -5,7 +5,6 @@ from __future__ import annotations
 import keras
 
 from kseg.layers import ConvBlock, ConvNorm2D, DownBlock, SkipUpBlock, UpBlock
-from kseg.layers.conv_block import fresh_initializer
 from kseg.models.backbone_graph import level_number
 from kseg.models.unet_geometry import skip_offset
 
@@ -55,10 +54,7 @@ def backbone_decoder(features, images, filters, *, center_block=False, gate=None
     top = check_decoder_filters(features, filters)
     x = features[f"P{top}"]
     if center_block:
-        channels = x.shape[-1]
-        for index in range(2):
-            options = {**block, "kernel_initializer": fresh_initializer(block["kernel_initializer"])}
-            x = ConvNorm2D(channels, 3, name=f"decoder_center_{index}", **options)(x)
+        x = center_convolutions(x, **block)
     for index, step_filters in enumerate(filters):
         level = top - 1 - index
         skip = features.get(f"P{level}")
@@ -69,6 +65,13 @@ def backbone_decoder(features, images, filters, *, center_block=False, gate=None
             skip = skip if gate is None else gate(level, skip, x)
             x = SkipUpBlock(step_filters, name=f"decoder_blocks_{index}", **block)([x, skip])
     return x
+
+
+def center_convolutions(features, **block):
+    """Two 3 x 3 convolutions that keep the number of channels."""
+    for index in range(2):
+        features = ConvNorm2D(features.shape[-1], 3, name=f"decoder_center_{index}", **block)(features)
+    return features
 
 
 def check_decoder_filters(levels, filters):

@@ -132,6 +132,23 @@ def test_predict_files(trained, data, tmp_path, capsys):
     assert "16 of 16 images written" in capsys.readouterr().out
 
 
+def test_predict_at_several_scales(trained, data, tmp_path, capsys):
+    command = ["predict", str(trained), str(data / "images" / "im00.png"), "--no-overlay", "--out"]
+    assert main([*command, str(tmp_path / "a"), "--scales", "0.5,1", "--flips", "horizontal", "--probabilities"]) == 0
+    assert main([*command, str(tmp_path / "b"), "--probabilities"]) == 0
+    scaled, plain = (np.load(tmp_path / name / "im00_probabilities.npy") for name in "ab")
+    assert scaled.shape == plain.shape
+    assert np.abs(scaled - plain).max() > 1e-3
+    np.testing.assert_allclose(scaled.sum(-1), 1, atol=1e-5)
+    capsys.readouterr()
+    assert main([*command, str(tmp_path / "c"), "--tta", "--flips", "both"]) == 2
+    assert "--flips: --tta contains all flips already, got --flips both beside it" in capsys.readouterr().err
+    for text in ("0,1", "1,1", "a", "17"):
+        assert main([*command, str(tmp_path / "c"), "--scales", text]) == 2
+        expected = f"--scales: expected different numbers above 0 and at most 16, separated by commas, got {text!r}"
+        assert expected in capsys.readouterr().err
+
+
 def test_predict_tells_of_a_file_that_cannot_be_read(trained, data, tmp_path, capsys):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")

@@ -120,7 +120,14 @@ def encoder(name: str, output_stride: int, first: int) -> Peer:
     return Peer(levels, levels)
 
 
+def convolution(channels: int) -> Peer:
+    """One 3 x 3 convolution."""
+    network = torch.nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+    return Peer(network, network)
+
+
 KINDS = {
+    "convolution": convolution,
     "encoder": encoder,
     "resnet": resnet,
     "segmentation_models": segmentation_models,
