@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import keras
 
-from kseg.layers import ConvNorm2D, SkipUpBlock
-from kseg.models import FPN, DeepLabV3Plus, PSPNet, UNet, UNetPlusPlus
+from kseg.layers import AtrousSeparableConv2D, ConvNorm2D, SkipUpBlock
+from kseg.models import FPN, DeepLabV3, DeepLabV3Plus, PSPNet, UNet, UNetPlusPlus
 from kseg.weights.backbone_slots import backbone_of, backbone_slots, features_prefix, is_deeper
 from kseg.weights.slots import Slot, affine, classifier, conv_norm, convolution, pyramid, sequence
 
@@ -30,7 +30,12 @@ def model_slots(model: keras.Model) -> Iterator[Slot]:
     backbone = backbone_of(model)
     yield from backbone_slots(backbone, encoder_prefix(backbone))
     yield from decoder
-    yield from classifier("segmentation_head.0", model.get_layer("segmentation_head_0"))
+    yield from classifier("segmentation_head.0", _logits_layer(model))
+
+
+def _logits_layer(model):
+    # DeepLabV3 has the names that torchvision gives to the same layers.
+    return model.get_layer("classifier_4" if isinstance(model, DeepLabV3) else "segmentation_head_0")
 
 
 def unused(model: keras.Model, name: str, slots: list[Slot]) -> bool:
@@ -60,8 +65,14 @@ def _unet_decoder(model):
 
 
 @_decoder_slots.register
+def _(model: DeepLabV3):
+    yield from pyramid("decoder.aspp", model.get_layer("classifier_0"))
+    yield from conv_norm("decoder.conv", "decoder.bn", model.get_layer("classifier_1"))
+
+
+@_decoder_slots.register
 def _(model: DeepLabV3Plus):
-    if not model.get_config()["separable"]:
+    if not isinstance(model.get_layer("decoder_block2"), AtrousSeparableConv2D):
         raise TypeError(
             "segmentation-models-pytorch has the separable form of DeepLabV3Plus only: build the model with separable=True"
         )

@@ -96,3 +96,12 @@ def test_deeplabv3plus(check, depth, output_stride):
     )
     assert not report.left_out
     assert count(model) == answers.parameters
+
+
+@pytest.mark.parametrize("depth", [18, pytest.param(34, marks=slow), pytest.param(50, marks=slow)])
+def test_deeplabv3(check, depth):
+    backbone = kseg.backbones.ResNet(depth, output_stride=8, dilate_first_block=True)
+    model = kseg.DeepLabV3(CLASSES, backbone=backbone, upsampling="align_corners", input_range=None)
+    report, answers = check("DeepLabV3", f"resnet{depth}", model, (80, 48))
+    assert not report.left_out
+    assert count(model) == answers.parameters
