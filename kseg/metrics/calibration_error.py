@@ -82,6 +82,7 @@ class CalibrationError(keras.metrics.Metric):
             shape=(3, bins), initializer="zeros", dtype="float64", aggregation="sum", name="sums"
         )
 
+    @tf.autograph.experimental.do_not_convert
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Count one batch."""
         y_pred = tf.convert_to_tensor(y_pred)
