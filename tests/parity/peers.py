@@ -128,7 +128,7 @@ def encoder(name: str, output_stride: int, first: int) -> Peer:
     return Peer(levels, levels)
 
 
-def convolution(channels: int) -> Peer:
+def convolution(channels: int = 256) -> Peer:
     """One 3 x 3 convolution."""
     network = torch.nn.Conv2d(channels, channels, 3, padding=1, bias=False)
     return Peer(network, network)

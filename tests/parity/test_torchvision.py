@@ -39,7 +39,7 @@ def mobilenet():
 @pytest.mark.parametrize(
     ("depth", "size"), [(50, ODD), pytest.param(101, ODD, marks=slow), pytest.param(50, (161, 131), marks=slow)]
 )
-@pytest.mark.parametrize("auxiliary", [True, False])
+@pytest.mark.parametrize("auxiliary", [True, pytest.param(False, marks=slow)])
 def test_fcn(check, depth, size, auxiliary):
     model = kseg.FCN(CLASSES, backbone=resnet(depth), auxiliary=auxiliary, input_range=None)
     check(f"fcn_resnet{depth}", model, size, auxiliary=auxiliary)
@@ -48,13 +48,13 @@ def test_fcn(check, depth, size, auxiliary):
 @pytest.mark.parametrize(
     ("depth", "size"), [(50, ODD), pytest.param(101, ODD, marks=slow), pytest.param(50, (161, 131), marks=slow)]
 )
-@pytest.mark.parametrize("auxiliary", [True, False])
+@pytest.mark.parametrize("auxiliary", [True, pytest.param(False, marks=slow)])
 def test_deeplabv3(check, depth, size, auxiliary):
     model = kseg.DeepLabV3(CLASSES, backbone=resnet(depth), auxiliary=auxiliary, input_range=None)
     check(f"deeplabv3_resnet{depth}", model, size, auxiliary=auxiliary)
 
 
-@pytest.mark.parametrize("auxiliary", [True, False])
+@pytest.mark.parametrize("auxiliary", [True, pytest.param(False, marks=slow)])
 def test_deeplabv3_on_mobilenet(check, auxiliary):
     options = {"auxiliary": auxiliary, "auxiliary_level": "P3", "input_range": None}
     model = kseg.DeepLabV3(CLASSES, backbone=mobilenet(), **options)
