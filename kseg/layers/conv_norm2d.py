@@ -102,7 +102,9 @@ class ConvNorm2D(ConvNorm):
     def convolve(self, inputs, kernel):
         if self.dilated:
             return kseg_ops.atrous_conv2d(inputs, kernel, self.rate)
-        return tf.nn.conv2d(inputs, kernel, self.strides, both_sides(self.kernel_size))
+        # "SAME" wherever it is the same: explicit padding keeps oneDNN out of the backward pass.
+        symmetric = self.strides == 1 or kernel.shape[:2].num_elements() == 1
+        return tf.nn.conv2d(inputs, kernel, self.strides, "SAME" if symmetric else both_sides(self.kernel_size))
 
     def apply(self, inputs, scale=None, offset=None, activation=keras.activations.linear):
         if not self.wide:
