@@ -48,7 +48,7 @@ def test_parameters_by_hand():
 
 
 def test_everything(tmp_path):
-    check_model(tiny, tmp_path / "model.keras", sizes=((33, 29), (64, 32), (1, 5)))
+    check_model(tiny, tmp_path / "model.keras", sizes=((33, 29), (1, 5)), channels=(1,))
 
 
 def test_deep_supervision_trains_the_heads_and_leaves_the_logits(tmp_path):
