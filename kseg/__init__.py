@@ -14,8 +14,11 @@ require_tensorflow()
 
 from kseg import backbones, layers, losses, metrics, models  # noqa: E402  (the check above must come first)
 from kseg.models import (  # noqa: E402
+    FCN,
     FPN,
+    LRASPP,  # noqa: E402
     AttentionUNet,
+    DeepLabV3,
     DeepLabV3Plus,
     PSPNet,
     SegmentationModel,
@@ -33,10 +36,13 @@ _LAZY_FUNCTIONS = {
 }
 
 __all__ = [
+    "FCN",
     "FPN",
     "AttentionUNet",
+    "DeepLabV3",
     "DeepLabV3Plus",
     "PSPNet",
+    "LRASPP",
     "SegNet",
     "SegmentationModel",
     "UNet",

@@ -3,9 +3,12 @@
 from kseg.data.augment import Augment
 from kseg.data.cells_source import CellsSource, cells
 from kseg.data.check_folder import FolderReport, check_folder
+from kseg.data.class_balanced_crop import ClassBalancedCrop
+from kseg.data.crop_place import CropPlace
 from kseg.data.errors import DataError
 from kseg.data.file_source import FileSource
 from kseg.data.folder_source import FolderSource
+from kseg.data.foreground_crop import ForegroundCrop
 from kseg.data.from_folder import from_folder, open_folder
 from kseg.data.layouts import (
     ADE20K,
@@ -46,11 +49,14 @@ __all__ = [
     "CamVidSource",
     "CellsSource",
     "CityscapesSource",
+    "ClassBalancedCrop",
     "ClassTable",
+    "CropPlace",
     "DataError",
     "FileSource",
     "FolderReport",
     "FolderSource",
+    "ForegroundCrop",
     "LayoutSource",
     "Source",
     "Subset",

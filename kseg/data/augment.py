@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from numbers import Real
 
 import tensorflow as tf
 
+from kseg.data.cropping import CROP, SPLITS, pair_of_sizes, static_or_dynamic, uniform_place
 from kseg.data.errors import DataError
 
-# Positions in the split of a sample's seed. Fixed, so that switching one change on leaves the draws of the others
-# alone.
-_FLIP, _TURN, _ROTATE, _SCALE, _ELASTIC, _CROP, _BRIGHTNESS, _CONTRAST, _NOISE, _NOISE_LEVEL = range(10)
-_SPLITS = 16
+# Positions in the split of a sample's seed, beside that of the crop.
+_FLIP, _TURN, _ROTATE, _SCALE, _ELASTIC, _, _BRIGHTNESS, _CONTRAST, _NOISE, _NOISE_LEVEL = range(10)
 
 
 class Augment:
@@ -92,6 +92,7 @@ class Augment:
         self.crop = pair_of_sizes("crop", crop)
         self.brightness, self.contrast, self.noise = brightness, contrast, noise
         self.fill, self.input_range, self.ignore_index = fill, input_range, ignore_index
+        self._place = uniform_place
 
     def get_config(self) -> dict:
         """The constructor's arguments, ready for JSON; `Augment(**config)` builds the same one."""
@@ -121,8 +122,10 @@ class Augment:
         changed = {name: value for name, value in self.get_config().items() if value != default[name]}
         return f"Augment({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
 
-    def bind(self, input_range, ignore_index: int | None, crop: tuple[int, int] | None = None) -> Augment:
-        """A copy that takes from a source what the constructor left open.
+    def bind(
+        self, input_range, ignore_index: int | None, crop: tuple[int, int] | None = None, place: Callable | None = None
+    ) -> Augment:
+        """A copy that takes from a source what the constructor left open, and the place of crops from `place`.
 
         Raises:
             DataError: the source has no ignore label and the geometry brings in pixels from outside.
@@ -130,6 +133,7 @@ class Augment:
         bound = copy.copy(self)
         bound.input_range = input_range if self.input_range is None else self.input_range
         bound.crop = self.crop or crop
+        bound._place = place or uniform_place
         if self.ignore_index is None:
             if ignore_index is None and (self.rotate or self._scales or self.elastic):
                 raise DataError(
@@ -143,16 +147,20 @@ class Augment:
     def _scales(self) -> bool:
         return tuple(self.scale) != (1, 1) if isinstance(self.scale, (tuple, list)) else self.scale != 0
 
-    def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def __call__(
+        self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, weights: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, ...]:
         """Changes one pair.
 
         Args:
             image: `(H, W, C)`, values in `input_range`; taken as float32.
             mask: integer `(H, W)`.
             seed: int32 `[2]`; the same seed makes the same change.
+            weights: `(H, W)`, weights of the pixels, or None. They move with their labels, and are 0 outside.
 
         Returns:
-            image float32 `(H', W', C)` and mask int32 `(H', W')`; H', W' are `crop`, or H, W.
+            image float32 `(H', W', C)` and mask int32 `(H', W')`, and with `weights` these, float32 `(H', W')`; H', W'
+            are `crop`, or H, W.
         """
         image, mask = tf.convert_to_tensor(image), tf.convert_to_tensor(mask)
         if image.shape.rank != 3 or mask.shape.rank != 2:
@@ -160,27 +168,35 @@ class Augment:
                 f"Augment takes one image (H, W, C) and one mask (H, W), got shapes {image.shape} and {mask.shape}: "
                 f"map it before batching"
             )
-        image, mask = tf.cast(image, tf.float32), tf.cast(mask, tf.int32)
-        seeds = tf.random.split(tf.convert_to_tensor(seed, tf.int32), num=_SPLITS)
+        image = tf.cast(image, tf.float32)
+        maps = [(tf.cast(mask, tf.int32), 255 if self.ignore_index is None else self.ignore_index)]
+        if weights is not None:
+            maps.append((tf.cast(weights, tf.float32), 0.0))
+        seeds = tf.random.split(tf.convert_to_tensor(seed, tf.int32), num=SPLITS)
         outside = None
         pivot = _mean(image)
         if self._has_geometry:
-            image, mask, outside = self._move(image, mask, seeds)
+            image, moved, outside = self._move(image, maps, seeds)
+        else:
+            moved = [one for one, _ in maps]
         changed = self._photometry(image, pivot, seeds)
         if outside is not None and self.fill != "reflect":
             changed = tf.where(outside[..., None], tf.constant(self.fill, tf.float32), changed)
-        return changed, mask
+        return (changed, *moved)
 
     @property
     def _has_geometry(self) -> bool:
         return bool(self.flip or self.rotate or self.rotate90 or self._scales or self.elastic or self.crop)
 
-    def _move(self, image, mask, seeds):
-        """Resamples along one inverse coordinate map. Returns image, mask, and bool `(H', W')`: from outside."""
-        ignored = 255 if self.ignore_index is None else self.ignore_index
-        height, width = _static_or_dynamic(image)
+    def _move(self, image, maps, seeds):
+        """Resamples along one inverse coordinate map. Returns image, maps, and bool `(H', W')`: from outside."""
+        height, width = static_or_dynamic(image)
         out_height, out_width = self.crop or (height, width)
-        top, left = _random_offset(height, width, out_height, out_width, seeds[_CROP])
+        top, left = 0, 0
+        if self.crop:
+            top, left = self._place(maps[0][0], self.crop, seeds[CROP])
+            # A smaller image lies in the middle.
+            top, left = top + tf.minimum(height - out_height, 0) // 2, left + tf.minimum(width - out_width, 0) // 2
         inverse = self._inverse_matrix(seeds)
         # Pixel centres relative to the centre of the result: halves, exact in float32, so that flips and turns are
         # exact.
@@ -192,14 +208,14 @@ class Augment:
             # Pixels only change places. A quarter turn of a canvas with one even and one odd side puts every pixel half
             # way between two: a quarter pixel more makes all of them fall to the same side.
             source_y, source_x = tf.floor(source_y + 0.25), tf.floor(source_x + 0.25)
-            return _sample(image, mask, source_y, source_x, self.fill, ignored, interpolate=False)
+            return _sample(image, maps, source_y, source_x, self.fill, interpolate=False)
         if self.elastic:
             grid = int(self.elastic_grid)
             coarse = tf.random.stateless_normal([1, grid, grid, 2], seeds[_ELASTIC], stddev=self.elastic, alg="philox")
             field = tf.image.resize(coarse, [out_height, out_width], method="bicubic")[0]
             source_y += field[..., 0]
             source_x += field[..., 1]
-        return _sample(image, mask, source_y, source_x, self.fill, ignored)
+        return _sample(image, maps, source_y, source_x, self.fill)
 
     def _inverse_matrix(self, seeds):
         """2x2 matrix from result offsets (y, x) to source offsets (y, x)."""
@@ -238,55 +254,14 @@ class Augment:
         return image
 
 
-def pair_of_sizes(argument: str, value) -> tuple[int, int] | None:
-    """`value` as (height, width) in pixels; None stays None."""
-    if value is None:
-        return None
-    pair = (value, value) if isinstance(value, Real) else tuple(value)
-    if len(pair) != 2 or any(isinstance(side, bool) or int(side) != side or side < 1 for side in pair):
-        raise ValueError(f"{argument} must be a number of pixels or (height, width), each at least 1, got {value!r}")
-    return int(pair[0]), int(pair[1])
-
-
-def crop_pair(image, mask, size: tuple[int, int], seed, padding: int):
-    """Cuts `size` out of a pair, at random (`seed` int32 [2]) or in the centre (None).
-
-    Smaller pairs are first padded below and to the right: the image with 0, the mask with `padding`.
-    """
-    missing = tf.maximum(tf.constant(size) - tf.shape(mask), 0)
-    image = tf.pad(image, [[0, missing[0]], [0, missing[1]], [0, 0]])
-    mask = tf.pad(mask, [[0, missing[0]], [0, missing[1]]], constant_values=padding)
-    height, width = _static_or_dynamic(image)
-    if seed is None:
-        top, left = (height - size[0]) // 2, (width - size[1]) // 2
-    else:
-        top, left = _random_offset(height, width, *size, tf.random.split(seed, num=_SPLITS)[_CROP])
-    image = tf.slice(image, [top, left, 0], [size[0], size[1], -1])
-    return image, tf.slice(mask, [top, left], [size[0], size[1]])
-
-
 def _check_number(name: str, value, low: float, high: float) -> None:
     if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high:
         allowed = f"at least {low}" if high == math.inf else f"in {low}..{high}"
         raise ValueError(f"{name} must be a number {allowed}, got {value!r}")
 
 
-def _static_or_dynamic(image):
-    shape = tf.shape(image)
-    return tuple(shape[axis] if image.shape[axis] is None else image.shape[axis] for axis in (0, 1))
-
-
 def _uniform(seed, low: float, high: float):
     return tf.random.stateless_uniform([], seed, alg="philox") * (high - low) + low
-
-
-def _random_offset(height, width, out_height, out_width, seed):
-    """Top and left corner of a crop: uniform where it fits, centred where the image is smaller."""
-    room = tf.stack([height - out_height, width - out_width])
-    drawn = tf.random.stateless_uniform([2], seed, alg="philox") * tf.cast(tf.maximum(room, 0) + 1, tf.float32)
-    # float32 products can round up to the excluded upper end.
-    offset = tf.minimum(tf.cast(drawn, tf.int32), tf.maximum(room, 0)) + tf.minimum(room, 0) // 2
-    return offset[0], offset[1]
 
 
 def _half(size):
@@ -307,11 +282,12 @@ def _mean(image):
     return tf.reduce_mean(tf.reduce_mean(image, axis=(1, 2)))
 
 
-def _sample(image, mask, y, x, fill, ignore_index: int, interpolate: bool = True):
-    """Bilinear image and nearest mask at source coordinates `y`, `x`: float32 `(H', W')`, pixel centres at integers."""
-    height, width = _static_or_dynamic(image)
+def _sample(image, maps, y, x, fill, interpolate: bool = True):
+    """Bilinear image and nearest maps at source coordinates `y`, `x`: float32 `(H', W')`, pixel centres at integers."""
+    height, width = static_or_dynamic(image)
     nearest_y, nearest_x = tf.cast(tf.round(y), tf.int32), tf.cast(tf.round(x), tf.int32)
     outside = (nearest_y < 0) | (nearest_y >= height) | (nearest_x < 0) | (nearest_x >= width)
+    nearest = tf.clip_by_value(nearest_y, 0, height - 1) * width + tf.clip_by_value(nearest_x, 0, width - 1)
 
     def bounded(index, size):
         if fill == "reflect":
@@ -319,15 +295,14 @@ def _sample(image, mask, y, x, fill, ignore_index: int, interpolate: bool = True
             return tf.minimum(index, 2 * size - 1 - index)
         return tf.clip_by_value(index, 0, size - 1)
 
-    flat_mask = tf.reshape(mask, [-1])
-    label = tf.gather(
-        flat_mask, tf.clip_by_value(nearest_y, 0, height - 1) * width + tf.clip_by_value(nearest_x, 0, width - 1)
-    )
-    label = tf.where(outside, tf.constant(ignore_index, tf.int32), label)
+    moved = [
+        tf.where(outside, tf.constant(value, one.dtype), tf.gather(tf.reshape(one, [-1]), nearest))
+        for one, value in maps
+    ]
 
     pixels = tf.reshape(image, [-1, image.shape[-1] or tf.shape(image)[-1]])
     if not interpolate:
-        return tf.gather(pixels, bounded(nearest_y, height) * width + bounded(nearest_x, width)), label, outside
+        return tf.gather(pixels, bounded(nearest_y, height) * width + bounded(nearest_x, width)), moved, outside
 
     low_y, low_x = tf.floor(y), tf.floor(x)
     weight_y, weight_x = (y - low_y)[..., None], (x - low_x)[..., None]
@@ -339,4 +314,4 @@ def _sample(image, mask, y, x, fill, ignore_index: int, interpolate: bool = True
     top += (tf.gather(pixels, y0 + x1) - top) * weight_x
     bottom = tf.gather(pixels, y1 + x0)
     bottom += (tf.gather(pixels, y1 + x1) - bottom) * weight_x
-    return top + (bottom - top) * weight_y, label, outside
+    return top + (bottom - top) * weight_y, moved, outside

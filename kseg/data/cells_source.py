@@ -6,8 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from kseg.data import hashing
-from kseg.data.augment import pair_of_sizes
 from kseg.data.cells_drawing import draw
+from kseg.data.cropping import pair_of_sizes
 from kseg.data.errors import DataError
 from kseg.data.pipeline import pipeline
 from kseg.data.source import Source

@@ -56,8 +56,9 @@ def files_by_stem(
     suffix: str = "",
     accept: Callable | None = None,
     pattern: str = "*",
+    extensions: tuple[str, ...] = EXTENSIONS,
 ) -> dict[str, Path]:
-    """The image files of a folder by their stems.
+    """The files of a folder, images unless said otherwise, by their stems.
 
     Args:
         argument: what the messages call the folder.
@@ -65,6 +66,7 @@ def files_by_stem(
         problems: sentences are added here: no such folder, no file in it, two of the same stem.
         suffix: end of the stem that a file must have, and that the key does not.
         accept: a further condition on the path, or None.
+        extensions: endings of the files that count.
         pattern: of the files below the folder; `"*/*"` looks into its folders instead.
     """
     if not folder.is_dir():
@@ -74,7 +76,7 @@ def files_by_stem(
     found: dict[str, Path] = {}
     for path in files:
         if (
-            path.suffix.lower() not in EXTENSIONS
+            path.suffix.lower() not in extensions
             or not path.stem.endswith(suffix)
             or not (accept is None or accept(path))
         ):
@@ -87,7 +89,7 @@ def files_by_stem(
     if not found:
         ending = f" whose stem ends in {suffix!r}" if suffix else ""
         problems.append(
-            f"{argument}: {folder} holds no {'/'.join(e[1:] for e in EXTENSIONS)} file{ending} "
+            f"{argument}: {folder} holds no {'/'.join(e[1:] for e in extensions)} file{ending} "
             f"({len(files)} other files)"
         )
     return found

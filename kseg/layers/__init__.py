@@ -4,6 +4,7 @@ from kseg.layers.aspp import ASPP
 from kseg.layers.atrous_conv2d import AtrousConv2D
 from kseg.layers.atrous_separable_conv2d import AtrousSeparableConv2D
 from kseg.layers.attention_gate import AttentionGate
+from kseg.layers.bilinear_initializer import BilinearInitializer
 from kseg.layers.conv_block import ConvBlock
 from kseg.layers.conv_norm2d import ConvNorm2D
 from kseg.layers.crop_to import CropTo
@@ -32,6 +33,7 @@ __all__ = [
     "AtrousConv2D",
     "AtrousSeparableConv2D",
     "AttentionGate",
+    "BilinearInitializer",
     "ConvBlock",
     "ConvNorm2D",
     "CropTo",

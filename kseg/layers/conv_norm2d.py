@@ -8,6 +8,11 @@ import tensorflow as tf
 import kseg_ops
 from kseg.layers import _folding
 from kseg.layers._conv_norm import ConvNorm, both_sides
+from kseg_ops import _library
+
+# From so many channels on, the compiled op serves kernels without dilation too. TensorFlow brings a kernel into the form
+# that oneDNN wants on every call, because it is a variable: of 3 x 3 x 2048 x 512 that took half as long as convolving.
+WIDE = 2048
 
 
 @keras.saving.register_keras_serializable(package="kseg")
@@ -76,8 +81,16 @@ class ConvNorm2D(ConvNorm):
             **kwargs,
         )
         self.filters = filters
+        self.fused = self.dilated
         if not self.dilated:
             self.supports_jit = True
+
+    def build(self, input_shape):
+        rows, columns = _folding.kernel_pair(self.kernel_size)
+        if not self.fused and self.strides == 1 and rows * columns > 1 and input_shape[-1] >= WIDE:
+            self.fused = True
+            self.supports_jit = all(_library.native_op(name) is None for name in self.native_ops)
+        super().build(input_shape)
 
     def output_channels(self, channels):
         return self.filters
@@ -89,7 +102,7 @@ class ConvNorm2D(ConvNorm):
         return tf.nn.conv2d(inputs, kernel, self.strides, both_sides(self.kernel_size))
 
     def apply(self, inputs, scale=None, offset=None, activation=keras.activations.linear):
-        if not self.dilated:
+        if not self.fused:
             return super().apply(inputs, scale, offset, activation)
         kernel, fused = tf.convert_to_tensor(self.kernel), _folding.fused_name(activation)
         features = kseg_ops.atrous_conv2d(

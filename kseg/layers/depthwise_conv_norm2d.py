@@ -89,5 +89,7 @@ class DepthwiseConvNorm2D(ConvNorm):
     def convolve(self, inputs, kernel):
         if self.strides == 1:
             return kseg_ops.depthwise_atrous_conv2d(inputs, kernel, self.rate)
-        strides = [1, self.strides, self.strides, 1]
-        return tf.nn.depthwise_conv2d(inputs, kernel, strides, both_sides(self.kernel_size))
+        # Zeros put around first: where TensorFlow fuses a depthwise convolution of explicit padding with a bias, oneDNN
+        # refuses it, and the process ends.
+        padded = tf.pad(inputs, both_sides(self.kernel_size))
+        return tf.nn.depthwise_conv2d(padded, kernel, [1, self.strides, self.strides, 1], "VALID")

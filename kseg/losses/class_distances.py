@@ -31,25 +31,24 @@ def members_of(classes, valid, num_classes):
     return one_hot & valid[..., tf.newaxis]
 
 
-def distances_to(members, spacing):
-    """float32 `(B, H, W, C)`: from each pixel to the nearest member of each class, +inf where the image has none."""
-    outside = tf.transpose(tf.logical_not(members), [0, 3, 1, 2])
-    distances = kseg_ops.distance_transform(outside, spacing)
-    return tf.stop_gradient(tf.transpose(distances, [0, 2, 3, 1]))
-
-
-def signed_distances(distances, members):
-    """Distances to each class outside of it, and minus the distance to the nearest other class inside.
+def signed_distances(classes, members, spacing):
+    """The distance to each class outside of it, and minus the distance to the nearest other class inside.
 
     Args:
-        distances: of `distances_to`.
+        classes: integer classes `(B, H, W)`.
         members: of `members_of`.
+        spacing: `(rows, columns)`.
 
     Returns:
         float32 `(B, H, W, C)`. Everywhere +inf for a class that the image has not, -inf inside one that it is full of.
-        At void pixels the distance to each class.
+        At void pixels the distance to each class. No gradient.
     """
+    valid = tf.reduce_any(members, -1)
+    # One plane per class, made without transposing bools, which oneDNN refuses with an error in the log.
+    numbers = tf.reshape(tf.range(members.shape[-1], dtype=classes.dtype), [-1, 1, 1])
+    outside = tf.not_equal(classes[:, tf.newaxis], numbers) | ~valid[:, tf.newaxis]
+    distances = tf.transpose(kseg_ops.distance_transform(outside, spacing), [0, 2, 3, 1])
     # The nearest valid pixel outside of a class belongs to another class.
     infinity = tf.constant(math.inf, distances.dtype)
     nearest_other = tf.reduce_min(tf.where(members, infinity, distances), axis=-1, keepdims=True)
-    return tf.where(members, -nearest_other, distances)
+    return tf.stop_gradient(tf.where(members, -nearest_other, distances))

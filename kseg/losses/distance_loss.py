@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from kseg.losses.class_distances import check_spacing, distances_to, members_of, signed_distances
+from kseg.losses.class_distances import check_spacing, members_of, signed_distances
 from kseg.losses.class_mean_loss import check_absent, mean_class_weights
 from kseg.losses.segmentation_loss import SegmentationLoss
 from kseg.losses.targets import class_probabilities
@@ -39,16 +39,16 @@ class DistanceLoss(SegmentationLoss):
         """
         raise NotImplementedError
 
-    def distances(self, members):
-        """`class_distances.distances_to` with the loss's spacing, by the op that may run here."""
+    def distances(self, classes, members):
+        """`class_distances.signed_distances` with the loss's spacing, by the op that may run here."""
         with metric_ops():
-            return distances_to(members, check_spacing(self.spacing))
+            return signed_distances(classes, members, check_spacing(self.spacing))
 
     def pixel_loss(self, targets):
         members = members_of(targets.labels, targets.valid, targets.num_classes)
         distances = targets.distance_maps
         if distances is None:
-            distances = signed_distances(self.distances(members), members)
+            distances = self.distances(targets.labels, members)
         costs = self.class_costs(targets, class_probabilities(targets), members, distances)
         return tf.reduce_sum(costs * self._class_shares(targets, members)[:, tf.newaxis, tf.newaxis], -1)
 

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from kseg._class_arguments import is_finite_number
-from kseg.losses.class_distances import members_of, signed_distances
+from kseg.losses.class_distances import members_of
 from kseg.losses.distance_loss import DistanceLoss
 from kseg.losses.targets import full_size_logits
 
@@ -19,7 +19,7 @@ class Hausdorff(DistanceLoss):
     sigmoid) probability of the class, g the one-hot label, and d the distance to the boundary of the class, on both
     sides: d_g of the region labelled so, d_p of the region predicted, where the class has the largest probability.
     Source: Karimi, Salcudean: "Reducing the Hausdorff Distance in Medical Image Segmentation with Convolutional Neural
-    Networks", 2019, https://arxiv.org/abs/1904.10030 (eq. 8, the form with distance transforms). As there, d_p is a
+    Networks", 2019, https://arxiv.org/abs/1904.10030 (the form with distance transforms). As there, d_p is a
     constant of the gradient. An error counts the more the farther it is from where it would be none, which is what the
     Hausdorff distance measures; the paper adds it to a Dice loss.
 
@@ -70,7 +70,7 @@ class Hausdorff(DistanceLoss):
         else:
             predicted = tf.argmax(logits, axis=-1, output_type=tf.int32)
         regions = members_of(predicted, targets.valid, targets.num_classes)
-        to_predicted = signed_distances(self.distances(regions), regions)
+        to_predicted = self.distances(predicted, regions)
         errors = probability - tf.cast(members, tf.float32)
         return errors**2 * (self._power(distances) + self._power(to_predicted))
 

@@ -10,8 +10,8 @@ def jaccard_extension(errors, truth, weight):
 
     The Jaccard loss of a set M of wrong pixels is `1 - |G minus M| / |G united with M|`, with G the pixels labelled so.
     Its extension to errors that are no sets is `sum_i errors[i] * slope[i]`: with the errors in descending order,
-    `slope[i]` is what the Jaccard loss grows by when pixel i joins those before it (Berman, Triki, Blaschko 2018,
-    definition 1). The sizes of sets are sums of weights: a pixel of weight 0 changes nothing, and the extension stays
+    `slope[i]` is what the Jaccard loss grows by when pixel i joins those before it (Berman, Triki, Blaschko
+    2018). The sizes of sets are sums of weights: a pixel of weight 0 changes nothing, and the extension stays
     convex.
 
     The growth is not computed as a difference of two losses, whose rounding would be as large as itself from a million
@@ -50,10 +50,32 @@ def jaccard_extension(errors, truth, weight):
 def as_rows(values, per_image):
     """Values of pixels and classes, `(B, H, W, C)`, as `(B * C, H * W)` if `per_image`, else `(C, B * H * W)`."""
     classes = values.shape[-1]
-    if per_image:
-        pixels = tf.shape(values)[1] * tf.shape(values)[2]
-        return tf.reshape(tf.transpose(values, [0, 3, 1, 2]), tf.stack([tf.shape(values)[0] * classes, pixels]))
-    return tf.transpose(tf.reshape(values, [-1, classes]))
+    if not per_image:
+        return tf.transpose(tf.reshape(values, [-1, classes]))
+    shape = tf.shape(values)
+    planes = tf.transpose(values, [0, 3, 1, 2])
+    return tf.reshape(planes, tf.stack([shape[0] * classes, shape[1] * shape[2]]))
+
+
+def rows_of_truth(targets, weight, classes, per_image):
+    """Where each row of `as_rows` is labelled so, and what its pixels count.
+
+    Args:
+        targets: `kseg.losses.targets.Targets`.
+        weight: float32 `(B, H, W)`.
+        classes: the labels that the rows are of.
+        per_image: as in `as_rows`.
+
+    Returns:
+        A bool and a float32 tensor of the rows' shape.
+    """
+    # Compared row by row: to transpose bools, oneDNN refuses with an error in the log.
+    images = tf.shape(weight)[0] if per_image else 1
+    pixels = tf.math.floordiv(tf.size(weight), tf.maximum(images, 1))
+    labels, weight = (tf.reshape(values, tf.stack([images, 1, pixels])) for values in (targets.labels, weight))
+    truth = tf.equal(labels, tf.constant(list(classes), labels.dtype)[:, tf.newaxis])
+    weight = tf.broadcast_to(weight, tf.shape(truth))
+    return tuple(tf.reshape(values, tf.stack([images * len(classes), pixels])) for values in (truth, weight))
 
 
 def of_rows(values, classes, per_image):

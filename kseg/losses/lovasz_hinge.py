@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from kseg.losses.class_mean_loss import ClassMeanLoss
-from kseg.losses.jaccard_extension import as_rows, jaccard_extension
+from kseg.losses.jaccard_extension import as_rows, jaccard_extension, rows_of_truth
 from kseg.losses.targets import full_size_logits, valid_weights
 
 
@@ -17,7 +17,7 @@ class LovaszHinge(ClassMeanLoss):
     The error of a valid pixel is `max(0, 1 - s * z)`, with z the logit of foreground (against background) and s = 1
     where the label is foreground, -1 where it is background. Sources: Yu, Blaschko: "The Lovász Hinge: A Novel Convex
     Surrogate for Submodular Losses", 2015, https://arxiv.org/abs/1512.07797; Berman, Triki, Blaschko 2018,
-    https://arxiv.org/abs/1705.08790 (section 3.1). It is convex in the logits, 0 once every pixel is right by a margin
+    https://arxiv.org/abs/1705.08790. It is convex in the logits, 0 once every pixel is right by a margin
     of 1, and unbounded, unlike `LovaszSoftmax`, which also serves more than two classes. Its cost is that of one class
     there.
 
@@ -63,12 +63,9 @@ class LovaszHinge(ClassMeanLoss):
         logits = full_size_logits(targets)
         if logits.shape[-1] == 2:
             logits = logits[..., 1:] - logits[..., :1]
-        truth = tf.equal(targets.labels, 1)[..., tf.newaxis]
-        errors = tf.nn.relu(1 - tf.where(truth, logits, -logits))
-        weight = valid_weights(targets, sample_weight)[..., tf.newaxis]
-        weight = tf.broadcast_to(weight, tf.shape(errors))
-        errors, truth, weight = (as_rows(values, self.per_image) for values in (errors, truth, weight))
-        foreground = jaccard_extension(errors, truth, weight)
+        logits = as_rows(logits, self.per_image)
+        truth, weight = rows_of_truth(targets, valid_weights(targets, sample_weight), [1], self.per_image)
+        foreground = jaccard_extension(tf.nn.relu(1 - tf.where(truth, logits, -logits)), truth, weight)
         nothing = tf.zeros_like(weight)
         labelled = [tf.reduce_sum(tf.where(truth, *pair), -1) for pair in ((nothing, weight), (weight, nothing))]
         pairs = tf.stack([tf.zeros_like(foreground), foreground], -1), tf.stack(labelled, -1)

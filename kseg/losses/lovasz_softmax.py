@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from kseg.losses.class_mean_loss import ClassMeanLoss
-from kseg.losses.jaccard_extension import as_rows, jaccard_extension, of_rows
+from kseg.losses.jaccard_extension import as_rows, jaccard_extension, of_rows, rows_of_truth
 from kseg.losses.targets import class_probabilities, valid_weights
 
 
@@ -69,12 +69,9 @@ class LovaszSoftmax(ClassMeanLoss):
 
     def class_losses(self, targets, sample_weight):
         classes = targets.num_classes
-        truth = tf.one_hot(targets.labels, classes, on_value=True, off_value=False, dtype=tf.bool)
-        probability = class_probabilities(targets)
-        errors = tf.where(truth, 1 - probability, probability)
-        weight = valid_weights(targets, sample_weight)[..., tf.newaxis]
-        weight = tf.broadcast_to(weight, tf.shape(errors))
-        errors, truth, weight = (as_rows(values, self.per_image) for values in (errors, truth, weight))
-        losses = jaccard_extension(errors, truth, weight)
+        weight = valid_weights(targets, sample_weight)
+        truth, weight = rows_of_truth(targets, weight, range(classes), self.per_image)
+        probability = as_rows(class_probabilities(targets), self.per_image)
+        losses = jaccard_extension(tf.where(truth, 1 - probability, probability), truth, weight)
         labelled = tf.reduce_sum(tf.where(truth, weight, tf.zeros_like(weight)), -1)
         return of_rows(losses, classes, self.per_image), of_rows(labelled, classes, self.per_image)

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from kseg._class_arguments import check_ignore_index, check_num_classes
 from kseg._whole_labels import whole_labels
-from kseg.losses.class_distances import check_spacing, distances_to, members_of, signed_distances
+from kseg.losses.class_distances import check_spacing, members_of, signed_distances
 
 
 def with_distance_maps(labels, num_classes, ignore_index=255, spacing=1.0):
@@ -63,7 +63,7 @@ def with_distance_maps(labels, num_classes, ignore_index=255, spacing=1.0):
     valid = (wide >= 0) & (wide < classes)
     if ignore_index is not None:
         valid &= tf.not_equal(wide, ignore_index)
-    members = members_of(tf.where(valid, wide, 0), valid, classes)
-    maps = signed_distances(distances_to(members, spacing), members)
+    safe = tf.where(valid, wide, 0)
+    maps = signed_distances(safe, members_of(safe, valid, classes), spacing)
     packed = tf.concat([tf.cast(labels, tf.float32)[..., tf.newaxis], maps], axis=-1)
     return packed[0] if one_image else packed

@@ -14,17 +14,12 @@ class ContourDistances(NamedTuple):
     """How far each element of one contour is from another contour.
 
     Attributes:
-        distances: float64, any shape; +inf where there is no element, and everywhere if the other contour is empty.
-        lengths: float64 of that shape, 0 where there is no element.
+        distances: float64 `(N,)`; +inf if the other contour is empty, and where there is no element.
+        lengths: float64 `(N,)`, 0 where there is no element.
     """
 
     distances: tf.Tensor
     lengths: tf.Tensor
-
-    def only_elements(self):
-        """Without the places where there is no element; not under XLA, which cannot know how many there are."""
-        there = self.lengths > 0
-        return ContourDistances(tf.boolean_mask(self.distances, there), tf.boolean_mask(self.lengths, there))
 
     def total_length(self):
         return tf.reduce_sum(self.lengths)
@@ -35,16 +30,15 @@ class ContourDistances(NamedTuple):
 
     def percentile(self, percentile):
         """The least distance that at least `percentile` percent of the contour's length are not above."""
-        distances, lengths = tf.reshape(self.distances, [-1]), tf.reshape(self.lengths, [-1])
-        order = tf.argsort(distances)
-        reached = tf.cumsum(tf.gather(lengths, order))
+        order = tf.argsort(self.distances)
+        reached = tf.cumsum(tf.gather(self.lengths, order))
         # So that rounding in the sums does not pass over an element with which the share is reached exactly.
-        wanted = tf.reduce_sum(lengths) * (percentile / 100 * (1 - 1e-12))
+        wanted = tf.reduce_sum(self.lengths) * (percentile / 100 * (1 - 1e-12))
         index = tf.reduce_sum(tf.cast(reached < wanted, tf.int32))
-        return tf.gather(distances, order[tf.minimum(index, tf.size(distances) - 1)])
+        return tf.gather(self.distances, order[tf.minimum(index, tf.size(order) - 1)])
 
 
-def contour_distances(first, second, spacing):
+def contour_distances(first, second, spacing, everywhere=False):
     """The distances of the contours of two masks from each other.
 
     The contour of a mask passes through the corners of pixels: through each at which not all of the four pixels that
@@ -60,22 +54,28 @@ def contour_distances(first, second, spacing):
         first: bool `(H, W)`.
         second: bool `(H, W)`.
         spacing: Python numbers, the distances of rows and of columns.
+        everywhere: whether the results have a place for each of the `(H + 1) * (W + 1)` corners, as XLA wants it, which
+            cannot know how many elements there are; else only for elements.
 
     Returns:
-        `ContourDistances` of the elements of the first contour from the second, and the other way round; shapes
-        `(H + 1, W + 1)`.
+        `ContourDistances` of the elements of the first contour from the second, and the other way round.
     """
-    table = _length_table(*spacing)
     codes = _neighbour_codes(tf.stack([first, second]))
-    lengths = tf.gather(table, codes)
-    elements = lengths > 0
+    elements = (codes > 0) & (codes < 15)
     # The transform measures how far foreground is from background.
-    distances = tf.cast(kseg_ops.distance_transform(~elements, sampling=spacing), tf.float64)
-    infinite = tf.constant(math.inf, tf.float64)
-    return tuple(
-        ContourDistances(tf.where(elements[own], distances[other], infinite), lengths[own])
-        for own, other in ((0, 1), (1, 0))
-    )
+    distances = kseg_ops.distance_transform(~elements, sampling=spacing)
+    table = _length_table(*spacing)
+
+    def of_contour(own, other):
+        if everywhere:
+            lengths = tf.gather(table, tf.cast(codes[own], tf.int32))
+            away = tf.where(elements[own], distances[other], math.inf)
+            return ContourDistances(*(tf.reshape(tf.cast(part, tf.float64), [-1]) for part in (away, lengths)))
+        places = tf.where(elements[own])
+        lengths = tf.gather(table, tf.cast(tf.gather_nd(codes[own], places), tf.int32))
+        return ContourDistances(tf.cast(tf.gather_nd(distances[other], places), tf.float64), lengths)
+
+    return of_contour(0, 1), of_contour(1, 0)
 
 
 def _neighbour_codes(masks):
@@ -85,9 +85,9 @@ def _neighbour_codes(masks):
         masks: bool `(N, H, W)`.
 
     Returns:
-        int32 `(N, H + 1, W + 1)`.
+        int8 `(N, H + 1, W + 1)`.
     """
-    bits = tf.pad(tf.cast(masks, tf.int32), [[0, 0], [1, 1], [1, 1]])
+    bits = tf.pad(tf.cast(masks, tf.int8), [[0, 0], [1, 1], [1, 1]])
     rows = 2 * bits[:, :, :-1] + bits[:, :, 1:]
     return 4 * rows[:, :-1] + rows[:, 1:]
 

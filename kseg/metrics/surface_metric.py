@@ -90,9 +90,10 @@ class SurfaceMetric(ClassMapMetric):
 
     def add_maps(self, labels, predictions):
         classes = tf.constant(self.measured, tf.int32)
-        rows = [_presence(maps, classes, axis=2) for maps in (labels, predictions)]
-        columns = [_presence(maps, classes, axis=1) for maps in (labels, predictions)]
-        in_labels, in_predictions = (tf.reduce_any(maps, 1) for maps in rows)  # (B, K)
+        rows, columns = (
+            [_presence(maps, classes, self.num_labels, axis) for maps in (labels, predictions)] for axis in (1, 2)
+        )
+        in_labels, in_predictions = (tf.reduce_any(maps, 2) for maps in rows)  # (B, K)
         both = in_labels & in_predictions
         if may_compile():
             distances = self._of_all_pairs(labels, predictions, classes, both)
@@ -124,11 +125,11 @@ class SurfaceMetric(ClassMapMetric):
         # Both contours lie within the box around both masks, so that nothing outside has a say.
         boxes = [_extent(tf.gather_nd(first | second, pairs)) for first, second in (rows, columns)]
 
+        @tf.autograph.experimental.do_not_convert
         def of_pair(pair):
             (image, index), (top, bottom), (left, right) = (tf.unstack(part) for part in pair)
             masks = [tf.equal(maps[image, top:bottom, left:right], classes[index]) for maps in (predictions, labels)]
-            both_ways = contour_distances(*masks, (self.row_spacing, self.column_spacing))
-            return self.distance(*(contour.only_elements() for contour in both_ways))
+            return self.distance(*contour_distances(*masks, (self.row_spacing, self.column_spacing)))
 
         of_pairs = tf.map_fn(of_pair, (pairs, *boxes), fn_output_signature=tf.TensorSpec([], tf.float64))
         return tf.scatter_nd(pairs, of_pairs, tf.shape(both))
@@ -137,12 +138,14 @@ class SurfaceMetric(ClassMapMetric):
         """The same with shapes that do not depend on values, as XLA wants them."""
         images, count = tf.shape(both)[0], len(self.measured)
 
+        @tf.autograph.experimental.do_not_convert
         def of_pair(number):
             image, index = number // count, number % count
 
             def distance():
                 masks = [tf.equal(maps[image], classes[index]) for maps in (predictions, labels)]
-                return self.distance(*contour_distances(*masks, (self.row_spacing, self.column_spacing)))
+                spacing = self.row_spacing, self.column_spacing
+                return self.distance(*contour_distances(*masks, spacing, everywhere=True))
 
             return tf.cond(both[image, index], distance, lambda: tf.constant(0.0, tf.float64))
 
@@ -184,9 +187,15 @@ def _check_spacing(spacing):
     return tuple(float(number) for number in pair)
 
 
-def _presence(maps, classes, axis):
-    """Whether each row (`axis` 2) or column (`axis` 1) of each map has a pixel of each class, `(B, rows, K)`."""
-    return tf.stack([tf.reduce_any(tf.equal(maps, number), axis) for number in tf.unstack(classes)], -1)
+def _presence(maps, classes, num_labels, axis):
+    """Whether each row (`axis` 1) or column (`axis` 2) of each map has a pixel of each class, `(B, K, rows)`."""
+    size = tf.shape(maps)
+    images, places, bins = size[0], size[axis], num_labels + 1
+    # Void has a bin of its own, the last one.
+    numbers = tf.range(images)[:, None, None] * bins + tf.where(maps < 0, num_labels, maps)
+    place = tf.range(places)[None, :, None] if axis == 1 else tf.range(places)[None, None, :]
+    counts = tf.math.unsorted_segment_sum(tf.ones_like(maps), numbers * places + place, images * bins * places)
+    return tf.gather(tf.reshape(counts > 0, [images, bins, places]), classes, axis=1)
 
 
 def _extent(present):

@@ -18,6 +18,7 @@ from kseg.metrics import MeanIoU, PixelAccuracy, native_steps
 from kseg.models import compiled_losses
 from kseg.models.checked_model import CheckedModel
 from kseg.models.frozen_norms import freeze_batch_norms
+from kseg.models.keyword_arguments import check_keywords
 from kseg.models.small_logits import SmallLogits, are_wanted, argmax_of, image_size, small_logits_of
 
 _build_compiled = contextvars.ContextVar("kseg_build_compiled", default=True)
@@ -64,6 +65,7 @@ class SegmentationModel(CheckedModel):
         **kwargs: `name`, `trainable`.
 
     Raises:
+        TypeError: a keyword argument that nothing reads.
         ValueError: a number of classes below 1; an ignore index that is a class; another number of names than classes;
             an unknown `upsampling`, or one together with a margin; a weight of an auxiliary head that is no number.
     """
@@ -85,6 +87,8 @@ class SegmentationModel(CheckedModel):
         frozen_batch_norm=False,
         **kwargs,
     ):
+        kwargs.pop("dtype", None)  # in every configuration; Keras itself does not look at it
+        check_keywords(type(self), [name for name in kwargs if name != "name"])
         check_classes(num_classes, ignore_index, class_names)
         if upsampling is not None and margin:
             raise ValueError(f"margin must be 0 for a model that upsamples its logits; got {margin!r}")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
-import inspect
 
 import keras
 import tensorflow as tf
@@ -12,6 +10,7 @@ import tensorflow as tf
 from kseg.layers import CropTo, Normalize, PadToStride
 from kseg.layers.conv_block import check_block_arguments
 from kseg.models.backbone_graph import as_backbone, images_and_features, logits_layer, serialized_backbone
+from kseg.models.keyword_arguments import check_keywords
 from kseg.models.segmentation_model import SegmentationModel, check_classes, dtype_scope
 from kseg.models.unet_arguments import check_unet_arguments, refuse_other_form
 from kseg.models.unet_geometry import (
@@ -113,7 +112,7 @@ class UNet(SegmentationModel):
         dtype=None,
         **kwargs,
     ):
-        _check_names(kwargs)
+        check_keywords(UNet, kwargs)
         check_classes(num_classes, ignore_index, class_names)
         published = {
             "input_shape": input_shape,
@@ -211,17 +210,3 @@ class UNet(SegmentationModel):
 
     def _size_rule(self):
         return functools.partial(valid_output_shape, depth=self.depth) if self.margin else None
-
-
-def _check_names(kwargs):
-    """Refuse keyword arguments that nothing would read.
-
-    Raises:
-        TypeError: naming the argument and those that are spelled like it.
-    """
-    known = [name for name in inspect.signature(UNet.__init__).parameters if name not in ("self", "kwargs")]
-    for name in kwargs:
-        if name != "trainable":
-            near = difflib.get_close_matches(name, [*known, "trainable"])
-            hint = f"did you mean {' or '.join(near)}?" if near else f"it takes {', '.join(known)}"
-            raise TypeError(f"UNet got an unexpected keyword argument {name!r}; {hint}")

@@ -87,7 +87,7 @@ def load(model: keras.Model, path: str | os.PathLike, *, skip: Iterable[str] = (
             f"skip names {listed(map(repr, unknown))}, which neither {path} nor the model has; the file has "
             f"{listed(_parts(state))}"
         )
-    left_out = [name for name in state if name.startswith(source.left_out(model)) or _skipped(name, skip)]
+    left_out = [name for name in state if source.leaves_out(model, name, slots) or _skipped(name, skip)]
     slots = [slot for slot in slots if not _skipped(slot.name, skip)]
     if not slots:
         raise WeightsError(f"skip={list(skip)} leaves nothing of {path} to load")

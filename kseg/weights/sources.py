@@ -25,6 +25,7 @@ class Source:
         backbone_prefix: from a backbone to what stands before its tensors' names.
         heads: beginnings of the names that are no backbone's.
         model_slots: from a segmentation model to its slots; None where the networks of this source are not that.
+        unused: whether a model has no use for a tensor that its checkpoints have, given its name and the slots.
     """
 
     title: str
@@ -32,6 +33,7 @@ class Source:
     backbone_prefix: Callable[[Backbone], str]
     heads: tuple[str, ...]
     model_slots: Callable[[keras.Model], Iterator[Slot]] | None = None
+    unused: Callable[[keras.Model, str, list[Slot]], bool] = lambda model, name, slots: False
 
     def slots(self, model: keras.Model) -> list[Slot]:
         """The slots of a model or a backbone.
@@ -49,16 +51,18 @@ class Source:
             )
         return list(self.model_slots(model))
 
-    def left_out(self, model: keras.Model) -> tuple[str, ...]:
-        """Beginnings of the names that are not for this model."""
-        return self.heads if isinstance(model, Backbone) else ()
+    def leaves_out(self, model: keras.Model, name: str, slots: list[Slot]) -> bool:
+        """Whether a tensor of a checkpoint is not for this model."""
+        if isinstance(model, Backbone):
+            return name.startswith(self.heads)
+        return self.unused(model, name, slots)
 
 
 SOURCES = (
     Source(
         "torchvision",
         marks=("backbone.",),
-        backbone_prefix=lambda backbone: "backbone.",
+        backbone_prefix=lambda backbone: torchvision.BACKBONE,
         heads=("classifier.", "aux_classifier."),
         model_slots=torchvision.model_slots,
     ),
@@ -71,9 +75,10 @@ SOURCES = (
     Source(
         "segmentation-models-pytorch",
         marks=("encoder.",),
-        backbone_prefix=lambda backbone: f"encoder.{features_prefix(backbone)}",
+        backbone_prefix=segmentation_models.encoder_prefix,
         heads=("decoder.", "segmentation_head.", "classification_head."),
         model_slots=segmentation_models.model_slots,
+        unused=segmentation_models.unused,
     ),
 )
 

@@ -6,12 +6,13 @@ import json
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tests.helpers.layer_checks import POLICIES, check_gradients, check_saved, without_ids
 
 
 def check_backbone(make, path, size=(37, 33)):
-    """Check a backbone: sizes, precision policies, gradients of every weight, configuration, saving.
+    """Check a backbone: sizes, a traced call, precision policies, gradients of every weight, configuration, saving.
 
     Args:
         make: builds it, small and with `(None, None, channels)` as its input shape; takes `dtype`.
@@ -27,6 +28,10 @@ def check_backbone(make, path, size=(37, 33)):
         # Floor or ceiling at each halving: between size / stride - 1 and size / stride + 1.
         for pixels, whole in zip(tensor.shape[1:3], size, strict=True):
             assert abs(pixels - whole / backbone.strides[level]) < 1
+    traced = tf.function(backbone, input_signature=[tf.TensorSpec([None, None, None, images.shape[-1]])])
+    for level, tensor in traced(images).items():
+        # The same arithmetic, fused differently: float32 noise relative to the largest feature.
+        np.testing.assert_allclose(tensor, features[level], atol=1e-4 * np.abs(features[level]).max())
     for policy in POLICIES[1:]:
         mixed = make(dtype=policy)
         compute = keras.dtype_policies.get(policy).compute_dtype

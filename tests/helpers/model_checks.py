@@ -58,6 +58,7 @@ def check_model(make, path, sizes=((33, 29), (20, 48)), channels=(3, 1), num_cla
 
     labels = np.random.default_rng(1).integers(0, num_classes, images.shape[:3])
     labels[:, 0] = 255
+    model.compile(model.optimizer, model.loss, run_eagerly=True)  # tracing a step of a deep network takes long
     before = [np.array(weight) for weight in model.trainable_weights]
     assert np.isfinite(model.train_on_batch(images, labels)[0])
     moved = [not np.array_equal(a, b) for a, b in zip(before, model.trainable_weights, strict=True)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from kseg.layers import DepthwiseConvNorm2D
 from tests.helpers.layer_checks import check_layer
@@ -38,6 +39,17 @@ def test_pads_both_sides_alike(options, expected):
 def test_stride_on_an_even_size_starts_one_pixel_before_the_map():
     layer = DepthwiseConvNorm2D(strides=2, norm=None, activation=None, kernel_initializer="ones")
     np.testing.assert_array_equal(layer(np.ones((1, 1, 4, 1)))[0, 0, :, 0], [2, 3])
+
+
+@pytest.mark.parametrize("options", [{}, {"strides": 2, "kernel_size": 5}, {"rate": 2}])
+def test_in_a_graph(options):
+    """TensorFlow fuses a depthwise convolution with what follows it; of some kinds of padding this kills the process."""
+    layer = DepthwiseConvNorm2D(**options)
+    x = np.random.default_rng(0).normal(size=(1, 9, 8, 8)).astype("float32")
+    expected = layer(x)
+    traced = tf.function(layer, input_signature=[tf.TensorSpec([None, None, None, 8])])
+    # At most 25 products and a sum below 10 in magnitude, in another order: under 1e-4.
+    np.testing.assert_allclose(traced(x), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("rate", [1, 2])

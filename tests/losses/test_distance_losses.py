@@ -186,7 +186,7 @@ def test_config_keeps_every_argument():
         (lambda: with_distance_maps(LABELS, 2, spacing=-1), "spacing must be a number above 0 .* got -1"),
         (
             lambda: Boundary()(with_distance_maps(LABELS, 3), LOGITS),
-            r"\(1, 1, 5, 4\) do not fit logits .* maps\(labels, 2\) 3",
+            r"\(1, 1, 5, 4\) do not fit logits .*_maps\(labels, 2\) 3",
         ),
     ],
 )
