@@ -38,8 +38,22 @@ def main(argv: list[str] | None = None) -> int:
     for name in args.names or known:
         with multiprocessing.get_context("spawn").Pool(1) as process:
             rows += process.apply(measure, (name, args.repeats))
+    return report(rows, args.output)
+
+
+def report(rows: list[harness.Row], output: Path | None) -> int:
+    """Writes the table, and the JSON file if there is to be one; returns 1 if a promised ratio was missed."""
     versions = {}
-    for package in ("kseg", "tensorflow", "tensorflow-cpu", "keras", "numpy", "torch", "torchvision"):
+    for package in (
+        "kseg",
+        "tensorflow",
+        "tensorflow-cpu",
+        "keras",
+        "numpy",
+        "torch",
+        "torchvision",
+        "segmentation-models-pytorch",
+    ):
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
@@ -48,8 +62,8 @@ def main(argv: list[str] | None = None) -> int:
     sys.stdout.write(f"{machine['cpu']}, {machine['cpus']} CPUs; commit {harness.commit()}\n")
     sys.stdout.write(", ".join(f"{name} {version}" for name, version in versions.items()) + "\n\n")
     sys.stdout.write(harness.table(rows) + "\n")
-    if args.output is not None:
-        harness.save(rows, args.output, versions)
+    if output is not None:
+        harness.save(rows, output, versions)
     missed = [row.name for row in rows if any(row.ratio(name) < bar for name, bar in row.bars.items())]
     return 1 if missed else 0
 

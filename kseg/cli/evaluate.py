@@ -6,13 +6,13 @@ import argparse
 from pathlib import Path
 
 from . import models
-from .arguments import mask_values, whole_or_none
+from .arguments import mask_values, number, whole_or_none
 from .errors import CliError, no_folder
 
 HELP = "figures of a model on labelled images"
 DESCRIPTION = (
-    "Evaluate a model on whole images: IoU and Dice per class, their means, pixel accuracy and confusion matrix, as a "
-    "table, metrics.json, pictures and a report."
+    "Evaluate a model on whole images: IoU, Dice, precision and recall per class, their means, pixel accuracy, "
+    "frequency-weighted IoU and confusion matrix, as a table, metrics.json, pictures and a report."
 )
 
 
@@ -36,11 +36,27 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--mask-values", type=mask_values, metavar="V=C,...", help="classes of the masks' values: 0=0,255=1"
     )
+    parser.add_argument("--boundary", action="store_true", help="boundary IoU as well")
+    parser.add_argument(
+        "--surface",
+        action="store_true",
+        help="95th percentile of the Hausdorff distance (HD95) and average surface distance as well",
+    )
+    parser.add_argument(
+        "--spacing",
+        nargs=2,
+        type=number(0, open_low=True),
+        metavar=("ROWS", "COLUMNS"),
+        help="with --surface: how far rows and columns of pixels are apart, such as in millimetres; default 1 1",
+    )
+    parser.add_argument("--calibration", action="store_true", help="expected calibration error as well")
     parser.add_argument("--out", metavar="DIR", help="folder for the results; default `evaluation` beside the model")
 
 
 def run(arguments) -> int:
     """Evaluates."""
+    if arguments.spacing is not None and not arguments.surface:
+        raise CliError("--spacing: expected together with --surface.")
     path = models.find_model(arguments.model)
     if arguments.data is not None and not Path(arguments.data).is_dir():
         raise CliError(f"--data: expected a folder, got {arguments.data}, {no_folder(arguments.data)}.")
@@ -53,6 +69,7 @@ def run(arguments) -> int:
     from rich.console import Console
 
     from kseg.training.evaluation_report import write_evaluation
+    from kseg.training.extra_metrics import extra_metrics
     from kseg.training.run_report import evaluate_source
 
     from .tables import class_table
@@ -61,7 +78,15 @@ def run(arguments) -> int:
     source = _own_source(path) if arguments.data is None else _folder_source(arguments, model)
     if source.num_classes != model.num_classes:
         raise CliError(f"--data: the masks hold {source.num_classes} classes and the model has {model.num_classes}.")
-    evaluation = evaluate_source(model, source)
+    extras = extra_metrics(
+        source.num_classes,
+        source.ignore_index,
+        boundary=arguments.boundary,
+        surface=arguments.surface,
+        spacing=arguments.spacing or 1.0,
+        calibration=arguments.calibration,
+    )
+    evaluation = evaluate_source(model, source, extras=extras)
     out = Path(arguments.out) if arguments.out else path.parent / "evaluation"
     write_evaluation(out, evaluation, model, source, title=f"{path.parent.name or path.stem}, evaluated")
     console = Console()

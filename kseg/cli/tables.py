@@ -13,14 +13,26 @@ def class_table(evaluation):
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("class")
-    for name in ("IoU", "Dice", "true pixels"):
-        table.add_column(name, justify="right")
+    columns = [
+        ("IoU", evaluation.iou, evaluation.mean_iou),
+        ("Dice", evaluation.dice, evaluation.mean_dice),
+        ("precision", evaluation.precision, evaluation.mean_precision),
+        ("recall", evaluation.recall, evaluation.mean_recall),
+        *((extra.title, extra.classes, extra.value) for extra in evaluation.extras if extra.classes is not None),
+    ]
+    for title in (*(title for title, _, _ in columns), "true pixels"):
+        table.add_column(title, justify="right", no_wrap=" " not in title)  # what wraps is also what is cut
     pixels = evaluation.confusion.sum(axis=1)
-    for name, iou, dice, count in zip(evaluation.class_names, evaluation.iou, evaluation.dice, pixels, strict=True):
-        table.add_row(name, _figure(iou), _figure(dice), f"{int(count):,}")
+    for index, name in enumerate(evaluation.class_names):
+        table.add_row(name, *(_figure(values[index]) for _, values, _ in columns), f"{int(pixels[index]):,}")
     table.add_section()
-    table.add_row("mean", _figure(evaluation.mean_iou), _figure(evaluation.mean_dice), f"{int(pixels.sum()):,}")
-    table.caption = f"pixel accuracy {evaluation.pixel_accuracy:.4f}"
+    table.add_row("mean", *(_figure(mean) for _, _, mean in columns), f"{int(pixels.sum()):,}")
+    single = [
+        ("pixel accuracy", evaluation.pixel_accuracy),
+        ("frequency-weighted IoU", evaluation.frequency_weighted_iou),
+        *((extra.title, extra.value) for extra in evaluation.extras if extra.classes is None),
+    ]
+    table.caption = ", ".join(f"{title} {_figure(value)}" for title, value in single)
     table.caption_justify = "left"
     return table
 

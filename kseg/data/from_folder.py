@@ -45,7 +45,7 @@ def from_folder(
         mask_values: from stored value (or colour) to class, such as `{0: 0, 255: 1}`.
         input_range: range of the sensor; None takes the dtype's.
         check: read every file once before training and raise one error with every problem (`kseg.data.check_folder`).
-        **options: of `kseg.data.pipeline`: size, crop_size, augment, shuffle, seed, cache, ...
+        **options: of `kseg.data.pipeline`: size, crop_size, random_crop, augment, weights, shuffle, seed, cache, ...
 
     Returns:
         Data set of (image float32 `(B, H, W, C)` in the sensor's range, label int32 `(B, H, W)`).

@@ -71,7 +71,7 @@ class WeightedSum(keras.losses.Loss):
         These are, for each `ignore_index`, the first cross-entropy and the losses made of sums.
         """
         shared = {}
-        for ignore_index in {loss.ignore_index for loss in self.losses if isinstance(loss, RegionLoss)}:
+        for ignore_index in dict.fromkeys(loss.ignore_index for loss in self.losses if isinstance(loss, RegionLoss)):
             places = [i for i, loss in enumerate(self.losses) if getattr(loss, "ignore_index", "") == ignore_index]
             regions = [i for i in places if isinstance(self.losses[i], RegionLoss)]
             entropies = [i for i in places if type(self.losses[i]) is CrossEntropy][:1]

@@ -65,6 +65,7 @@ class ClassMapMetric(keras.metrics.Metric):
         self.class_names = check_class_names(class_names, self.num_labels)
         self.per_class = bool(per_class)
 
+    @tf.autograph.experimental.do_not_convert
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Take in one batch."""
         if sample_weight is not None:

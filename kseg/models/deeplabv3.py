@@ -47,6 +47,9 @@ class DeepLabV3(SegmentationModel):
         filters: channels of the pyramid pooling and of the convolution after it.
         rates: dilation rates of the pyramid pooling.
         dropout: its rate, after the pyramid pooling.
+        upsampling: how the logits are brought to the size of the image: `"bilinear"`, as torchvision does, or
+            `"align_corners"`, as segmentation-models-pytorch does (whose network has, besides,
+            `backbone=ResNet(depth, output_stride=8, dilate_first_block=True)`).
         input_range: `(low, high)` of the values in the images. The model brings them to 0..1 and applies the backbone's
             statistics, or to -1..1 where it has none; None if they come as the network should see them.
         ignore_index: the label of void pixels, or None.
@@ -82,6 +85,7 @@ class DeepLabV3(SegmentationModel):
         filters=256,
         rates=(12, 24, 36),
         dropout=0.5,
+        upsampling="bilinear",
         input_range=(0, 255),
         ignore_index=255,
         class_names=None,
@@ -92,6 +96,8 @@ class DeepLabV3(SegmentationModel):
     ):
         check_classes(num_classes, ignore_index, class_names)
         check_rate("dropout", dropout)
+        if upsampling not in ("bilinear", "align_corners"):
+            raise ValueError(f'upsampling must be "bilinear" or "align_corners"; got {upsampling!r}')
         kernel_initializer = keras.initializers.get(kernel_initializer)
         with dtype_scope(dtype):
             given, backbone = backbone, as_backbone(backbone, input_shape, default_backbone)
@@ -121,7 +127,7 @@ class DeepLabV3(SegmentationModel):
                 class_names=class_names,
                 input_range=input_range,
                 stride=max(backbone.strides.values()),
-                upsampling="bilinear",
+                upsampling=upsampling,
                 auxiliary=heads,
                 name=name,
                 **kwargs,
@@ -135,6 +141,7 @@ class DeepLabV3(SegmentationModel):
             filters=filters,
             rates=rates,
             dropout=dropout,
+            upsampling=upsampling,
             input_range=input_range,
             ignore_index=ignore_index,
             class_names=class_names,

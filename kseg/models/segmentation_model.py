@@ -87,6 +87,7 @@ class SegmentationModel(CheckedModel):
         frozen_batch_norm=False,
         **kwargs,
     ):
+        kwargs.pop("dtype", None)  # in every configuration; Keras itself does not look at it
         check_keywords(type(self), [name for name in kwargs if name != "name"])
         check_classes(num_classes, ignore_index, class_names)
         if upsampling is not None and margin:

@@ -12,6 +12,23 @@ import numpy as np
 
 
 @dataclass
+class ExtraFigure:
+    """A figure that does not follow from the confusion matrix.
+
+    Attributes:
+        key: its name in metrics.json.
+        title: its name in tables.
+        value: over all measured classes.
+        classes: float64 `(C,)`, NaN where a class has none; None for a figure that classes do not have.
+    """
+
+    key: str
+    title: str
+    value: float
+    classes: np.ndarray | None = None
+
+
+@dataclass
 class Evaluation:
     """A confusion matrix and what follows from it.
 
@@ -19,13 +36,16 @@ class Evaluation:
         confusion: int64 counts `(C, C)`, rows truth, columns prediction; the sigmoid case has two classes.
         class_names: One name per class.
         images: Per image: name and mean IoU over the classes present in it.
+        extras: Figures that were asked for beyond those of the confusion matrix.
 
-    A class that appears neither in truth nor in prediction has IoU and Dice NaN and is left out of the means.
+    A class that appears neither in truth nor in prediction has IoU and Dice NaN and is left out of the means; so has
+    one that is never predicted no precision, and one that no pixel is labelled as no recall.
     """
 
     confusion: np.ndarray
     class_names: list[str]
     images: list[tuple[str, float]] = field(default_factory=list)
+    extras: list[ExtraFigure] = field(default_factory=list)
 
     @property
     def iou(self) -> np.ndarray:
@@ -40,6 +60,18 @@ class Evaluation:
         return _ratio(2 * hits, truth + predicted)
 
     @property
+    def precision(self) -> np.ndarray:
+        """Precision per class, float64 `(C,)`: true positives / prediction."""
+        hits, _, predicted = self._counts()
+        return _ratio(hits, predicted)
+
+    @property
+    def recall(self) -> np.ndarray:
+        """Recall per class, float64 `(C,)`, which is the accuracy of the class: true positives / truth."""
+        hits, truth, _ = self._counts()
+        return _ratio(hits, truth)
+
+    @property
     def mean_iou(self) -> float:
         """Mean of `iou` over the classes that appear."""
         return _mean(self.iou)
@@ -50,22 +82,56 @@ class Evaluation:
         return _mean(self.dice)
 
     @property
+    def mean_precision(self) -> float:
+        """Mean of `precision` over the classes that are predicted."""
+        return _mean(self.precision)
+
+    @property
+    def mean_recall(self) -> float:
+        """Mean of `recall` over the classes that appear in truth; the mean accuracy of the classes."""
+        return _mean(self.recall)
+
+    @property
+    def frequency_weighted_iou(self) -> float:
+        """Mean of `iou`, each class weighing as much as its true pixels."""
+        pixels = self.confusion.sum(axis=1)
+        total = pixels.sum()
+        return float((np.nan_to_num(self.iou) * pixels).sum() / total) if total else float("nan")
+
+    @property
     def pixel_accuracy(self) -> float:
         """Share of the counted pixels that are right."""
         total = self.confusion.sum()
         return float(np.trace(self.confusion) / total) if total else float("nan")
 
     def to_dict(self) -> dict:
-        """The figures as JSON-compatible data; NaN becomes `None`."""
-        pixels = self.confusion.sum(axis=1)
+        """The figures as JSON-compatible data; NaN and infinity become `None`."""
         classes = [
             {"name": name, "iou": _number(iou), "dice": _number(dice), "pixels": int(count)}
-            for name, iou, dice, count in zip(self.class_names, self.iou, self.dice, pixels, strict=True)
+            | {"precision": _number(precision), "recall": _number(recall), "accuracy": _number(recall)}
+            for name, iou, dice, count, precision, recall in zip(
+                self.class_names,
+                self.iou,
+                self.dice,
+                self.confusion.sum(axis=1),
+                self.precision,
+                self.recall,
+                strict=True,
+            )
         ]
+        for extra in self.extras:
+            if extra.classes is not None:
+                for row, value in zip(classes, extra.classes, strict=True):
+                    row[extra.key] = _number(value)
         return {
             "mean_iou": _number(self.mean_iou),
             "mean_dice": _number(self.mean_dice),
             "pixel_accuracy": _number(self.pixel_accuracy),
+            "mean_precision": _number(self.mean_precision),
+            "mean_recall": _number(self.mean_recall),
+            "mean_accuracy": _number(self.mean_recall),
+            "frequency_weighted_iou": _number(self.frequency_weighted_iou),
+            **{extra.key: _number(extra.value) for extra in self.extras},
             "classes": classes,
             "confusion_matrix": self.confusion.tolist(),
             "images": [{"name": name, "mean_iou": _number(value)} for name, value in self.images],
@@ -84,17 +150,19 @@ def evaluate(
     class_names: Sequence[str] | None = None,
     ignore_index: int | None = 255,
     keep: Callable[[int, np.ndarray, np.ndarray, np.ndarray, float], None] | None = None,
+    extras: Sequence = (),
 ) -> Evaluation:
     """Evaluates class maps against masks, image by image.
 
     Args:
-        predict: Maps an image `(H, W, C)` to classes `(H, W)`.
+        predict: Maps an image `(H, W, C)` to classes `(H, W)`, or to logits `(H, W, num_classes)`.
         samples: Iterable of `(image, mask)`.
         num_classes: Classes of the model; 1 (sigmoid) is counted as two, background and foreground.
         names: A name per image.
         class_names: A name per class.
         ignore_index: Mask value that is not counted.
         keep: Called for each image with `(index, image, mask, prediction, mean IoU)`.
+        extras: `kseg.training.extra_metrics.ExtraMetric`, further figures; see there which of them need logits.
 
     Returns:
         The figures.
@@ -103,6 +171,7 @@ def evaluate(
         ValueError: A mask holds a value that is no class, or a prediction has another size than its mask.
     """
     import kseg_ops
+    from kseg.inference.strips import to_classes
 
     counted = max(num_classes, 2)
     total = np.zeros((counted, counted), np.int64)
@@ -110,15 +179,19 @@ def evaluate(
     for index, (image, mask) in enumerate(samples):
         name = names[index] if names is not None else f"{index:04d}"
         mask = np.asarray(mask).astype(np.int32)
-        prediction = np.asarray(predict(image)).astype(np.int32)
+        scores = np.asarray(predict(image))
+        prediction = (to_classes(scores, np.int32, False) if scores.ndim == 3 else scores).astype(np.int32)
         _check(name, mask, prediction, counted, ignore_index)
         matrix = np.asarray(kseg_ops.confusion_matrix(mask, prediction, counted, ignore_index=ignore_index))
         total += matrix
         score = Evaluation(matrix, [""] * counted).mean_iou
         images.append((name, score))
+        for extra in extras:
+            extra.update(mask, prediction, scores)
         if keep is not None:
             keep(index, image, mask, prediction, score)
-    return Evaluation(total, default_class_names(num_classes, class_names), images)
+    names_of_classes = default_class_names(num_classes, class_names)
+    return Evaluation(total, names_of_classes, images, [extra.figure() for extra in extras])
 
 
 def default_class_names(num_classes: int, class_names: Sequence[str] | None = None) -> list[str]:
@@ -163,4 +236,4 @@ def _mean(values):
 
 
 def _number(value):
-    return None if np.isnan(value) else float(value)
+    return float(value) if np.isfinite(value) else None

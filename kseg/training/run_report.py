@@ -22,22 +22,25 @@ _WORST, _OTHERS = len(_PLACES), 3
 TILE = 1024
 
 
-def evaluate_source(model, source, keep=None) -> Evaluation:
+def evaluate_source(model, source, keep=None, extras=()) -> Evaluation:
     """Evaluates a model on whole images of a source, in tiles where they are large.
 
     Args:
         model: A segmentation model.
         source: A `kseg.data.Source`.
         keep: See `evaluate`.
+        extras: See `evaluate`.
 
     Returns:
         The figures.
     """
     import kseg
 
+    output = "logits" if any(extra.needs_logits for extra in extras) else "classes"
+
     def predict(image):
         tile = TILE if max(image.shape[:2]) > TILE else None
-        return kseg.predict(model, image, tile=tile)
+        return kseg.predict(model, image, tile=tile, output=output)
 
     return evaluate(
         predict,
@@ -47,6 +50,7 @@ def evaluate_source(model, source, keep=None) -> Evaluation:
         class_names=source.class_names,
         ignore_index=source.ignore_index,
         keep=keep,
+        extras=extras,
     )
 
 
@@ -141,10 +145,15 @@ def class_rows(evaluation: Evaluation) -> list[dict]:
     """Rows of the per-class table."""
     pixels = evaluation.confusion.sum(axis=1)
     total = max(int(pixels.sum()), 1)
-    return [
+    rows = [
         {"name": name, "iou": iou, "dice": dice, "pixels": int(count), "share": count / total}
         for name, iou, dice, count in zip(evaluation.class_names, evaluation.iou, evaluation.dice, pixels, strict=True)
     ]
+    more = [("precision", evaluation.precision), ("recall", evaluation.recall)]
+    more += [(extra.title, extra.classes) for extra in evaluation.extras if extra.classes is not None]
+    for index, row in enumerate(rows):
+        row["more"] = {title: values[index] for title, values in more}
+    return rows
 
 
 def write_overlays(folder: Path, model, source, evaluation: Evaluation) -> list[tuple[Path, str]]:

@@ -67,7 +67,8 @@ def write_report(
         subtitle: A sentence under it.
         figures: Headline figures as `(value, label)`; the first one is set off.
         comparison: Other methods on the same images, `(name, figure)`.
-        per_class: One mapping per class: `name`, `iou`, `dice`, `pixels`, `share` (0 to 1). `nan` is shown as a dash.
+        per_class: One mapping per class: `name`, `iou`, `dice`, `pixels`, `share` (0 to 1), and optionally `more`,
+            further figures by title, the same ones for each class. `nan` is shown as a dash.
         curves: PNG file of the training curves, to embed.
         confusion: PNG file of the confusion matrix, to embed.
         pictures: PNG files to embed, each with a caption.
@@ -140,13 +141,19 @@ def _class_table(per_class: Sequence[Mapping[str, object]]) -> str:
     colours = palette(len(per_class))
     rows = []
     for colour, row in zip(colours, per_class, strict=True):
+        more = "".join(f"<td>{_figure(value)}</td>" for value in row.get("more", {}).values())
         swatch = f'<span class="swatch" style="background:rgb({colour[0]},{colour[1]},{colour[2]})"></span>'
         rows.append(
-            f"<tr><td>{swatch}{html.escape(str(row['name']))}</td>{_meter(row['iou'])}{_meter(row['dice'])}"
+            f"<tr><td>{swatch}{html.escape(str(row['name']))}</td>{_meter(row['iou'])}{_meter(row['dice'])}{more}"
             f"<td>{int(row['pixels']):,}</td><td>{100 * float(row['share']):.2f} %</td></tr>"
         )
-    head = "<tr><th>class</th><th>IoU</th><th>Dice</th><th>true pixels</th><th>share</th></tr>"
+    titles = "".join(f"<th>{html.escape(title)}</th>" for title in per_class[0].get("more", {}))
+    head = f"<tr><th>class</th><th>IoU</th><th>Dice</th>{titles}<th>true pixels</th><th>share</th></tr>"
     return f'<div class="scroll"><table>{head}{"".join(rows)}</table></div>'
+
+
+def _figure(value: object) -> str:
+    return "&ndash;" if math.isnan(float(value)) else f"{float(value):.4f}"
 
 
 def _meter(value: object) -> str:

@@ -81,13 +81,13 @@ def load(model: keras.Model, path: str | os.PathLike, *, skip: Iterable[str] = (
     path = Path(path)
     state = read_state(path)
     source = recognise(state, path)
-    slots = source.slots(model)
+    slots = source.slots(model, path)
     if unknown := [part for part in skip if not _any_under(part, [*state, *(slot.name for slot in slots)])]:
         raise WeightsError(
             f"skip names {listed(map(repr, unknown))}, which neither {path} nor the model has; the file has "
             f"{listed(_parts(state))}"
         )
-    left_out = [name for name in state if name.startswith(source.left_out(model)) or _skipped(name, skip)]
+    left_out = [name for name in state if source.leaves_out(model, name, slots) or _skipped(name, skip)]
     slots = [slot for slot in slots if not _skipped(slot.name, skip)]
     if not slots:
         raise WeightsError(f"skip={list(skip)} leaves nothing of {path} to load")

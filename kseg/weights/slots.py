@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
+from kseg.layers import AtrousSeparableConv2D, DepthwiseConvNorm2D
+
 # Which of a published tensor's axes become those of the variable.
 VECTOR = (0,)
 KERNEL = (2, 3, 1, 0)  # OIHW to HWIO; of a transposed convolution IOHW to HWOI
@@ -37,28 +39,63 @@ class Slot:
 
 
 def convolution(name: str, layer, **options) -> Iterator[Slot]:
-    """The kernel, and the bias if there is one, of a convolution or a transposed one.
+    """The kernel, and the bias if there is one, of a convolution.
 
     Args:
         name: what the published network calls it.
-        layer: anything with a `kernel` `(rows, columns, in, out)` and a `bias`, which may be None.
+        layer: anything with a `kernel` and a `bias`, which may be None.
         **options: of `Slot`.
     """
-    yield Slot(f"{name}.weight", layer.kernel, KERNEL, **options)
+    axes = DEPTHWISE if isinstance(layer, DepthwiseConvNorm2D) else KERNEL
+    yield Slot(f"{name}.weight", layer.kernel, axes, **options)
     if layer.bias is not None:
         yield Slot(f"{name}.bias", layer.bias, **options)
 
 
-def normalisation(name: str, layer: keras.layers.BatchNormalization) -> Iterator[Slot]:
-    """The four vectors of a batch normalisation."""
+def classifier(name: str, layer) -> Iterator[Slot]:
+    """The last convolution of a head, whose outputs are the classes."""
+    return convolution(name, layer, per_class=True)
+
+
+def affine(name: str, layer) -> Iterator[Slot]:
+    """The factor and the offset of a normalisation."""
     yield Slot(f"{name}.weight", layer.gamma)
     yield Slot(f"{name}.bias", layer.beta)
+
+
+def batch_norm(name: str, layer: keras.layers.BatchNormalization) -> Iterator[Slot]:
+    """The four vectors of a batch normalisation."""
+    yield from affine(name, layer)
     yield Slot(f"{name}.running_mean", layer.moving_mean)
     yield Slot(f"{name}.running_var", layer.moving_variance)
 
 
-def conv_norm(convolution_name: str, norm_name: str, layer) -> Iterator[Slot]:
-    """A layer with a convolution and, where it has one, its `batch_norm`."""
-    yield from convolution(convolution_name, layer)
+def conv_norm(name: str, norm_name: str, layer) -> Iterator[Slot]:
+    """A convolution and, where the layer has one, its batch normalisation.
+
+    Args:
+        name: what the published network calls the convolution; of a separable one, what its two parts' names begin with.
+        norm_name: what it calls the normalisation.
+        layer: of kseg, with a `batch_norm` that may be None.
+    """
+    if isinstance(layer, AtrousSeparableConv2D):
+        yield Slot(f"{name}.0.weight", layer.depthwise_kernel, DEPTHWISE)
+        yield Slot(f"{name}.1.weight", layer.pointwise_kernel, KERNEL)
+    else:
+        yield from convolution(name, layer)
     if layer.batch_norm is not None:
-        yield from normalisation(norm_name, layer.batch_norm)
+        yield from batch_norm(norm_name, layer.batch_norm)
+
+
+def sequence(name: str, layer) -> Iterator[Slot]:
+    """A convolution and its normalisation, numbered 0 and 1 under one name."""
+    return conv_norm(f"{name}.0", f"{name}.1", layer)
+
+
+def pyramid(name: str, layer) -> Iterator[Slot]:
+    """An `ASPP`; both libraries have the same parts, and number them alike."""
+    for index, branch in enumerate(layer.branches):
+        yield from sequence(f"{name}.convs.{index}", branch)
+    pooling = f"{name}.convs.{len(layer.branches)}"  # its first part is the mean
+    yield from conv_norm(f"{pooling}.1", f"{pooling}.2", layer.pooling)
+    yield from sequence(f"{name}.project", layer.projection)

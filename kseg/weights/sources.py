@@ -25,6 +25,7 @@ class Source:
         backbone_prefix: from a backbone to what stands before its tensors' names.
         heads: beginnings of the names that are no backbone's.
         model_slots: from a segmentation model to its slots; None where the networks of this source are not that.
+        unused: whether a model has no use for a tensor that its checkpoints have, given its name and the slots.
     """
 
     title: str
@@ -32,9 +33,10 @@ class Source:
     backbone_prefix: Callable[[Backbone], str]
     heads: tuple[str, ...]
     model_slots: Callable[[keras.Model], Iterator[Slot]] | None = None
+    unused: Callable[[keras.Model, str, list[Slot]], bool] = lambda model, name, slots: False
 
-    def slots(self, model: keras.Model) -> list[Slot]:
-        """The slots of a model or a backbone.
+    def slots(self, model: keras.Model, path: Path) -> list[Slot]:
+        """The slots of a model or a backbone; the path is for errors.
 
         Raises:
             TypeError: there are no published names for it.
@@ -44,21 +46,23 @@ class Source:
             return list(backbone_slots(model, self.backbone_prefix(model)))
         if self.model_slots is None:
             raise WeightsError(
-                f"the file is of {self.title} and {type(model).__name__} is a segmentation model: load it into the "
+                f"{path} is of {self.title}, and {type(model).__name__} is a segmentation model: load it into its "
                 'backbone, model.get_layer("backbone")'
             )
         return list(self.model_slots(model))
 
-    def left_out(self, model: keras.Model) -> tuple[str, ...]:
-        """Beginnings of the names that are not for this model."""
-        return self.heads if isinstance(model, Backbone) else ()
+    def leaves_out(self, model: keras.Model, name: str, slots: list[Slot]) -> bool:
+        """Whether a tensor of a checkpoint is not for this model."""
+        if isinstance(model, Backbone):
+            return name.startswith(self.heads)
+        return self.unused(model, name, slots)
 
 
 SOURCES = (
     Source(
         "torchvision",
         marks=("backbone.",),
-        backbone_prefix=lambda backbone: "backbone.",
+        backbone_prefix=lambda backbone: torchvision.BACKBONE,
         heads=("classifier.", "aux_classifier."),
         model_slots=torchvision.model_slots,
     ),
@@ -71,9 +75,10 @@ SOURCES = (
     Source(
         "segmentation-models-pytorch",
         marks=("encoder.",),
-        backbone_prefix=lambda backbone: f"encoder.{features_prefix(backbone)}",
+        backbone_prefix=segmentation_models.encoder_prefix,
         heads=("decoder.", "segmentation_head.", "classification_head."),
         model_slots=segmentation_models.model_slots,
+        unused=segmentation_models.unused,
     ),
 )
 
@@ -89,5 +94,7 @@ def recognise(names: Iterable[str], path: Path) -> Source:
     if len(found) == 1:
         return found[0]
     known = "; ".join(f"{source.title}: {' or '.join(f'{mark}*' for mark in source.marks)}" for source in SOURCES)
-    what = "of several sources at once" if found else "of no known source"
-    raise WeightsError(f"{path} has tensors {what}: {listed(names, 5)}. Expected names of one of these: {known}")
+    if found:
+        examples = [next(name for name in names if name.startswith(source.marks)) for source in found]
+        raise WeightsError(f"{path} has tensors of several sources at once, {listed(examples)}. Those are {known}")
+    raise WeightsError(f"{path} has tensors of no known source: {listed(names, 5)}. Expected names of one of {known}")

@@ -123,6 +123,23 @@ def test_evaluate_on_a_folder(trained, data, tmp_path):
     assert len(json.loads((tmp_path / "metrics.json").read_text())["images"]) == 16
 
 
+def test_evaluate_with_further_figures(trained, data, tmp_path, capsys):
+    command = ["evaluate", str(trained / "last.keras"), "--data", str(data), "--out", str(tmp_path)]
+    assert main([*command, "--boundary", "--surface", "--spacing", "0.5", "2", "--calibration"]) == 0
+    printed = capsys.readouterr().out
+    for title in ("precision", "frequency-weighted IoU", "HD95", "calibration error"):
+        assert title in printed
+    content = json.loads((tmp_path / "metrics.json").read_text())
+    assert {"boundary_iou", "hd95", "average_surface_distance", "precision", "accuracy"} <= set(content["classes"][0])
+    assert 0 <= content["calibration_error"] <= 1
+    assert "boundary IoU" in (tmp_path / "report.html").read_text()
+
+
+def test_evaluate_spacing_needs_surface(trained, capsys):
+    assert main(["evaluate", str(trained), "--spacing", "1", "1"]) == 2
+    assert "--spacing: expected together with --surface" in capsys.readouterr().err
+
+
 def test_predict_files(trained, data, tmp_path, capsys):
     command = ["predict", str(trained), str(data / "images"), "--out", str(tmp_path), "--tile", "32", "--tta"]
     assert main([*command, "--probabilities"]) == 0

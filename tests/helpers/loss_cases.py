@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
 from kseg.losses import (
     Boundary,
@@ -111,3 +112,12 @@ def draw(case, seed=0, size=(2, 5, 6), void=0.25):
     is_void.reshape(size[0], -1)[:, : case.channels] = False
     y[is_void] = 255
     return y.astype("int32"), rng.normal(size=(*size, case.channels)).astype("float32")
+
+
+def gradient(case, loss, y, logits, weight=None):
+    """Value and gradient."""
+    logits = tf.convert_to_tensor(logits)
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        value = case.value(loss, y, logits, weight)
+    return value, tape.gradient(value, logits)

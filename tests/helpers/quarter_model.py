@@ -15,7 +15,7 @@ class Quarter(kseg.SegmentationModel):
 
     def __init__(self, num_classes=3, upsampling="bilinear", auxiliary=True, norm="batch", input_shape=None, **kwargs):
         images = keras.Input(input_shape or (None, None, 3), name="images")
-        features = Normalize()(images)
+        features = Normalize(name="normalize")(images)
         half = ConvNorm2D(4, 3, strides=2, norm=norm, name="half")(features)
         quarter = ConvNorm2D(4, 3, strides=2, norm=norm, name="quarter")(half)
         logits = keras.layers.Conv2D(num_classes, 1, kernel_regularizer="l2", dtype="float32", name="logits")(quarter)

@@ -26,7 +26,9 @@ def randomise(network: torch.nn.Module, seed: int) -> torch.nn.Module:
         norm.momentum = 1.0
     network.train()
     with torch.no_grad():
-        network(torch.from_numpy(seeded_images(seed + 1, 96, 64, batch=4).transpose(0, 3, 1, 2).copy()))
+        channels = next(module for module in network.modules() if isinstance(module, torch.nn.Conv2d)).in_channels
+        images = seeded_images(seed + 1, 96, 64, batch=4, channels=channels)
+        network(torch.from_numpy(images.transpose(0, 3, 1, 2).copy()))
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
             variance = norm.running_var.numpy().astype(np.float64)

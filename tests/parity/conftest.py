@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.util
 import json
 import subprocess
@@ -55,32 +56,40 @@ def peer_process():
     process.communicate(timeout=60)
 
 
+def _ask(process, folder, kind, *, size=(75, 61), seed=1, channels=3, **options):
+    """The `Answers` of a network of a kind for random weights."""
+    request = {"kind": kind, "options": options, "size": size, "channels": channels, "seed": seed}
+    process.stdin.write(json.dumps({**request, "folder": str(folder)}) + "\n")
+    process.stdin.flush()
+    response = json.loads(process.stdout.readline() or '{"error": "the process ended"}')
+    assert "error" not in response, response["error"]
+    with np.load(folder / "answers.npz") as arrays:
+        found = {name: arrays[name] for name in arrays.files}
+    given = {"images": found.pop("images"), "parameters": response["parameters"]}
+    for name, value in found.items():
+        form, _, level = name.partition(" ")
+        if level == "logits":
+            given[form] = value
+        else:
+            given.setdefault(form, {})[level] = value
+    return Answers(folder / "state.safetensors", **given)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _limit(peer_process, tmp_path_factory):
+    """Set how many times the peer's error kseg's may be: see `parity.Row.check`."""
+    answers = _ask(peer_process, tmp_path_factory.mktemp("limit"), "convolution", size=(17, 13), channels=256)
+    parity.set_limit(answers)
+
+
 @pytest.fixture
 def ask(peer_process, tmp_path):
     """A function from the kind of a network and its options to its `Answers` for random weights."""
-
-    def ask(kind, *, size=(75, 61), seed=1, **options):
-        request = {"kind": kind, "options": options, "size": size, "seed": seed, "folder": str(tmp_path)}
-        peer_process.stdin.write(json.dumps(request) + "\n")
-        peer_process.stdin.flush()
-        response = json.loads(peer_process.stdout.readline() or '{"error": "the process ended"}')
-        assert "error" not in response, response["error"]
-        with np.load(tmp_path / "answers.npz") as arrays:
-            found = {name: arrays[name] for name in arrays.files}
-        given = {"images": found.pop("images"), "parameters": response["parameters"]}
-        for name, value in found.items():
-            form, _, level = name.partition(" ")
-            if level == "logits":
-                given[form] = value
-            else:
-                given.setdefault(form, {})[level] = value
-        return Answers(tmp_path / "state.safetensors", **given)
-
-    return ask
+    return functools.partial(_ask, peer_process, tmp_path)
 
 
 def pytest_terminal_summary(terminalreporter):
     if parity.ROWS:
         terminalreporter.section("parity with the published networks")
-        for line in parity.table(parity.ROWS):
+        for line in parity.summary():
             terminalreporter.write_line(line)

@@ -27,7 +27,7 @@ def respond(request: dict) -> dict:
     folder = Path(request["folder"])
     peer = KINDS[request["kind"]](**request["options"])
     randomise(peer.network, request["seed"])
-    images = seeded_images(request["seed"], *request["size"])
+    images = seeded_images(request["seed"], *request["size"], channels=request["channels"])
     if peer.heads:
         rescale_logits(peer.answering, peer.heads, images)
     save_file(state_of(peer.network), folder / "state.safetensors")

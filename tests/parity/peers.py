@@ -65,6 +65,14 @@ def vgg(depth: int, batch_norm: bool) -> Peer:
     return Peer(network, _Tapped(network, {**levels, f"features.{pools[-1]}": "P5"}))
 
 
+def mobilenet() -> Peer:
+    """MobileNetV3-Large of torchvision."""
+    network = torchvision.models.mobilenet_v3_large(weights=None)
+    # The last layers before the steps of stride 4, 8, 16 and 32, and the last of all.
+    levels = {"features.1": "P1", "features.3": "P2", "features.6": "P3", "features.12": "P4", "features.16": "P5"}
+    return Peer(network, _Tapped(network, levels))
+
+
 class _Out(torch.nn.Module):
     """The logits among what torchvision's segmentation networks return."""
 
@@ -120,8 +128,16 @@ def encoder(name: str, output_stride: int, first: int) -> Peer:
     return Peer(levels, levels)
 
 
+def convolution(channels: int = 256) -> Peer:
+    """One 3 x 3 convolution."""
+    network = torch.nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+    return Peer(network, network)
+
+
 KINDS = {
+    "convolution": convolution,
     "encoder": encoder,
+    "mobilenet": mobilenet,
     "resnet": resnet,
     "segmentation_models": segmentation_models,
     "torchvision": torchvision_segmentation,

@@ -51,3 +51,9 @@ def test_encoder_of_segmentation_models(ask, depth, output_stride):
     backbone = kseg.backbones.ResNet(depth, output_stride=output_stride, dilate_first_block=True)
     pair = f"segmentation-models resnet{depth}, output stride {output_stride}"
     check(pair, answers, backbone, "segmentation-models-pytorch")
+
+
+@pytest.mark.parametrize("size", [(75, 61), pytest.param((161, 131), marks=slow)])
+def test_mobilenet(ask, size):
+    answers = ask("mobilenet", size=size)
+    check("mobilenet_v3_large", answers, kseg.backbones.MobileNetV3(), "torchvision classification")

@@ -116,7 +116,7 @@ def from_cityscapes(
         channels: 3 for RGB, 1 for luminance.
         check: read every file once before, and raise one error with every problem. Off, because a published set is
             large; the files are paired, and their headers read, in any case.
-        **options: of `kseg.data.pipeline`: size, crop_size, augment, shuffle, seed, cache, ...
+        **options: of `kseg.data.pipeline`: size, crop_size, random_crop, augment, weights, shuffle, seed, cache, ...
 
     Returns:
         Data set of (image float32 `(B, H, W, channels)` of 0..255, label int32 `(B, H, W)` of 0..18 and 255).
