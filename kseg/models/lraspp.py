@@ -132,4 +132,3 @@ class LRASPP(SegmentationModel):
 
 def _default_backbone(input_shape):
     return MobileNetV3(input_shape, output_stride=16, levels="first")
-

@@ -18,9 +18,7 @@ FORMS = ["32s", "16s", "8s"]
 def small(num_classes=3, input_shape=(None, None, 3), form="8s", **options):
     if "backbone" not in options:
         with_dtype = {"dtype": options["dtype"]} if "dtype" in options else {}
-        options["backbone"] = VGG(
-            11, True, input_shape=input_shape, filters=4, pool_padding="same", **with_dtype
-        )
+        options["backbone"] = VGG(11, True, input_shape=input_shape, filters=4, pool_padding="same", **with_dtype)
     return kseg.FCN(num_classes, form=form, **{"classifier_filters": 16, **options})
 
 
