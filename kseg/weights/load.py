@@ -81,7 +81,7 @@ def load(model: keras.Model, path: str | os.PathLike, *, skip: Iterable[str] = (
     path = Path(path)
     state = read_state(path)
     source = recognise(state, path)
-    slots = source.slots(model)
+    slots = source.slots(model, path)
     if unknown := [part for part in skip if not _any_under(part, [*state, *(slot.name for slot in slots)])]:
         raise WeightsError(
             f"skip names {listed(map(repr, unknown))}, which neither {path} nor the model has; the file has "
