@@ -54,13 +54,13 @@ def test_everything(tmp_path):
 
 
 def test_deep_supervision_trains_the_heads_and_leaves_the_logits(tmp_path):
-    model = tiny(deep_supervision=True)
+    model = tiny(deep_supervision=True, levels=(1, 2, 3, 4), decoder_filters=FILTERS[1:])
     images = uint8_images(2, 32, 33, 3)
     labels = np.random.default_rng(0).integers(0, 3, images.shape[:3])
-    heads = [model.get_layer(f"supervision_{number}") for number in (1, 2, 3)]
+    heads = [model.get_layer(f"supervision_{number}") for number in (1, 2)]
     before = [np.array(head.kernel) for head in heads]
     logs = model.fit(images, labels, verbose=0).history
-    assert {"supervision_1_loss", "supervision_2_loss", "supervision_3_loss"} <= set(logs)
+    assert {"supervision_1_loss", "supervision_2_loss"} <= set(logs)
     assert all(not np.array_equal(a, b.kernel) for a, b in zip(before, heads, strict=True))
     model.save(tmp_path / "model.keras")
     loaded = kseg.UNetPlusPlus.from_config(model.get_config())
