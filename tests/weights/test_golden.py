@@ -32,9 +32,7 @@ MODELS = {
     "deeplabv3_align_corners": lambda: kseg.DeepLabV3(
         CLASSES, backbone=ResNet18Dilated(output_stride=8), upsampling="align_corners", input_range=None
     ),
-    "deeplabv3plus": lambda: kseg.DeepLabV3Plus(
-        CLASSES, backbone=ResNet18Dilated(output_stride=16), input_range=None
-    ),
+    "deeplabv3plus": lambda: kseg.DeepLabV3Plus(CLASSES, backbone=ResNet18Dilated(output_stride=16), input_range=None),
     "fpn": lambda: kseg.FPN(CLASSES, backbone=ResNet18(), input_range=None),
     "pspnet": lambda: kseg.PSPNet(CLASSES, backbone=ResNet18(), level="P3", input_range=None),
     "vgg11_bn": lambda: kseg.backbones.VGG(11, batch_norm=True),
