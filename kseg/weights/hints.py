@@ -76,4 +76,6 @@ def _differs_only_in(slot, misshaped, axis):
     shape = misshaped.get(slot.name)
     if shape is None or len(shape) != len(slot.shape):
         return False
-    return all(index == axis or ours == theirs for index, (ours, theirs) in enumerate(zip(slot.shape, shape)))
+    return all(
+        index == axis or ours == theirs for index, (ours, theirs) in enumerate(zip(slot.shape, shape, strict=True))
+    )

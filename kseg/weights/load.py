@@ -100,6 +100,17 @@ def load(model: keras.Model, path: str | os.PathLike, *, skip: Iterable[str] = (
     return LoadReport(path, source.title, len(slots), sum(value.size for value in values), tuple(left_out))
 
 
+def library_of(path: str | os.PathLike) -> str:
+    """Whose networks' names the tensors of a file have: the `source` of the `LoadReport` that `load` would return.
+
+    Raises:
+        WeightsError: a file that cannot be read, or is not of a known source.
+        ImportError: the package that reads the file is not installed.
+    """
+    path = Path(path)
+    return recognise(read_state(path), path).title
+
+
 def _checked_skip(skip):
     if isinstance(skip, str) or not all(isinstance(part, str) for part in skip):
         raise TypeError(f'skip must be a list of names, such as ["aux_classifier"]; got {skip!r}')

@@ -90,7 +90,8 @@ def _(model: DeepLabV3):
 def _(model: DeepLabV3Plus):
     if not isinstance(model.get_layer("decoder_block2"), AtrousSeparableConv2D):
         raise TypeError(
-            "segmentation-models-pytorch has the separable form of DeepLabV3Plus only: build the model with separable=True"
+            "segmentation-models-pytorch has the separable form of DeepLabV3Plus only: build the model with "
+            "separable=True"
         )
     return _deeplab_v3_plus_decoder(model)
 
