@@ -130,7 +130,7 @@ class AttentionUNet(SegmentationModel):
                 backbone = as_backbone(backbone)
                 images, features = images_and_features(backbone, input_range)
                 stride = max(backbone.strides.values())
-                finest = min(level_number(level) for level in features)
+                finest = min(level_number(level) for level in features if level_number(level))
                 gate = functools.partial(_gated, kernel_initializer, finest)
                 features = backbone_decoder(features, images, decoder_filters, gate=gate, **block)
                 logits = logits_layer(num_classes, 3, "segmentation_head_0")(features)
