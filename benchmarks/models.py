@@ -17,7 +17,9 @@ from pathlib import Path
 
 # Before TensorFlow: the other way round, the two copies of LLVM in them end the process on some installations.
 try:
+    import segmentation_models_pytorch
     import torch
+    import torchvision
 except ImportError:
     torch = None
 
@@ -56,14 +58,10 @@ class Model:
 
 
 def _torchvision(name: str) -> object:
-    from torchvision.models import segmentation
-
-    return getattr(segmentation, name)(weights=None, weights_backbone=None, num_classes=CLASSES)
+    return getattr(torchvision.models.segmentation, name)(weights=None, weights_backbone=None, num_classes=CLASSES)
 
 
 def _smp(name: str, encoder: str) -> object:
-    import segmentation_models_pytorch
-
     return getattr(segmentation_models_pytorch, name)(encoder, encoder_weights=None, classes=CLASSES)
 
 

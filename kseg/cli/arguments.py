@@ -97,3 +97,24 @@ def mask_values(text: str) -> str:
     if not re.fullmatch(r"\d+=-?\d+(,\d+=-?\d+)*", text):
         raise argparse.ArgumentTypeError(f'expected value=class pairs such as "0=0,255=1", got {text!r}')
     return text
+
+
+def sum_of(names: tuple[str, ...]):
+    """An argument type: names joined by "+", each with or without a factor, as "a+0.01*b"; kept as the text."""
+
+    def parse(text: str) -> str:
+        factor = number(0, open_low=True)
+        for term in text.split("+"):
+            weight, star, name = term.rpartition("*")
+            try:
+                known = name in names and (not star or factor(weight))
+            except argparse.ArgumentTypeError:
+                known = False
+            if not known:
+                raise argparse.ArgumentTypeError(
+                    f"expected one of {', '.join(names)}, or a sum of them such as "
+                    f"{names[0]}+{names[1]} or {names[0]}+0.1*{names[1]}, got {text!r}"
+                )
+        return text
+
+    return parse

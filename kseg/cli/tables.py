@@ -21,7 +21,7 @@ def class_table(evaluation):
         *((extra.title, extra.classes, extra.value) for extra in evaluation.extras if extra.classes is not None),
     ]
     for title in (*(title for title, _, _ in columns), "true pixels"):
-        table.add_column(title, justify="right")
+        table.add_column(title, justify="right", no_wrap=" " not in title)  # what wraps is also what is cut
     pixels = evaluation.confusion.sum(axis=1)
     for index, name in enumerate(evaluation.class_names):
         table.add_row(name, *(_figure(values[index]) for _, values, _ in columns), f"{int(pixels[index]):,}")

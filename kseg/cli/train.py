@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .arguments import mask_values, number, whole, whole_or_none
+from .arguments import mask_values, number, sum_of, whole, whole_or_none
 from .errors import CliError, no_folder
 
 HELP = "train a model on a folder of images and masks"
@@ -14,6 +14,17 @@ DESCRIPTION = (
     "best and the last model, figures, pictures and report.html. Ctrl-C saves; --resume continues, and ends bit for "
     "bit as an uninterrupted run would."
 )
+
+# Known here, too, because the help must not wait for TensorFlow (a test compares them with kseg.training).
+MODELS = (
+    *("unet", "unetplusplus", "attention-unet", "segnet", "fcn", "deeplabv3", "deeplabv3plus", "pspnet", "fpn"),
+    "lraspp",
+)
+BACKBONES = (
+    *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+    *("vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn", "mobilenet_v3_large"),
+)
+LOSSES = (*("ce", "dice", "focal", "jaccard", "tversky", "focal-tversky", "lovasz", "boundary", "hausdorff", "ohem"),)
 
 # Shown in the help; the values themselves live in kseg.training.run_config (a test compares the two).
 DEFAULTS = {
@@ -81,18 +92,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "bent, noise",
     )
     model = parser.add_argument_group("model")
-    _add(model, "--model", choices=("unet",), help="architecture")
-    _add(model, "--filters", type=whole(1), metavar="N", help="channels of the first level")
-    _add(model, "--depth", type=whole(1, 8), metavar="N", help="levels")
-    _add(model, "--norm", choices=("batch", "group", "none"), help="normalisation")
-    _add(model, "--dropout", type=number(0, 1), metavar="F", help="dropout rate")
-    _add(model, "--upsampling", choices=("transpose", "bilinear"), help="how the decoder enlarges")
+    _add(model, "--model", choices=MODELS, help="architecture")
+    _add(
+        model,
+        "--backbone",
+        choices=BACKBONES,
+        help="network that makes the features; default the published one, and for unet and attention-unet their own",
+    )
+    _add(model, "--filters", type=whole(1), metavar="N", help="channels of the first level, of U-Nets and SegNet")
+    _add(model, "--depth", type=whole(1, 8), metavar="N", help="levels of a U-Net")
+    _add(model, "--norm", choices=("batch", "group", "none"), help="normalisation of a U-Net")
+    _add(model, "--dropout", type=number(0, 1), metavar="F", help="dropout rate of a U-Net")
+    _add(model, "--upsampling", choices=("transpose", "bilinear"), help="how the decoder of a U-Net enlarges")
     training = parser.add_argument_group("training")
     _add(training, "--epochs", type=whole(1), metavar="N", help="passes over the training images")
     _add(training, "--batch-size", type=whole(1), metavar="N", help="images per step")
     _add(training, "--lr", type=number(0, open_low=True), metavar="F", help="learning rate of Adam")
     _add(training, "--schedule", choices=("constant", "cosine"), help="course of the learning rate")
-    _add(training, "--loss", choices=("ce", "dice", "focal", "ce+dice"), help="loss")
+    _add(
+        training,
+        "--loss",
+        type=sum_of(LOSSES),
+        metavar="LOSS",
+        help=f"one of {', '.join(LOSSES)}, or a sum such as ce+dice or dice+0.01*boundary",
+    )
     _add(training, "--seed", type=whole(0, 2**31 - 1), metavar="N", help="of weights, split, order and augmentation")
     _add(
         training,

@@ -40,8 +40,8 @@ class Plan:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the model sees the image once, whole, so that nothing is blended or averaged."""
-        return len(self.rows) == len(self.columns) == len(self.symmetries) == 1
+        """Whether the model sees the image once, whole and as it is, so that nothing is blended or averaged."""
+        return len(self.rows) == len(self.columns) == 1 and not self.averages_probabilities
 
     @property
     def averages_probabilities(self) -> bool:

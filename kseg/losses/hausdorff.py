@@ -19,7 +19,7 @@ class Hausdorff(DistanceLoss):
     sigmoid) probability of the class, g the one-hot label, and d the distance to the boundary of the class, on both
     sides: d_g of the region labelled so, d_p of the region predicted, where the class has the largest probability.
     Source: Karimi, Salcudean: "Reducing the Hausdorff Distance in Medical Image Segmentation with Convolutional Neural
-    Networks", 2019, https://arxiv.org/abs/1904.10030 (eq. 8, the form with distance transforms). As there, d_p is a
+    Networks", 2019, https://arxiv.org/abs/1904.10030 (the form with distance transforms). As there, d_p is a
     constant of the gradient. An error counts the more the farther it is from where it would be none, which is what the
     Hausdorff distance measures; the paper adds it to a Dice loss.
 

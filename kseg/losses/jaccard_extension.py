@@ -10,8 +10,8 @@ def jaccard_extension(errors, truth, weight):
 
     The Jaccard loss of a set M of wrong pixels is `1 - |G minus M| / |G united with M|`, with G the pixels labelled so.
     Its extension to errors that are no sets is `sum_i errors[i] * slope[i]`: with the errors in descending order,
-    `slope[i]` is what the Jaccard loss grows by when pixel i joins those before it (Berman, Triki, Blaschko 2018,
-    definition 1). The sizes of sets are sums of weights: a pixel of weight 0 changes nothing, and the extension stays
+    `slope[i]` is what the Jaccard loss grows by when pixel i joins those before it (Berman, Triki, Blaschko
+    2018). The sizes of sets are sums of weights: a pixel of weight 0 changes nothing, and the extension stays
     convex.
 
     The growth is not computed as a difference of two losses, whose rounding would be as large as itself from a million

@@ -17,7 +17,7 @@ class LovaszHinge(ClassMeanLoss):
     The error of a valid pixel is `max(0, 1 - s * z)`, with z the logit of foreground (against background) and s = 1
     where the label is foreground, -1 where it is background. Sources: Yu, Blaschko: "The Lovász Hinge: A Novel Convex
     Surrogate for Submodular Losses", 2015, https://arxiv.org/abs/1512.07797; Berman, Triki, Blaschko 2018,
-    https://arxiv.org/abs/1705.08790 (section 3.1). It is convex in the logits, 0 once every pixel is right by a margin
+    https://arxiv.org/abs/1705.08790. It is convex in the logits, 0 once every pixel is right by a margin
     of 1, and unbounded, unlike `LovaszSoftmax`, which also serves more than two classes. Its cost is that of one class
     there.
 

@@ -13,6 +13,7 @@ from kseg.metrics.replicas import add_over_replicas
 
 NORMS = ("l1", "l2", "max")
 _LARGEST = 1e30  # what kseg's resize ops clip logits to
+_ROUNDING = 2.0**-21  # of float32 confidences: one that is meant to lie on an edge belongs to the bin below it
 
 
 @keras.saving.register_keras_serializable(package="kseg")
@@ -99,7 +100,7 @@ class CalibrationError(keras.metrics.Metric):
         if sample_weight is not None:
             weights *= tf.cast(pixel_weights(sample_weight, targets.labels), tf.float64)
         confidence = tf.cast(confidence, tf.float64)
-        places = tf.cast(tf.math.ceil(confidence * self.bins), tf.int32) - 1
+        places = tf.cast(tf.math.ceil((confidence - _ROUNDING) * self.bins), tf.int32) - 1
         places = tf.reshape(tf.clip_by_value(places, 0, self.bins - 1), [-1])
         right = tf.cast(tf.equal(predicted, targets.labels), tf.float64)
         sums = [

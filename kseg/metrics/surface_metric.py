@@ -190,15 +190,12 @@ def _check_spacing(spacing):
 def _presence(maps, classes, num_labels, axis):
     """Whether each row (`axis` 1) or column (`axis` 2) of each map has a pixel of each class, `(B, K, rows)`."""
     size = tf.shape(maps)
-    images, places = size[0], size[axis]
-    line = tf.range(images)[:, None, None] * places
-    line += tf.range(places)[None, :, None] if axis == 1 else tf.range(places)[None, None, :]
+    images, places, bins = size[0], size[axis], num_labels + 1
     # Void has a bin of its own, the last one.
-    numbers = line * (num_labels + 1) + tf.where(maps < 0, num_labels, maps)
-    bins = images * places * (num_labels + 1)
-    counts = tf.math.unsorted_segment_sum(tf.ones_like(maps), numbers, bins)
-    present = tf.reshape(counts > 0, [images, places, num_labels + 1])
-    return tf.transpose(tf.gather(present, classes, axis=2), [0, 2, 1])
+    numbers = tf.range(images)[:, None, None] * bins + tf.where(maps < 0, num_labels, maps)
+    place = tf.range(places)[None, :, None] if axis == 1 else tf.range(places)[None, None, :]
+    counts = tf.math.unsorted_segment_sum(tf.ones_like(maps), numbers * places + place, images * bins * places)
+    return tf.gather(tf.reshape(counts > 0, [images, bins, places]), classes, axis=1)
 
 
 def _extent(present):

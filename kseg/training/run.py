@@ -14,7 +14,9 @@ import tensorflow as tf
 
 from kseg.callbacks import PredictionLog
 
+from .architectures import build_network
 from .evaluation import Evaluation
+from .loss_sums import make_loss
 from .progress import TrainingProgress
 from .run_config import ConfigError, RunConfig
 from .run_folder import RunFolder
@@ -239,24 +241,13 @@ def build_model(config: RunConfig, source, steps: int) -> keras.Model:
     """
     import kseg
 
-    model = kseg.UNet(
-        num_classes=source.num_classes,
-        input_shape=(None, None, source.channels),
-        filters=config.filters,
-        depth=config.depth,
-        norm=None if config.norm == "none" else config.norm,
-        dropout=config.dropout,
-        upsampling=config.upsampling,
-        input_range=source.input_range,
-        ignore_index=source.ignore_index,
-        class_names=source.class_names,
-    )
+    model = build_network(config, source)
     rate = config.lr
     if config.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(config.lr, config.epochs * steps, alpha=0.01)
     model.compile(
         optimizer=keras.optimizers.Adam(rate),
-        loss=_loss(config.loss, source),
+        loss=make_loss(config.loss, source.ignore_index),
         metrics=[
             kseg.metrics.MeanIoU(source.num_classes, ignore_index=source.ignore_index, name="mean_iou"),
             kseg.metrics.PixelAccuracy(source.num_classes, ignore_index=source.ignore_index, name="pixel_accuracy"),
@@ -324,19 +315,6 @@ def augmentation(name: str):
         noise=0.02,
         fill="reflect",
     )
-
-
-def _loss(name, source):
-    from kseg import losses
-
-    common = {"ignore_index": source.ignore_index}
-    if name == "ce":
-        return losses.CrossEntropy(**common)
-    if name == "dice":
-        return losses.Dice(**common)
-    if name == "focal":
-        return losses.Focal(**common)
-    return losses.WeightedSum([losses.CrossEntropy(**common), losses.Dice(**common)], [1.0, 1.0])
 
 
 def _fits_in_memory(source) -> bool:

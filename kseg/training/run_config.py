@@ -10,13 +10,16 @@ import typing
 from collections.abc import Mapping
 from pathlib import Path
 
+from .architectures import BACKBONES, BUILDING, MODELS, usable_settings
+from .loss_sums import parse_loss
+
 CHOICES = {
-    "model": ("unet",),
+    "model": tuple(MODELS),
+    "backbone": tuple(BACKBONES),
     "norm": ("batch", "group", "none"),
     "upsampling": ("transpose", "bilinear"),
     "schedule": ("constant", "cosine"),
     "augment": ("none", "light", "full"),
-    "loss": ("ce", "dice", "focal", "ce+dice"),
     "mixed_precision": ("none", "bfloat16", "float16"),
 }
 
@@ -41,8 +44,12 @@ class RunConfig:
         ignore_index: Label of void pixels; `None` if there are none.
         mask_suffix: What mask names have after the image's name.
         mask_values: Classes of the masks' values as text, "0=0,255=1"; `None`: the values are the classes.
-        model: Architecture.
-        filters: Channels at the first level.
+        model: Architecture, a key of `architectures.MODELS`.
+        backbone: What it stands on, a key of `architectures.BACKBONES`; `None`: what it was published with, and for
+            U-Nets without "++" their own contracting path.
+        filters: Channels at the first level. This and the next four belong to U-Nets without a backbone (`filters` to
+            SegNet as well, `norm` to U-Nets with one); elsewhere they have to stay at their defaults, which have no
+            effect there.
         depth: Number of levels of the U-Net.
         norm: Normalisation: `batch`, `group` or `none`.
         dropout: Dropout rate, 0 to below 1.
@@ -54,7 +61,7 @@ class RunConfig:
         crop_size: Side in pixels of the random crops trained on; `None`: whole images.
         augment: `none`; `light`: mirrored left to right, brightness, contrast; `full`: for images without an up
             (microscopy, aerial): also turned, mirrored, scaled, bent, noise.
-        loss: `ce` (cross-entropy), `dice`, `focal` or `ce+dice`.
+        loss: Key of `loss_sums.LOSSES`, or a sum of them with or without factors: `ce+dice`, `dice+0.01*boundary`.
         seed: Of initial weights, split, order, augmentation and dropout.
         mixed_precision: `none`, `bfloat16` or `float16`.
         jit: Compile the training step with XLA.
@@ -74,6 +81,7 @@ class RunConfig:
     mask_suffix: str = ""
     mask_values: str | None = None
     model: str = "unet"
+    backbone: str | None = None
     filters: int = 32
     depth: int = 4
     norm: str = "batch"
@@ -99,7 +107,7 @@ class RunConfig:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             _check_type(field.name, value, hints[field.name])
-            if field.name in CHOICES and value not in CHOICES[field.name]:
+            if field.name in CHOICES and value is not None and value not in CHOICES[field.name]:
                 raise ConfigError(f"{field.name}: expected one of {', '.join(CHOICES[field.name])}, got {value!r}.")
         for name in ("epochs", "batch_size", "filters", "depth", "cells_train", "cells_val", "cells_size"):
             _require(name, getattr(self, name) >= 1, "at least 1", getattr(self, name))
@@ -113,6 +121,25 @@ class RunConfig:
         _require("dropout", 0 <= self.dropout < 1, "from 0 to below 1", self.dropout)
         _require("val_fraction", 0 < self.val_fraction < 1, "between 0 and 1", self.val_fraction)
         _require("seed", 0 <= self.seed < 2**31, "from 0 to 2147483647", self.seed)
+        try:
+            parse_loss(self.loss)
+        except ValueError as error:
+            raise ConfigError(f"loss: {error}.") from None
+        self._check_building()
+
+    def _check_building(self):
+        """Refuses settings that the model does not have."""
+        usable = usable_settings(self.model, self.backbone)
+        if usable is None:
+            able = [name for name, one in MODELS.items() if one.on_backbone is not None]
+            raise ConfigError(
+                f"backbone: {self.model} stands on none, only {', '.join(able)} do, got {self.backbone}; leave it out."
+            )
+        network = self.model if self.backbone is None else f"{self.model} on a backbone"
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name in BUILDING and field.name not in usable and value != field.default:
+                raise ConfigError(f"{field.name}: {network} has no such setting, got {value}; leave it out.")
 
     def save(self, path: str | Path, facts: Mapping[str, object] | None = None) -> None:
         """Writes `{"settings": ..., "facts": ...}` as JSON, beside and renamed."""

@@ -11,6 +11,7 @@ from PIL import Image
 
 from kseg import viz
 
+from .architectures import MODELS
 from .evaluation import Evaluation, evaluate, write_metrics
 from .progress import duration
 from .run_config import RunConfig
@@ -107,7 +108,7 @@ def write_run_report(
     settings |= {f"{package} version": version for package, version in facts.get("versions", {}).items()}
     viz.write_report(
         folder.report,
-        title=f"{_MODEL_TITLES.get(config.model, config.model)} on {name}",
+        title=f"{MODELS[config.model].title} on {name}",
         subtitle=subtitle,
         figures=headline(evaluation, len(source), "unseen images" if config.data is None else "validation images")
         + [(duration(seconds), "training time")],
@@ -124,7 +125,6 @@ def write_run_report(
 
 
 _VALIDATED = "that were not trained on, but chose the epoch: expect slightly less on others."
-_MODEL_TITLES = {"unet": "U-Net"}
 NOTES = (
     "Figures are counted over all pixels of all images together; void pixels are left out.",
     "A class that appears neither in truth nor in prediction has no IoU and no Dice, and is left out of the means.",

@@ -10,6 +10,7 @@ import pytest
 from kseg_cli import train
 from kseg_cli.main import COMMANDS, main
 
+from kseg.training.loss_sums import LOSSES
 from kseg.training.run_config import CHOICES, RunConfig
 
 
@@ -39,7 +40,11 @@ def test_help_imports_neither_tensorflow_nor_kseg():
         (["train", "--lr", "0"], "kseg train: --lr: expected a number above 0, got '0'"),
         (["train", "--dropout", "1"], "kseg train: --dropout: expected a number of at least 0 and below 1, got '1'"),
         (["train", "--lr", "nan"], "kseg train: --lr: expected a number above 0, got 'nan'"),
-        (["train", "--loss", "mse"], "kseg train: --loss: invalid choice: 'mse' (choose from"),
+        (["train", "--loss", "mse"], "kseg train: --loss: expected one of ce, dice, focal, jaccard"),
+        (["train", "--loss", "ce+0*dice"], "a sum of them such as ce+dice or ce+0.1*dice, got 'ce+0*dice'"),
+        (["train", "--loss", "ce+"], "kseg train: --loss: expected one of ce, dice"),
+        (["train", "--model", "vgg"], "kseg train: --model: invalid choice: 'vgg' (choose from"),
+        (["train", "--backbone", "resnet20"], "kseg train: --backbone: invalid choice: 'resnet20' (choose from"),
         (["train", "--ignore-index", "void"], "--ignore-index: expected a whole number or \"none\", got 'void'"),
         (
             ["train", "--mask-values", "255"],
@@ -94,6 +99,7 @@ def test_every_setting_has_an_argument_and_the_help_tells_its_true_default():
     rest = fields.keys() - train.DEFAULTS.keys()
     assert rest == {
         *("data", "val_count", "num_classes", "mask_suffix", "mask_values", "crop_size", "jit", "deterministic"),
+        "backbone",
         *("cells_train", "cells_val", "cells_size"),
     }
 
@@ -105,6 +111,7 @@ def test_the_choices_are_those_of_the_settings():
     train.add_arguments(parser)
     offered = {action.dest: action.choices for action in parser._actions if action.choices}
     assert {name: tuple(choices) for name, choices in offered.items()} == CHOICES
+    assert train.LOSSES == tuple(LOSSES)
 
 
 def test_an_existing_folder_that_is_no_run(tmp_path, capsys):

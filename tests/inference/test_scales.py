@@ -15,6 +15,7 @@ from kseg.inference.scaled_axis import plan_scaled_axis
 from kseg.inference.tiling import plan_axis
 from kseg.inference.tta import DIHEDRAL, FLIPS, IDENTITY, Symmetry, checked_scales, symmetries
 from tests.helpers import toy_models
+from tests.helpers.quarter_model import Quarter
 
 SCALES = (0.5, 1, 1.5)
 # A probability changes by at most half as much as its logit, of which kseg.predict promises 1e-4 standard deviations.
@@ -154,6 +155,18 @@ def test_one_class():
     np.testing.assert_allclose(found, by_definition(model, picture, SCALES, group), atol=EXACT)
     classes = kseg.predict(model, picture, scales=SCALES, flips="horizontal")
     np.testing.assert_array_equal(classes, found[..., 0] > 0.5)
+
+
+@pytest.mark.parametrize("num_classes", [1, 3])
+def test_models_with_small_logits_are_rescaled_too(num_classes):
+    """Such a model finds the classes of a whole image without its logits: not where copies are averaged."""
+    picture = image(61, 83, 3)
+    model = toy_models.randomise(Quarter(num_classes, "bilinear"), picture[None])
+    found = kseg.predict(model, picture, scales=0.5, output="probabilities")
+    expected = found.argmax(-1) if num_classes > 1 else found[..., 0] > 0.5
+    np.testing.assert_array_equal(kseg.predict(model, picture, scales=0.5), expected)
+    np.testing.assert_allclose(found, by_definition(model, picture, (0.5,)), atol=EXACT)
+    assert np.mean(kseg.predict(model, picture) != expected) > 0.01, "scale 1 differs, or the comparison says nothing"
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (3, 2)])

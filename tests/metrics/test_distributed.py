@@ -31,7 +31,8 @@ for strategy in (tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["
             images, keras.layers.Conv2D(3, 1)(kseg.layers.Normalize()(images)), num_classes=3)
         loss = kseg.losses.WeightedSum([kseg.losses.CrossEntropy(), kseg.losses.Focal()])
         model.compile(keras.optimizers.SGD(0.1), loss,
-                      metrics=[kseg.metrics.ConfusionMatrix(3), kseg.metrics.MeanIoU(3)])
+                      metrics=[kseg.metrics.ConfusionMatrix(3), kseg.metrics.MeanIoU(3), kseg.metrics.BoundaryIoU(3),
+                               kseg.metrics.HausdorffDistance(3), kseg.metrics.CalibrationError(3)])
     if weights is None:
         weights = model.get_weights()
     model.set_weights(weights)
@@ -42,6 +43,7 @@ for strategy in (tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["
         "replicas": strategy.num_replicas_in_sync,
         "matrix": np.asarray(logs["confusion_matrix"]).tolist(),
         "mean_iou": float(logs["mean_iou"]),
+        "others": [float(logs[k]) for k in ("boundary_iou", "hausdorff_distance", "calibration_error")],
         "loss": float(logs["loss"]),
         "keras_sums_metrics": hasattr(keras.metrics.Mean().variables[0], "synchronization"),
         "weights": np.concatenate([np.ravel(w) for w in model.get_weights()]).tolist(),
@@ -60,6 +62,8 @@ def test_two_replicas_equal_one():
     assert two["matrix"] == one["matrix"]
     assert np.sum(one["matrix"]) == 6 * 8 * 6
     assert two["mean_iou"] == one["mean_iou"]
+    assert min(one["others"]) > 0
+    np.testing.assert_allclose(two["others"], one["others"], rtol=1e-6)  # results are float32
     # The oldest supported Keras logs the loss of the first replica only, and takes steps twice as long on two replicas,
     # with its own losses as with ours.
     if one["keras_sums_metrics"]:

@@ -65,7 +65,8 @@ def test_parameters_of_attention_unet_by_hand():
     ids=["unet", "unet, options", "attention unet", "attention unet of the paper"],
 )
 def test_everything(make, tmp_path):
-    check_model(make, tmp_path / "model.keras", sizes=((33, 29), (64, 32), (1, 5)))
+    keras.utils.set_random_seed(0)  # small networks have activations that are 0 everywhere under some draws
+    check_model(make, tmp_path / "model.keras", sizes=((33, 29), (1, 5)), channels=(1,))
 
 
 @pytest.mark.parametrize("levels", [(2, 3, 4, 5), (1, 3, 5)])

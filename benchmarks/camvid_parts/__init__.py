@@ -1,0 +1,1 @@
+"""What `benchmarks.camvid` is made of; only the two `*_side` modules import a framework, one each."""
