@@ -31,8 +31,8 @@ class UNet(SegmentationModel):
     `UNet(2, (None, None, 1), norm=None, padding="valid")` with 31,030,658 parameters (and `dropout=0.5`).
 
     With a backbone it is the network of segmentation-models-pytorch: every level of the backbone from P1 on is a skip,
-    features are resized to it by repeating pixels, joined and convolved twice (`SkipUpBlock`), and the last step goes to
-    the size of the image; a 3 x 3 convolution gives the logits. With `ResNet(34)` and one class it has 24,436,369
+    features are resized to it by repeating pixels, joined and convolved twice (`SkipUpBlock`), and the last step goes
+    to the size of the image; a 3 x 3 convolution gives the logits. With `ResNet(34)` and one class it has 24,436,369
     parameters, with `ResNet(50)` 32,521,105.
 
     The model comes compiled (Adam, cross-entropy, mean IoU, pixel accuracy): `model.fit(dataset)` trains.
