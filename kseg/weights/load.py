@@ -56,6 +56,10 @@ def load(model: keras.Model, path: str | os.PathLike, *, skip: Iterable[str] = (
     `_orig_mod.`, as wrappers leave them. Tensors may be float16, bfloat16, float32 or float64; the model holds float32.
     Counters (`num_batches_tracked`) are ignored.
 
+    Settings that no tensor shows have to be the published network's: the output stride of the backbone, and for
+    segmentation-models-pytorch `ResNet(dilate_first_block=True)` where it is dilated, `UNet(center_block=True)` on VGG,
+    `DeepLabV3(upsampling="align_corners")` and `PSPNet(level="P3")`. `kseg convert` sets them.
+
     Args:
         model: of kseg, with the published architecture's settings.
         path: a `.safetensors` file (needs the package safetensors) or a `.pth` or `.pt` file of `torch.save` (needs

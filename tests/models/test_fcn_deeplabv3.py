@@ -128,3 +128,12 @@ def test_errors(model):
         tiny(model, qqqq=1)
     with pytest.raises(TypeError, match=r"backbone must be a kseg\.backbones\.Backbone; got str"):
         model(2, "resnet")
+
+
+def test_deeplabv3_upsamples_as_it_is_told():
+    backbone = kseg.backbones.ResNet(18, filters=4)
+    model = kseg.DeepLabV3(2, backbone, filters=8, upsampling="align_corners")
+    assert model.upsampling == "align_corners"
+    assert model.get_config()["upsampling"] == "align_corners"
+    with pytest.raises(ValueError, match=r'upsampling must be "bilinear" or "align_corners"; got None'):
+        kseg.DeepLabV3(2, backbone, upsampling=None)

@@ -136,3 +136,9 @@ def test_other_errors():
     plain = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(3, 3)])
     with pytest.raises(TypeError, match=r"must be a kseg.backbones.Backbone; got Sequential.*from_keras\(model\)"):
         kseg.UNet(3, backbone=plain)
+
+
+def test_the_last_step_has_no_skip_on_features_of_the_image_size():
+    """VGG's P0 is left out, as the published network does: 32 channels come from the step before alone."""
+    model = kseg.UNet(2, backbone=kseg.backbones.VGG(11, filters=4))
+    assert model.get_layer("decoder_blocks_4").conv1.kernel.shape == (3, 3, 32, 16)
