@@ -111,7 +111,7 @@ def test_the_choices_are_those_of_the_settings():
     train.add_arguments(parser)
     offered = {action.dest: action.choices for action in parser._actions if action.choices}
     assert {name: tuple(choices) for name, choices in offered.items()} == CHOICES
-    assert train.LOSSES == tuple(LOSSES)
+    assert tuple(LOSSES) == train.LOSSES
 
 
 def test_an_existing_folder_that_is_no_run(tmp_path, capsys):

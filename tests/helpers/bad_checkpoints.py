@@ -157,7 +157,7 @@ def script(folder, state):
     return folder / "a.pt"
 
 
-NOTHING = "does not fit FCN \"fcn\"; nothing was loaded."
+NOTHING = 'does not fit FCN "fcn"; nothing was loaded.'
 BAD = [
     Bad("no such file", lambda folder, state: folder / "a.pth", ("a.pth does not exist; expected",)),
     Bad("a folder", lambda folder, state: folder, (" is a folder; expected a .safetensors, .pth or .pt file",)),

@@ -91,9 +91,7 @@ def test_pspnet(check, encoder, backbone):
 def test_deeplabv3plus(check, depth, output_stride):
     backbone = kseg.backbones.ResNet(depth, output_stride=output_stride, dilate_first_block=True)
     model = kseg.DeepLabV3Plus(CLASSES, backbone=backbone, input_range=None)
-    report, answers = check(
-        "DeepLabV3Plus", f"resnet{depth}", model, (80, 48), encoder_output_stride=output_stride
-    )
+    report, answers = check("DeepLabV3Plus", f"resnet{depth}", model, (80, 48), encoder_output_stride=output_stride)
     assert not report.left_out
     assert count(model) == answers.parameters
 
