@@ -16,7 +16,7 @@ from kseg import backbones, layers, losses, metrics, models  # noqa: E402  (the 
 from kseg.models import (  # noqa: E402
     FCN,
     FPN,
-    LRASPP,  # noqa: E402
+    LRASPP,
     AttentionUNet,
     DeepLabV3,
     DeepLabV3Plus,

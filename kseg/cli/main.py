@@ -19,6 +19,7 @@ COMMANDS = {
     "evaluate": "evaluate",
     "predict": "predict",
     "export": "export",
+    "convert": "convert",
     "benchmark": "benchmark",
     "build-ops": "build_ops",
     "show-config": "show_config",

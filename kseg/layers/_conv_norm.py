@@ -86,7 +86,7 @@ class ConvNorm(NativeLayer):
             scale, offset = None, self.bias
         elif _folding.uses_batch_statistics(self.batch_norm, training):
             features = self.apply(inputs, offset=self.bias)
-            return self.activation(self.batch_norm(features, training=True))
+            return self.activation(_folding.normalize_batch(self.batch_norm, features))
         else:
             scale, offset = _folding.fold(self.batch_norm)
             if self.bias is not None:

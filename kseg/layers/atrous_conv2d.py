@@ -88,7 +88,7 @@ class AtrousConv2D(NativeLayer):
     def call(self, inputs, training=None):
         if _folding.uses_batch_statistics(self.batch_norm, training):
             features = kseg_ops.atrous_conv2d(inputs, self.kernel, self.rate, padding=self.padding)
-            return self.activation(self.batch_norm(features, training=True))
+            return self.activation(_folding.normalize_batch(self.batch_norm, features))
         weights = self.as_branch()
         features = kseg_ops.atrous_conv2d(
             inputs,

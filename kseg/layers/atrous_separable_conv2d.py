@@ -145,11 +145,11 @@ class AtrousSeparableConv2D(NativeLayer):
     def _step_by_step(self, inputs, training):
         features = kseg_ops.depthwise_atrous_conv2d(inputs, self.depthwise_kernel, self.rate, self.padding)
         if self.depthwise_batch_norm is not None:
-            features = self.depthwise_batch_norm(features, training=training)
+            features = _folding.normalize(self.depthwise_batch_norm, features, training)
         features = self.depthwise_activation(features)
         features = atrous_conv2d(features, self.pointwise_kernel, bias=self.bias)
         if self.batch_norm is not None:
-            features = self.batch_norm(features, training=training)
+            features = _folding.normalize(self.batch_norm, features, training)
         return self.activation(features)
 
     def as_branch(self):

@@ -20,7 +20,7 @@ class BilinearInitializer(keras.initializers.Initializer):
         ValueError: other numbers of channels on both sides.
 
     Example:
-        >>> upsampling = keras.layers.Conv2DTranspose(21, 4, 2, use_bias=False, kernel_initializer=BilinearInitializer())
+        >>> layer = keras.layers.Conv2DTranspose(21, 4, 2, use_bias=False, kernel_initializer=BilinearInitializer())
     """
 
     def __call__(self, shape, dtype=None):

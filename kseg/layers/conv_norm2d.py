@@ -10,8 +10,9 @@ from kseg.layers import _folding
 from kseg.layers._conv_norm import ConvNorm, both_sides
 from kseg_ops import _library
 
-# From so many channels on, the compiled op serves kernels without dilation too. TensorFlow brings a kernel into the form
-# that oneDNN wants on every call, because it is a variable: of 3 x 3 x 2048 x 512 that took half as long as convolving.
+# From so many channels on, the compiled op serves kernels without dilation too. A kernel is a variable, which
+# TensorFlow brings into the form that oneDNN wants on every call: for 3 x 3 x 2048 x 512 that took half as long as the
+# convolution itself.
 WIDE = 2048
 
 
@@ -81,14 +82,14 @@ class ConvNorm2D(ConvNorm):
             **kwargs,
         )
         self.filters = filters
-        self.fused = self.dilated
+        self.wide = False
         if not self.dilated:
             self.supports_jit = True
 
     def build(self, input_shape):
         rows, columns = _folding.kernel_pair(self.kernel_size)
-        if not self.fused and self.strides == 1 and rows * columns > 1 and input_shape[-1] >= WIDE:
-            self.fused = True
+        self.wide = self.strides == 1 and rows * columns > 1 and input_shape[-1] >= WIDE
+        if self.wide:
             self.supports_jit = all(_library.native_op(name) is None for name in self.native_ops)
         super().build(input_shape)
 
@@ -99,10 +100,15 @@ class ConvNorm2D(ConvNorm):
         return (*_folding.kernel_pair(self.kernel_size), channels, self.filters)
 
     def convolve(self, inputs, kernel):
-        return tf.nn.conv2d(inputs, kernel, self.strides, both_sides(self.kernel_size))
+        if self.dilated:
+            return kseg_ops.atrous_conv2d(inputs, kernel, self.rate)
+        # "SAME" wherever it is the same: explicit padding keeps oneDNN out of the backward pass.
+        symmetric = self.strides == 1 or kernel.shape[:2].num_elements() == 1
+        return tf.nn.conv2d(inputs, kernel, self.strides, "SAME" if symmetric else both_sides(self.kernel_size))
 
     def apply(self, inputs, scale=None, offset=None, activation=keras.activations.linear):
-        if not self.fused:
+        if not self.wide:
+            # Bias and activation as ops of their own, which TensorFlow fuses with its convolution.
             return super().apply(inputs, scale, offset, activation)
         kernel, fused = tf.convert_to_tensor(self.kernel), _folding.fused_name(activation)
         features = kseg_ops.atrous_conv2d(

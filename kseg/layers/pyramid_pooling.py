@@ -123,7 +123,7 @@ class PyramidPooling(keras.layers.Layer):
         if offset is not None:
             features = tf.nn.bias_add(features, tf.cast(offset, features.dtype))
         elif projection.batch_norm is not None:
-            features = projection.batch_norm(features, training=True)
+            features = _folding.normalize_batch(projection.batch_norm, features)
         return self.activation(features)
 
     def _scales(self, inputs, kernels, training):

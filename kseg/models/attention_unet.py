@@ -54,7 +54,7 @@ class AttentionUNet(SegmentationModel):
         name: of the model.
         dtype: precision policy, for example `"mixed_bfloat16"`; None takes the current one. The logits are always
             float32.
-        **kwargs: those of `SegmentationModel`.
+        **kwargs: `trainable`, and `frozen_batch_norm`: whether batch normalisation keeps what it has.
 
     Attributes:
         stride: `2**(depth - 1)`; that of the deepest level of a backbone.
@@ -130,7 +130,7 @@ class AttentionUNet(SegmentationModel):
                 backbone = as_backbone(backbone)
                 images, features = images_and_features(backbone, input_range)
                 stride = max(backbone.strides.values())
-                finest = min(level_number(level) for level in features)
+                finest = min(level_number(level) for level in features if level_number(level))
                 gate = functools.partial(_gated, kernel_initializer, finest)
                 features = backbone_decoder(features, images, decoder_filters, gate=gate, **block)
                 logits = logits_layer(num_classes, 3, "segmentation_head_0")(features)

@@ -48,13 +48,19 @@ def serialized_backbone(backbone):
 
 def images_and_features(backbone, input_range):
     """The model's input, and the pyramid that the backbone makes of it, within the current precision policy."""
+    images, normalized = images_and_normalized(backbone, input_range)
+    return images, backbone(normalized)
+
+
+def images_and_normalized(backbone, input_range):
+    """The model's input, and what the backbone should see of it, within the current precision policy."""
     images = keras.Input(backbone.input_shape[1:], name="images")
     if input_range is None:
-        return images, backbone(images)
+        return images, images
     options = {}
     if backbone.pixel_mean is not None and len(backbone.pixel_mean) == images.shape[-1]:
         options = {"output_range": (0, 1), "mean": backbone.pixel_mean, "std": backbone.pixel_std}
-    return images, backbone(Normalize(input_range, name="normalize", **options)(images))
+    return images, Normalize(input_range, name="normalize", **options)(images)
 
 
 def logits_layer(num_classes, kernel_size, name, kernel_initializer="glorot_uniform"):

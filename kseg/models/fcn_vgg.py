@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import keras
 
+from kseg.backbones import VGG
 from kseg.layers import BilinearInitializer, CropTo
 from kseg.layers.conv_block import fresh_initializer
+from kseg.models.backbone_graph import logits_layer
 
 # The first convolution of the published networks pads 100 pixels, and VGG's pads one of them.
 _PADDING = 99
@@ -17,6 +19,32 @@ FORMS = {
     "16s": ((("upscore2", "pool4", "P3", 5),), ("upscore16", 16, 27)),
     "8s": ((("upscore2", "pool4", "P3", 5), ("upscore_pool4", "pool3", "P2", 9)), ("upscore8", 8, 31)),
 }
+
+POOL_PADDING = "same"
+
+
+def default_vgg(input_shape):
+    """The backbone that the published networks have."""
+    return VGG(16, input_shape=input_shape, pool_padding=POOL_PADDING)
+
+
+def check_published(form, backbone, classifier_filters, auxiliary):
+    """Check what the published forms cannot have.
+
+    Raises:
+        ValueError: naming the argument.
+    """
+    if form not in FORMS:
+        raise ValueError(f'form must be None, "32s", "16s" or "8s"; got {form!r}')
+    if not isinstance(backbone, VGG) or backbone.get_config()["pool_padding"] != POOL_PADDING:
+        raise ValueError(
+            f'backbone must be a kseg.backbones.VGG with pool_padding="{POOL_PADDING}" for form={form!r}, whose sizes '
+            f"fit no other; got {type(backbone).__name__}"
+        )
+    if not isinstance(classifier_filters, int) or isinstance(classifier_filters, bool) or classifier_filters < 1:
+        raise ValueError(f"classifier_filters must be a positive int; got {classifier_filters!r}")
+    if auxiliary:
+        raise ValueError(f"auxiliary needs form=None: the published form {form!r} has no such head")
 
 
 def published_logits(
@@ -40,7 +68,7 @@ def published_logits(
         return keras.layers.Conv2D(filters, kernel_size, kernel_initializer=initializer, name=name, **options)
 
     def score(name, features):
-        return convolution(num_classes, name, dtype="float32")(features)  # scores in full precision under every policy
+        return logits_layer(num_classes, 1, name, kernel_initializer)(features)
 
     fusions, (last, factor, offset) = FORMS[form]
     pyramid = backbone(keras.layers.ZeroPadding2D(_PADDING, name="pad")(normalized))

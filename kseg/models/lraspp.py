@@ -7,8 +7,13 @@ import keras
 from kseg._dtype_scope import dtype_scope
 from kseg.backbones import MobileNetV3
 from kseg.layers import ConvNorm2D, ResizeTo
-from kseg.layers.conv_block import fresh_initializer
-from kseg.models.backbone_graph import as_backbone, check_levels, images_and_features, serialized_backbone
+from kseg.models.backbone_graph import (
+    as_backbone,
+    check_levels,
+    images_and_features,
+    logits_layer,
+    serialized_backbone,
+)
 from kseg.models.segmentation_model import SegmentationModel, check_classes
 
 
@@ -38,7 +43,7 @@ class LRASPP(SegmentationModel):
         name: of the model.
         dtype: precision policy, for example `"mixed_bfloat16"`; None takes the current one. The logits are always
             float32.
-        **kwargs: `trainable`.
+        **kwargs: `trainable`, and `frozen_batch_norm`: whether batch normalisation keeps what it has.
 
     Call arguments:
         images: `(B, H, W, channels)`, integer or floating, in `input_range`.
@@ -47,7 +52,7 @@ class LRASPP(SegmentationModel):
         float32 logits `(B, H, W, num_classes)`.
 
     Raises:
-        TypeError: a backbone of another kind.
+        TypeError: an unknown keyword argument, or a backbone of another kind.
         ValueError: an argument outside its range, a backbone that lacks a level.
 
     Example:
@@ -95,19 +100,18 @@ class LRASPP(SegmentationModel):
             scaled = keras.layers.Multiply(name="classifier_scaled")([narrow(high), scale(mean)])
             scaled = ResizeTo("bilinear", name="classifier_resized")([scaled, low])
             parts = [
-                _classifier(num_classes, kernel_initializer, "classifier_low_classifier")(low),
-                _classifier(num_classes, kernel_initializer, "classifier_high_classifier")(scaled),
+                logits_layer(num_classes, 1, "classifier_low_classifier", kernel_initializer)(low),
+                logits_layer(num_classes, 1, "classifier_high_classifier", kernel_initializer)(scaled),
             ]
-            logits = keras.layers.Add(dtype="float32", name="classifier")(parts)
-            logits = ResizeTo("bilinear", dtype="float32", name="logits")([logits, images])
             super().__init__(
                 images,
-                logits,
+                keras.layers.Add(dtype="float32", name="classifier")(parts),
                 num_classes=num_classes,
                 ignore_index=ignore_index,
                 class_names=class_names,
                 input_range=input_range,
                 stride=max(backbone.strides.values()),
+                upsampling="bilinear",
                 name=name,
                 **kwargs,
             )
@@ -128,13 +132,3 @@ class LRASPP(SegmentationModel):
 
 def _default_backbone(input_shape):
     return MobileNetV3(input_shape, output_stride=16, levels="first")
-
-
-def _classifier(num_classes, kernel_initializer, name):
-    return keras.layers.Conv2D(
-        num_classes,
-        1,
-        kernel_initializer=fresh_initializer(kernel_initializer),
-        dtype="float32",  # logits in full precision under every policy
-        name=name,
-    )

@@ -6,7 +6,7 @@ import keras
 
 from kseg._class_arguments import is_finite_number
 from kseg.backbones import Backbone, ResNet
-from kseg.layers import ConvNorm2D, PyramidPooling
+from kseg.layers import PyramidPooling
 from kseg.models.backbone_graph import (
     DEFAULT_INPUT_SHAPE,
     as_backbone,
@@ -17,6 +17,7 @@ from kseg.models.backbone_graph import (
     logits_layer,
     serialized_backbone,
 )
+from kseg.models.fcn_head import fcn_head
 from kseg.models.segmentation_model import SegmentationModel, check_classes, dtype_scope
 
 AUXILIARY_LEVEL = "P4"
@@ -56,7 +57,7 @@ class PSPNet(SegmentationModel):
         name: of the model.
         dtype: precision policy, for example `"mixed_bfloat16"`; None takes the current one. The logits are always
             float32.
-        **kwargs: those of `SegmentationModel`.
+        **kwargs: `trainable`, and `frozen_batch_norm`: whether batch normalisation keeps what it has.
 
     Attributes:
         stride: the largest up to the level.
@@ -115,7 +116,9 @@ class PSPNet(SegmentationModel):
             scene = keras.layers.SpatialDropout2D(dropout, name="decoder_dropout")(scene)
             auxiliary = None
             if auxiliary_weight:
-                head = _auxiliary_head(features[AUXILIARY_LEVEL], num_classes, kernel_initializer)
+                head = fcn_head(
+                    features[AUXILIARY_LEVEL], num_classes, AUXILIARY_DROPOUT, kernel_initializer, "auxiliary"
+                )
                 auxiliary = {"auxiliary": (head, auxiliary_weight)}
             super().__init__(
                 images,
@@ -161,10 +164,3 @@ def _up_to(backbone, level):
         pixel_std=backbone.pixel_std,
         name=backbone.name,
     )
-
-
-def _auxiliary_head(features, num_classes, kernel_initializer):
-    filters = max(features.shape[-1] // 4, 1)
-    features = ConvNorm2D(filters, 3, kernel_initializer=kernel_initializer, name="auxiliary_0")(features)
-    features = keras.layers.Dropout(AUXILIARY_DROPOUT, name="auxiliary_dropout")(features)
-    return logits_layer(num_classes, 1, "auxiliary_1")(features)

@@ -36,7 +36,7 @@ class SegNet(SegmentationModel):
         name: of the model.
         dtype: precision policy, for example `"mixed_bfloat16"`; None takes the current one. The logits are always
             float32.
-        **kwargs: `trainable`.
+        **kwargs: `trainable`, and `frozen_batch_norm`: whether batch normalisation keeps what it has.
 
     Attributes:
         stride: `2**len(convolutions)`.
@@ -49,6 +49,7 @@ class SegNet(SegmentationModel):
         float32 logits `(B, H, W, num_classes)`.
 
     Raises:
+        TypeError: an unknown keyword argument.
         ValueError: an argument outside its range.
 
     Example:

@@ -30,9 +30,9 @@ class UNet(SegmentationModel):
     https://arxiv.org/abs/1505.04597. The published network is
     `UNet(2, (None, None, 1), norm=None, padding="valid")` with 31,030,658 parameters (and `dropout=0.5`).
 
-    With a backbone it is the network of segmentation-models-pytorch: every level of the backbone is a skip, features
-    are resized to it by repeating pixels, joined and convolved twice (`SkipUpBlock`), and the last step goes to the
-    size of the image; a 3 x 3 convolution gives the logits. With `ResNet(34)` and one class it has 24,436,369
+    With a backbone it is the network of segmentation-models-pytorch: every level of the backbone from P1 on is a skip,
+    features are resized to it by repeating pixels, joined and convolved twice (`SkipUpBlock`), and the last step goes
+    to the size of the image; a 3 x 3 convolution gives the logits. With `ResNet(34)` and one class it has 24,436,369
     parameters, with `ResNet(50)` 32,521,105.
 
     The model comes compiled (Adam, cross-entropy, mean IoU, pixel accuracy): `model.fit(dataset)` trains.
@@ -64,7 +64,7 @@ class UNet(SegmentationModel):
         name: of the model.
         dtype: precision policy, for example `"mixed_bfloat16"`; None takes the current one. The logits are always
             float32.
-        **kwargs: `trainable`.
+        **kwargs: `trainable`, and `frozen_batch_norm`: whether batch normalisation keeps what it has.
 
     Attributes:
         stride: `2**(depth - 1)`; that of the deepest level of a backbone.

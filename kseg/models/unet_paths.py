@@ -57,7 +57,8 @@ def backbone_decoder(features, images, filters, *, center_block=False, gate=None
         x = center_convolutions(x, **block)
     for index, step_filters in enumerate(filters):
         level = top - 1 - index
-        skip = features.get(f"P{level}")
+        # The last step has no skip, also where a backbone (VGG) has features of the image's size: as published.
+        skip = features.get(f"P{level}") if level else None
         if skip is None:
             step = SkipUpBlock(step_filters, join=False, name=f"decoder_blocks_{index}", **block)
             x = step([x, images if level == 0 else _Halved(level, name=f"size_{level}")(images)])

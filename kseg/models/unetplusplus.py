@@ -61,7 +61,7 @@ class UNetPlusPlus(SegmentationModel):
         name: of the model.
         dtype: precision policy, for example `"mixed_bfloat16"`; None takes the current one. The logits are always
             float32.
-        **kwargs: those of `SegmentationModel`.
+        **kwargs: `trainable`, and `frozen_batch_norm`: whether batch normalisation keeps what it has.
 
     Attributes:
         stride: the largest of the backbone.

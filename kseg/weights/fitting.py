@@ -29,7 +29,7 @@ def fit(slots: list[Slot], state: dict, *, file: str, model: str, hints) -> list
     """
     by_name = {slot.name: slot for slot in slots}
     missing = [name for name in by_name if name not in state]
-    surplus = [name for name in state if name not in by_name]
+    surplus = sorted(name for name in state if name not in by_name)
     misshaped, unusable, values = {}, {}, []
     for slot in slots:
         value = state.get(slot.name)
@@ -53,7 +53,7 @@ def fit(slots: list[Slot], state: dict, *, file: str, model: str, hints) -> list
     parts += _part("surplus in the file", surplus)
     parts += _part("of another shape", [f"{name} {shapes}" for name, shapes in misshaped.items()])
     parts += _part("with unusable values", [f"{name} {problem}" for name, problem in unusable.items()])
-    parts += [f"{hint}." for hint in hints(set(missing), set(surplus), {name: state[name].shape for name in misshaped})]
+    parts += hints(set(missing), set(surplus), {name: state[name].shape for name in misshaped})
     raise WeightsError("\n".join(parts))
 
 

@@ -33,7 +33,7 @@ def _classes(slots, misshaped):
         theirs, ours = misshaped[wrong[0].name][0], wrong[0].shape[0]
         yield (
             f"The file's network has num_classes={theirs}, the model num_classes={ours}: build the model with "
-            f"{theirs}, or load all but its last layer{'s' if len(layers) > 1 else ''} with skip={layers}"
+            f"{theirs}, or load all but its last layer{'s' if len(layers) > 1 else ''} with skip={layers}."
         )
 
 
@@ -44,7 +44,7 @@ def _channels(slots, misshaped):
         theirs = misshaped[kernels[0].name][1]
         yield (
             f"The file's network takes images of {theirs} channels, the model of {kernels[0].shape[1]}: build it with "
-            f"input_shape=(None, None, {theirs})"
+            f"input_shape=(None, None, {theirs})."
         )
 
 
@@ -53,12 +53,12 @@ def _auxiliary(missing, surplus):
         if any(name.startswith(f"{part}.") for name in surplus):
             yield (
                 f'The file has the auxiliary head {part}.* and the model has not: leave it out with skip=["{part}"], '
-                "or build the model with one where it takes such an argument"
+                "or build the model with one where it takes such an argument."
             )
         if any(name.startswith(f"{part}.") for name in missing):
             yield (
                 f"The model has an auxiliary head and the file has no {part}.*: keep the model's as it is with "
-                f'skip=["{part}"], or build the model without'
+                f'skip=["{part}"], or build the model without.'
             )
 
 
@@ -76,4 +76,6 @@ def _differs_only_in(slot, misshaped, axis):
     shape = misshaped.get(slot.name)
     if shape is None or len(shape) != len(slot.shape):
         return False
-    return all(index == axis or ours == theirs for index, (ours, theirs) in enumerate(zip(slot.shape, shape)))
+    return all(
+        index == axis or ours == theirs for index, (ours, theirs) in enumerate(zip(slot.shape, shape, strict=True))
+    )

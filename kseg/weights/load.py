@@ -81,7 +81,7 @@ def load(model: keras.Model, path: str | os.PathLike, *, skip: Iterable[str] = (
     path = Path(path)
     state = read_state(path)
     source = recognise(state, path)
-    slots = source.slots(model)
+    slots = source.slots(model, path)
     if unknown := [part for part in skip if not _any_under(part, [*state, *(slot.name for slot in slots)])]:
         raise WeightsError(
             f"skip names {listed(map(repr, unknown))}, which neither {path} nor the model has; the file has "
@@ -98,6 +98,17 @@ def load(model: keras.Model, path: str | os.PathLike, *, skip: Iterable[str] = (
     for slot, value in zip(slots, values, strict=True):
         slot.variable.assign(value)
     return LoadReport(path, source.title, len(slots), sum(value.size for value in values), tuple(left_out))
+
+
+def library_of(path: str | os.PathLike) -> str:
+    """Whose networks' names the tensors of a file have: the `source` of the `LoadReport` that `load` would return.
+
+    Raises:
+        WeightsError: a file that cannot be read, or is not of a known source.
+        ImportError: the package that reads the file is not installed.
+    """
+    path = Path(path)
+    return recognise(read_state(path), path).title
 
 
 def _checked_skip(skip):

@@ -40,6 +40,8 @@ def _logits_layer(model):
 
 def unused(model: keras.Model, name: str, slots: list[Slot]) -> bool:
     """Whether a tensor has no part in the network, though its checkpoints have it."""
+    if isinstance(model, UNetPlusPlus):
+        return name.startswith("decoder.center.")
     return isinstance(model, PSPNet) and is_deeper(name, slots)
 
 
@@ -48,20 +50,34 @@ def _decoder_slots(model):
     raise TypeError(f"segmentation-models-pytorch has no network like {type(model).__name__}, so no weights for it")
 
 
-@_decoder_slots.register(UNet)
-@_decoder_slots.register(UNetPlusPlus)
-def _(model):
-    return _unet_decoder(model)
+@_decoder_slots.register
+def _(model: UNet):
+    yield from _center_convolutions(model)
+    yield from _steps(model)
 
 
-def _unet_decoder(model):
+@_decoder_slots.register
+def _(model: UNetPlusPlus):
+    if any(_center_convolutions(model)):
+        raise TypeError(
+            "segmentation-models-pytorch's U-Net++ has a center block on VGG and never runs it: build the model with "
+            "center_block=False"
+        )
+    return _steps(model)
+
+
+def _center_convolutions(model):
+    for layer in model.layers:
+        if isinstance(layer, ConvNorm2D):  # decoder_center_0 and decoder_center_1
+            yield from sequence(layer.name.replace("_", "."), layer)
+
+
+def _steps(model):
     for layer in model.layers:
         if isinstance(layer, SkipUpBlock):  # decoder_blocks_0, or decoder_blocks_x_0_0
             block = f"decoder.blocks.{layer.name.removeprefix('decoder_blocks_')}"
             yield from sequence(f"{block}.conv1", layer.conv1)
             yield from sequence(f"{block}.conv2", layer.conv2)
-        elif isinstance(layer, ConvNorm2D):  # decoder_center_0
-            yield from sequence(layer.name.replace("_", "."), layer)
 
 
 @_decoder_slots.register
@@ -74,7 +90,8 @@ def _(model: DeepLabV3):
 def _(model: DeepLabV3Plus):
     if not isinstance(model.get_layer("decoder_block2"), AtrousSeparableConv2D):
         raise TypeError(
-            "segmentation-models-pytorch has the separable form of DeepLabV3Plus only: build the model with separable=True"
+            "segmentation-models-pytorch has the separable form of DeepLabV3Plus only: build the model with "
+            "separable=True"
         )
     return _deeplab_v3_plus_decoder(model)
 

@@ -74,7 +74,7 @@ def conv_norm(name: str, norm_name: str, layer) -> Iterator[Slot]:
     """A convolution and, where the layer has one, its batch normalisation.
 
     Args:
-        name: what the published network calls the convolution; of a separable one, what its two parts' names begin with.
+        name: what the published network calls the convolution; of a separable one, what its parts' names begin with.
         norm_name: what it calls the normalisation.
         layer: of kseg, with a `batch_norm` that may be None.
     """

@@ -35,8 +35,8 @@ class Source:
     model_slots: Callable[[keras.Model], Iterator[Slot]] | None = None
     unused: Callable[[keras.Model, str, list[Slot]], bool] = lambda model, name, slots: False
 
-    def slots(self, model: keras.Model) -> list[Slot]:
-        """The slots of a model or a backbone.
+    def slots(self, model: keras.Model, path: Path) -> list[Slot]:
+        """The slots of a model or a backbone; the path is for errors.
 
         Raises:
             TypeError: there are no published names for it.
@@ -46,7 +46,7 @@ class Source:
             return list(backbone_slots(model, self.backbone_prefix(model)))
         if self.model_slots is None:
             raise WeightsError(
-                f"the file is of {self.title} and {type(model).__name__} is a segmentation model: load it into the "
+                f"{path} is of {self.title}, and {type(model).__name__} is a segmentation model: load it into its "
                 'backbone, model.get_layer("backbone")'
             )
         return list(self.model_slots(model))
@@ -94,5 +94,7 @@ def recognise(names: Iterable[str], path: Path) -> Source:
     if len(found) == 1:
         return found[0]
     known = "; ".join(f"{source.title}: {' or '.join(f'{mark}*' for mark in source.marks)}" for source in SOURCES)
-    what = "of several sources at once" if found else "of no known source"
-    raise WeightsError(f"{path} has tensors {what}: {listed(names, 5)}. Expected names of one of these: {known}")
+    if found:
+        examples = [next(name for name in names if name.startswith(source.marks)) for source in found]
+        raise WeightsError(f"{path} has tensors of several sources at once, {listed(examples)}. Those are {known}")
+    raise WeightsError(f"{path} has tensors of no known source: {listed(names, 5)}. Expected names of one of {known}")

@@ -133,9 +133,9 @@ class Subclassed(keras.Model):
 
 
 def test_refuses():
-    with pytest.raises(TypeError, match="model must be a functional Keras model, .* got Subclassed"):
+    with pytest.raises(TypeError, match=r"model must be a functional Keras model, .* got Subclassed"):
         from_keras(Subclassed())
-    with pytest.raises(TypeError, match="model must be a functional Keras model, .* got str"):
+    with pytest.raises(TypeError, match=r"model must be a functional Keras model, .* got str"):
         from_keras("resnet50")
     vector = keras.Input((4,))
     with pytest.raises(ValueError, match=r"one input of shape \(B, H, W, channels\); .* has \(None, 4\)"):
@@ -150,7 +150,7 @@ def test_refuses():
         from_keras(keras.Model(image, keras.layers.GlobalMaxPooling2D()(image), name="early"))
     fixed = keras.Input((8, 8, 3))
     x = keras.layers.Reshape((8, 8, 3))(keras.layers.Reshape((192,))(fixed))
-    with pytest.raises(ValueError, match="model must work on images of any size .* whole does not: build it with"):
+    with pytest.raises(ValueError, match=r"model must work on images of any size .* whole does not: build it with"):
         from_keras(keras.Model(fixed, convolution(2, 2)(x), name="whole"))
     with pytest.raises(ValueError, match="pixel_range and pixel_mean with pixel_std exclude each other"):
         from_keras(small_network(), pixel_range=(0, 1), pixel_mean=(0, 0, 0))

@@ -61,6 +61,14 @@ def test_classes_are_those_of_the_logits(num_classes, upsampling):
     np.testing.assert_array_equal(tiled, classes)
 
 
+@pytest.mark.parametrize("options", [{"scales": (0.5,)}, {"scales": (1.0, 2.0)}, {"tta": "flips"}], ids=str)
+def test_augmented(options):
+    """What is averaged or rescaled goes through probabilities."""
+    model, image = model_and_image(size=(24, 32))
+    probabilities = kseg.predict(model, image, output="probabilities", **options)
+    np.testing.assert_array_equal(kseg.predict(model, image, **options), probabilities.argmax(-1))
+
+
 def test_files(tmp_path):
     model, image = model_and_image()
     Image.fromarray(image).save(tmp_path / "image.png")

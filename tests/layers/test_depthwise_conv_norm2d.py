@@ -43,7 +43,7 @@ def test_stride_on_an_even_size_starts_one_pixel_before_the_map():
 
 @pytest.mark.parametrize("options", [{}, {"strides": 2, "kernel_size": 5}, {"rate": 2}])
 def test_in_a_graph(options):
-    """TensorFlow fuses a depthwise convolution with what follows it; of some kinds of padding this kills the process."""
+    """TensorFlow fuses a depthwise convolution with what follows it; some padding then kills the process."""
     layer = DepthwiseConvNorm2D(**options)
     x = np.random.default_rng(0).normal(size=(1, 9, 8, 8)).astype("float32")
     expected = layer(x)

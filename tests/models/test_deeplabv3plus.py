@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import pytest
 
 import kseg
@@ -42,8 +43,9 @@ def test_parameters_by_hand():
 
 @pytest.mark.parametrize("separable", [True, False])
 def test_everything(separable, tmp_path):
+    keras.utils.set_random_seed(0)  # small networks have activations that are 0 everywhere under some draws
     check_model(
-        lambda **kw: tiny(separable=separable, **kw), tmp_path / "model.keras", sizes=((33, 29), (64, 32), (1, 5))
+        lambda **kw: tiny(separable=separable, **kw), tmp_path / "model.keras", sizes=((33, 29), (1, 5)), channels=(1,)
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 
@@ -34,8 +35,10 @@ def test_parameters_by_hand():
 
 @pytest.mark.parametrize("level", [None, "P3"])
 def test_everything(level, tmp_path):
-    sizes = ((47, 61), (64, 48), (1, 5))
-    check_model(lambda **kw: tiny(level=level, **kw), tmp_path / "model.keras", sizes=sizes)
+    keras.utils.set_random_seed(0)  # small networks have activations that are 0 everywhere under some draws
+    sizes = ((47, 61), (1, 5))
+    bins = (1, 3)
+    check_model(lambda **kw: tiny(level=level, sizes=bins, **kw), tmp_path / "model.keras", sizes=sizes, channels=(1,))
 
 
 def test_levels_below_are_left_out():

@@ -7,6 +7,8 @@ import dataclasses
 import segmentation_models_pytorch
 import torch
 import torchvision
+from torchvision.models._utils import IntermediateLayerGetter
+from torchvision.models.segmentation import deeplabv3, fcn
 
 RESNET_LEVELS = {"relu": "P1", "layer1": "P2", "layer2": "P3", "layer3": "P4", "layer4": "P5"}
 
@@ -41,7 +43,7 @@ class _Tapped(torch.nn.Module):
             # Cloned, because a later module may work in place.
             return lambda module, inputs, output: found.update({level: output.clone()})
 
-        hooks = [self.network.get_submodule(n).register_forward_hook(keep(l)) for n, l in self.levels.items()]
+        hooks = [self.network.get_submodule(n).register_forward_hook(keep(level)) for n, level in self.levels.items()]
         self.network(images)
         for hook in hooks:
             hook.remove()
@@ -95,6 +97,14 @@ def torchvision_segmentation(name: str, num_classes: int, auxiliary: bool | None
     return Peer(network, _Out(network), [classifier[-1]])
 
 
+def on_resnet18(head: str, num_classes: int) -> Peer:
+    """A segmentation network of torchvision on a ResNet-18 without dilation, which it has no builder for."""
+    kind, classifier = {"fcn": (fcn.FCN, fcn.FCNHead), "deeplabv3": (deeplabv3.DeepLabV3, deeplabv3.DeepLabHead)}[head]
+    backbone = IntermediateLayerGetter(torchvision.models.resnet18(weights=None), {"layer4": "out"})
+    network = kind(backbone, classifier(512, num_classes))
+    return Peer(network, _Out(network), [network.classifier[-1]])
+
+
 def segmentation_models(name: str, encoder: str, num_classes: int, **options) -> Peer:
     """A network of segmentation-models-pytorch."""
     builder = getattr(segmentation_models_pytorch, name)
@@ -138,6 +148,7 @@ KINDS = {
     "convolution": convolution,
     "encoder": encoder,
     "mobilenet": mobilenet,
+    "on_resnet18": on_resnet18,
     "resnet": resnet,
     "segmentation_models": segmentation_models,
     "torchvision": torchvision_segmentation,

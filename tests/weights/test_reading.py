@@ -10,7 +10,9 @@ import pytest
 from kseg.weights import WeightsError
 from kseg.weights.reading import read_state
 
-save_file = pytest.importorskip("safetensors.numpy").save_file
+pytest.importorskip("safetensors", reason="the checkpoints are .safetensors files")
+
+from safetensors.numpy import save_file
 
 VALUES = np.array([[0.0, 1.5, -2.25], [1024.0, -0.15625, 3.0]], np.float32)  # all of them exact in bfloat16
 
