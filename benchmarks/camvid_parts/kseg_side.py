@@ -13,11 +13,18 @@ from kseg.backbones import ResNet
 
 _COMMON = {"num_classes": len(data.CLASS_NAMES), "ignore_index": data.VOID, "class_names": data.CLASS_NAMES}
 
-# All with the initialisation that they come with: He's normal one, Glorot's uniform one before the logits on backbones.
+
+def _matched() -> keras.Model:
+    """The yardstick's network with weights from the yardstick's distributions."""
+    fan_out = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
+    return kseg.UNet(backbone=ResNet(18, kernel_initializer=fan_out), kernel_initializer="he_uniform", **_COMMON)
+
+
+# The others have the initialisation that they come with, He's normal one.
 NETWORKS = {
     "segnet": lambda: kseg.SegNet(**_COMMON),
     "unet": lambda: kseg.UNet(filters=32, **_COMMON),
-    "unet_resnet18": lambda: kseg.UNet(backbone=ResNet(18), **_COMMON),
+    "unet_resnet18": _matched,
     "deeplabv3plus_resnet18": lambda: kseg.DeepLabV3Plus(backbone=ResNet(18, output_stride=16), **_COMMON),
 }
 
@@ -45,4 +52,5 @@ def _build(settings):
         model.reset_metrics()  # the loss that a step returns is the mean since then
         return float(train_step((tf.constant(images), tf.constant(labels)))["loss"])
 
-    return step, lambda images: classes(tf.constant(images)).numpy(), model.count_params()
+    parameters = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+    return step, lambda images: classes(tf.constant(images)).numpy(), parameters

@@ -11,10 +11,11 @@ from benchmarks.camvid_parts.settings import EPSILON, Settings, Trained
 
 # Of ImageNet, as kseg's models on a ResNet have them.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_LAYOUT = torch.contiguous_format
+# The quicker one of PyTorch's two for this network on CPUs: some 10 % more steps than with the usual one.
+_LAYOUT = torch.channels_last
 
-# Initialised as the library does: the encoder by He's normal distribution, the decoder by his uniform one (of the same
-# variance), the head by Glorot's.
+# Initialised as the library does: the encoder by He's normal distribution with the fan out, the decoder by his uniform
+# one with the fan in, the head by Glorot's uniform one.
 NETWORKS = {
     "smp_unet_resnet18": lambda: segmentation_models_pytorch.Unet(
         "resnet18", encoder_weights=None, classes=len(data.CLASS_NAMES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from . import architectures
 from .arguments import mask_values, number, sum_of, whole, whole_or_none
 from .errors import CliError, no_folder
 
@@ -15,16 +16,12 @@ DESCRIPTION = (
     "bit as an uninterrupted run would."
 )
 
-# Known here, too, because the help must not wait for TensorFlow (a test compares them with kseg.training).
-MODELS = (
-    *("unet", "unetplusplus", "attention-unet", "segnet", "fcn", "deeplabv3", "deeplabv3plus", "pspnet", "fpn"),
-    "lraspp",
+# Names that the help tells without waiting for TensorFlow; what they mean is in kseg.training (a test compares them).
+MODELS = tuple(sorted((*architectures.MODELS, "attention-unet", "segnet")))
+LOSSES = (
+    *("ce", "dice", "focal", "jaccard", "tversky", "focal-tversky"),
+    *("lovasz", "boundary", "hausdorff", "ohem"),
 )
-BACKBONES = (
-    *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
-    *("vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn", "mobilenet_v3_large"),
-)
-LOSSES = (*("ce", "dice", "focal", "jaccard", "tversky", "focal-tversky", "lovasz", "boundary", "hausdorff", "ohem"),)
 
 # Shown in the help; the values themselves live in kseg.training.run_config (a test compares the two).
 DEFAULTS = {
@@ -96,7 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add(
         model,
         "--backbone",
-        choices=BACKBONES,
+        choices=tuple(architectures.BACKBONES),
         help="network that makes the features; default the published one, and for unet and attention-unet their own",
     )
     _add(model, "--filters", type=whole(1), metavar="N", help="channels of the first level, of U-Nets and SegNet")

@@ -36,16 +36,16 @@ class Architecture:
 
 
 MODELS = {
-    "unet": Architecture("U-Net", models.UNet, _UNET, ("norm",)),
-    "unetplusplus": Architecture("U-Net++", models.UNetPlusPlus, ("norm",), ("norm",)),
     "attention-unet": Architecture("Attention U-Net", models.AttentionUNet, _UNET, ("norm",)),
-    "segnet": Architecture("SegNet", models.SegNet, ("filters",), None),
-    "fcn": Architecture("FCN", models.FCN, output_stride=8),
     "deeplabv3": Architecture("DeepLabV3", models.DeepLabV3, output_stride=8),
     "deeplabv3plus": Architecture("DeepLabV3+", models.DeepLabV3Plus, output_stride=16),
-    "pspnet": Architecture("PSPNet", models.PSPNet, output_stride=8),
+    "fcn": Architecture("FCN", models.FCN, output_stride=8),
     "fpn": Architecture("FPN", models.FPN),
     "lraspp": Architecture("LR-ASPP", models.LRASPP, output_stride=16),
+    "pspnet": Architecture("PSPNet", models.PSPNet, output_stride=8),
+    "segnet": Architecture("SegNet", models.SegNet, ("filters",), None),
+    "unet": Architecture("U-Net", models.UNet, _UNET, ("norm",)),
+    "unetplusplus": Architecture("U-Net++", models.UNetPlusPlus, ("norm",), ("norm",)),
 }
 
 
