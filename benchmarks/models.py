@@ -45,14 +45,14 @@ class Model:
     Attributes:
         ours: makes kseg's model.
         peer: makes the peer's.
-        library: the peer's library.
+        peer_name: the library that has the peer.
         inference_bar: the ratio that kseg promises at least, or None.
         training_bar: likewise for a training step; None if there is no such row.
     """
 
     ours: Callable[[], keras.Model]
     peer: Callable[[], object]
-    library: str
+    peer_name: str
     inference_bar: float | None = None
     training_bar: float | None = None
 
@@ -113,7 +113,7 @@ def _size(shape: tuple[int, ...]) -> str:
 
 
 def _bars(model: Model, bar: float | None) -> dict[str, float]:
-    return {} if bar is None or torch is None else {model.library: bar}
+    return {} if bar is None or torch is None else {model.peer_name: bar}
 
 
 def _images(shape: tuple[int, ...]) -> np.ndarray:
@@ -143,7 +143,7 @@ def _peers(model: Model, measured: Callable) -> dict[str, Callable]:
         return {}
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     layouts = {"": torch.contiguous_format, ", channels last": torch.channels_last}
-    return {f"{model.library}{name}": measured(model.peer(), layout) for name, layout in layouts.items()}
+    return {f"{model.peer_name}{name}": measured(model.peer(), layout) for name, layout in layouts.items()}
 
 
 def _peer_images(shape: tuple[int, ...], layout: object) -> object:

@@ -66,7 +66,7 @@ def run(arguments) -> int:
 
     import kseg
 
-    model = architectures.build(arguments, kseg.weights.library_of(arguments.checkpoint))
+    model = architectures.build(arguments, kseg.weights.source_of(arguments.checkpoint))
     report = kseg.weights.load(model, arguments.checkpoint, skip=arguments.skip)
     (model.save if out.suffix == ".keras" else model.save_weights)(out)
     Console().print(f"{report}\nWrote {out}", highlight=False, soft_wrap=True, markup=False)

@@ -48,8 +48,8 @@ class UNetPlusPlus(SegmentationModel):
         backbone: a `kseg.backbones.Backbone` with all levels from P1 on; None for a ResNet-34.
         input_shape: of the images of the default backbone; a given one brings its own.
         decoder_filters: channels of the nodes of the lower right edge, from the deepest up to the image.
-        center_block: whether the deepest features go through two more convolutions first, as
-            segmentation-models-pytorch has them on VGG.
+        center_block: whether the deepest features go through two more convolutions first, as in the U-Net of
+            segmentation-models-pytorch on VGG. Its U-Net++ holds such weights there, too, but never uses them.
         deep_supervision: whether the inner nodes of the uppermost row get logits of their own by 1 x 1 convolutions,
             whose losses are added in training with the weight 1, as the paper adds them.
         norm: `"batch"` or None, in the decoder.

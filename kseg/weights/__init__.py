@@ -1,6 +1,6 @@
 """Published weights of torchvision and segmentation-models-pytorch."""
 
 from kseg.weights.errors import WeightsError
-from kseg.weights.load import LoadReport, library_of, load
+from kseg.weights.load import LoadReport, load, source_of
 
-__all__ = ["LoadReport", "WeightsError", "library_of", "load"]
+__all__ = ["LoadReport", "WeightsError", "load", "source_of"]

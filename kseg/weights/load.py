@@ -104,7 +104,7 @@ def load(model: keras.Model, path: str | os.PathLike, *, skip: Iterable[str] = (
     return LoadReport(path, source.title, len(slots), sum(value.size for value in values), tuple(left_out))
 
 
-def library_of(path: str | os.PathLike) -> str:
+def source_of(path: str | os.PathLike) -> str:
     """Whose networks' names the tensors of a file have: the `source` of the `LoadReport` that `load` would return.
 
     Raises:

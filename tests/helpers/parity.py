@@ -5,20 +5,18 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import safetensors
 import tensorflow as tf
 
 import kseg_ops
 
-# kseg's error may be at most so many times the peer's own, both in float32 against float64 ...
+# kseg's error may be at most so many times the peer's own, both in float32 against float64. With oneDNN TensorFlow's
+# convolutions add up one product after the other, PyTorch's by blocks: networks of many 3 x 3 convolutions are then
+# further off, and their tests fail. TF_ENABLE_ONEDNN_OPTS=0 takes oneDNN out of TensorFlow.
 MOST_TIMES_PEER_ERROR = 2.0
 LEAST_CLASSES = 3
 SPREAD = (1.0, 10.0)
 
 ROWS: list[Row] = []
-# ... where the convolutions of both libraries round alike: times how much more those of TensorFlow do. With oneDNN they
-# add up one product after the other in TensorFlow's layout, and PyTorch's by blocks in its own.
-_rounding = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,15 +57,7 @@ class Row:
             assert SPREAD[0] <= self.spread <= SPREAD[1], self
             assert self.classes >= LEAST_CLASSES, self
         assert self.peer > 0, self
-        assert self.ratio <= MOST_TIMES_PEER_ERROR * _rounding, self
-
-
-def set_limit(answers) -> None:
-    """Measure how much more TensorFlow's convolutions round than the peer's, on one of 3 x 3 pixels."""
-    global _rounding
-    with safetensors.safe_open(answers.checkpoint, "numpy") as file:
-        kernel = file.get_tensor("weight").transpose(2, 3, 1, 0)
-    _rounding = rounding(kernel, answers.images, root_mean_square(answers.peer - answers.truth))
+        assert self.ratio <= MOST_TIMES_PEER_ERROR, self
 
 
 def rounding(kernel, images, peer_error: float) -> float:
@@ -145,7 +135,6 @@ def summary() -> list[str]:
             f"{row.stock:.2e} | {row.ratio:.2f} |"
         )
     lines.append(
-        f"Limit: {MOST_TIMES_PEER_ERROR * _rounding:.2f}, twice the {_rounding:.2f} times that a convolution of "
-        "TensorFlow is further off than one of PyTorch. TF_ENABLE_ONEDNN_OPTS=0 takes oneDNN out of TensorFlow."
+        f"Limit: {MOST_TIMES_PEER_ERROR}. TF_ENABLE_ONEDNN_OPTS=0 takes oneDNN out of TensorFlow, which rounds more."
     )
     return lines

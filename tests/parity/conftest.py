@@ -75,15 +75,8 @@ def _ask(process, folder, kind, *, size=(75, 61), seed=1, channels=3, **options)
     return Answers(folder / "state.safetensors", **given)
 
 
-@pytest.fixture(scope="session")
-def _limit(peer_process, tmp_path_factory):
-    """Set how many times the peer's error kseg's may be: see `parity.Row.check`."""
-    answers = _ask(peer_process, tmp_path_factory.mktemp("limit"), "convolution", size=(17, 13), channels=256)
-    parity.set_limit(answers)
-
-
 @pytest.fixture
-def ask(_limit, peer_process, tmp_path):
+def ask(peer_process, tmp_path):
     """A function from the kind of a network and its options to its `Answers` for random weights."""
     return functools.partial(_ask, peer_process, tmp_path)
 

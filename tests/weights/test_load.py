@@ -122,7 +122,7 @@ def test_a_backbone_takes_any_source(source, prefix, head, tmp_path):
     save_file({**state, head: np.zeros(5, np.float32)}, tmp_path / "a.safetensors")
     report = kseg.weights.load(backbone, tmp_path / "a.safetensors")
     assert (report.source, report.left_out) == (source, (head,))
-    assert kseg.weights.library_of(tmp_path / "a.safetensors") == source
+    assert kseg.weights.source_of(tmp_path / "a.safetensors") == source
     np.testing.assert_array_equal(backbone.get_layer("conv1").batch_norm.beta.numpy(), state[f"{prefix}bn1.bias"])
 
 
