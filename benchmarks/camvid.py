@@ -1,4 +1,4 @@
-"""`python -m benchmarks.camvid`: how far models get on CamVid from scratch within so many seconds of this CPU.
+"""`python -m benchmarks.camvid`: how far models get on CamVid from scratch within so many seconds of CPU time.
 
 367 driving scenes to train on and 101 to judge by, at 240 x 180 pixels, with 11 classes and void. All models have the
 same batches (random crops, mirrored or not), Adam, learning rate over the course of the budget, loss (cross-entropy
@@ -71,20 +71,20 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", choices=SIDES, default=list(SIDES), metavar="NAME",
                         help=f"which models (default: all): {', '.join(SIDES)}")  # fmt: skip
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of the matched pair (default: 0 1 2)")
-    parser.add_argument("--budget", type=float, default=1200, help="seconds of training per run (default: 1200)")
+    parser.add_argument("--budget", type=float, default=1200, help="seconds of CPU time for each run (default: 1200)")
     parser.add_argument("--batch", type=int, default=4, help="images per step (default: 4)")
     parser.add_argument("--crop", type=int, nargs=2, default=[160, 224], metavar=("H", "W"),
                         help=f"multiples of {data.STRIDE} within 180 x 240 (default: 160 224)")  # fmt: skip
     parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate of Adam (default: 0.001)")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: all CPUs")
-    parser.add_argument("--output", type=Path, help="JSON file (default: results/camvid-<threads>cpu.json)")
+    parser.add_argument("--threads", type=int, default=1, help="of each library (default: 1, which wastes no CPU time)")
+    parser.add_argument("--output", type=Path, help="JSON file (default: results/camvid.json)")
     parser.add_argument("--pictures", type=Path, help="folder for overlays of some validation frames")
     args = parser.parse_args(argv)
     if any(side % data.STRIDE or not 0 < side <= most for side, most in zip(args.crop, (180, 240), strict=True)):
         parser.error(f"--crop: expected multiples of {data.STRIDE} within 180 x 240, got {args.crop}")
 
     results = Path(__file__).resolve().parent / "results"
-    record = Record(args.output or results / f"camvid-{args.threads}cpu.json")
+    record = Record(args.output or results / "camvid.json")
 
     def settings(name: str, seed: int) -> Settings:
         return Settings(name, seed, args.budget, args.batch, tuple(args.crop), args.rate, args.threads)

@@ -36,7 +36,10 @@ class Record:
 
     def __init__(self, path: Path):
         self.path = path
-        self.runs: list[dict] = json.loads(path.read_text())["runs"] if path.exists() else []
+        self.runs = self._stored()
+
+    def _stored(self) -> list[dict]:
+        return json.loads(self.path.read_text())["runs"] if self.path.exists() else []
 
     def has(self, settings: Settings) -> bool:
         """Whether the file holds a run with these settings."""
@@ -48,7 +51,7 @@ class Record:
         return [run for run in self.runs if run["settings"] | {"seed": None} == wanted]
 
     def add(self, settings: Settings, trained: Trained, matrix: np.ndarray) -> dict:
-        """Appends a run and writes the file beside and renamed, so that it is always whole."""
+        """Appends a run to what the file holds now, and writes it beside and renamed, so that it is always whole."""
         ious = data.ious(matrix)
         tail = trained.losses[-max(1, len(trained.losses) // 20) :]
         run = {
@@ -65,7 +68,8 @@ class Record:
             "machine": harness.machine(),
             "versions": _versions(),
         }
-        self.runs.append(run)
+        # Another process may have added runs of its own in the meantime.
+        self.runs = [*self._stored(), run]
         self.path.parent.mkdir(parents=True, exist_ok=True)
         beside = self.path.with_name(f".{self.path.name}.tmp")
         beside.write_text(json.dumps({"runs": self.runs}, indent=1) + "\n")
@@ -100,7 +104,7 @@ def standard_error(values: list[float]) -> float | None:
 def table(groups: dict[str, list[dict]]) -> str:
     """Markdown, a line per model: means over its runs, and the standard error of the mean IoU."""
     lines = [
-        "| model | parameters | seeds | mean IoU | standard error | pixel accuracy | steps | images/s |",
+        "| model | parameters | seeds | mean IoU | standard error | pixel accuracy | steps | images per CPU second |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, runs in groups.items():

@@ -20,7 +20,7 @@ class Settings:
     Attributes:
         model: its name in the table of `benchmarks.camvid`.
         seed: of the weights and of the batches.
-        budget: seconds of training.
+        budget: seconds of training, of CPU time over all threads.
         batch: images per step.
         crop: height and width.
         rate: the highest learning rate of Adam.
@@ -36,7 +36,7 @@ class Settings:
     threads: int
 
     def learning_rate(self, elapsed: float) -> float:
-        """The rate after so many seconds: up a line, then down a polynomial to 0 at the end of the budget."""
+        """The rate after so much CPU time: up a line, then down a polynomial to 0 at the end of the budget."""
         part = min(elapsed / self.budget, 1.0)
         if part < WARM_UP:
             return self.rate * max(part / WARM_UP, 0.01)
@@ -49,7 +49,7 @@ class Trained:
 
     Attributes:
         steps: how many fitted into the budget.
-        seconds: that they took, with everything from building the network on.
+        seconds: of CPU time that they took, with everything from building the network on.
         losses: of each step.
         parameters: of the network.
         classes: uint8 `(N, H, W)`, predicted for the validation images.
