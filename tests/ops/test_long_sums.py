@@ -7,7 +7,6 @@ rounding falls on a sum of at most CHAIN, or of n / CHAIN blocks of them.
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 import kseg_ops
 import kseg_ops.numpy
