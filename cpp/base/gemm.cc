@@ -18,6 +18,20 @@ KSEG_INLINE VecF finish(VecF value, const float* scale, const float* offset, Act
   return activate(value, activation);
 }
 
+// a + b. Of two NaNs it gives a, also where the compiler would rather have them the other way round: it does so in one
+// microkernel and not in the next, and the sign of a NaN would tell how many rows the tile has.
+KSEG_INLINE VecF add_in_order(VecF a, VecF b) {
+#if defined(KSEG_TARGET_AVX512) || defined(KSEG_TARGET_AVX2)
+  asm("vaddps %1, %0, %0" : "+v"(a) : "v"(b));
+  return a;
+#elif KSEG_X86
+  asm("addps %1, %0" : "+x"(a) : "x"(b));
+  return a;
+#else
+  return a + b;
+#endif
+}
+
 struct Fetch {
   const char* at;
   int64_t step;  // bytes per four depths
@@ -58,7 +72,10 @@ __attribute__((noinline)) void microkernel(const float* a, const float* b, int64
       }
     }
     if (add) {
-      for (int r = 0; r < rows; ++r) left[r] += load(c[r] + column), right[r] += load(c[r] + column + kLanesF);
+      for (int r = 0; r < rows; ++r) {
+        left[r] = add_in_order(load(c[r] + column), left[r]);
+        right[r] = add_in_order(load(c[r] + column + kLanesF), right[r]);
+      }
     }
     if (epilogue && k == depth) {
       const float* const scale = epilogue->scale ? epilogue->scale + column : nullptr;
