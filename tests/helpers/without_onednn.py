@@ -1,6 +1,7 @@
 """Runs the tests marked `without_onednn` where TensorFlow has no oneDNN: in one more process, as part of the session.
 
-oneDNN is switched off before TensorFlow is loaded or not at all, and the other tests are to run with it, as users do.
+With oneDNN, TensorFlow's convolutions round more than those that kseg's errors are held against (docs/models.md). It is
+switched off before TensorFlow is loaded or not at all, and the other tests are to run with it, as users do.
 Where TF_ENABLE_ONEDNN_OPTS is set, whoever set it has chosen: then the tests run in place.
 """
 
