@@ -111,7 +111,7 @@ def match(
 
     Raises:
         TypeError: An argument does not hold numbers.
-        ValueError: A shape or the splits do not fit.
+        ValueError: A shape or the splits do not fit, or a number is NaN.
 
     Example:
         >>> matches, ignored = match([0.6, 0.9, 0.7, 0.8], [0, 2], [0, 2], [9, 9], [9, 9], [0, 0], [[0, 99]], [0.65])
@@ -156,7 +156,7 @@ def accumulate(
 
     Raises:
         TypeError: An argument does not hold numbers.
-        ValueError: A shape or the splits do not fit, a score is NaN, or `recalls` do not rise.
+        ValueError: A shape or the splits do not fit, a number is NaN, or `recalls` do not rise.
 
     Example:
         >>> hits, ignored = np.array([[[0, -1, 1]]], np.int32), np.zeros((1, 1, 3), bool)
@@ -200,7 +200,10 @@ def _array(name: str, value, rank: int, kinds: str, what: str) -> np.ndarray:
 
 
 def _numbers(name: str, value, rank: int) -> np.ndarray:
-    return _array(name, value, rank, "iuf", "numbers").astype(np.float64, copy=False)
+    array = _array(name, value, rank, "iuf", "numbers").astype(np.float64, copy=False)
+    if np.isnan(array).any():
+        raise ValueError(f"{name} must not hold NaN, got it at position {int(np.isnan(array).argmax())}")
+    return array
 
 
 def _integers(name: str, value, rank: int) -> np.ndarray:
@@ -217,7 +220,7 @@ def _flags(name: str, value, rank: int = 1) -> np.ndarray:
 
 def _boxes(name: str, value) -> np.ndarray:
     boxes = np.asarray(value)
-    boxes = _numbers(name, boxes.reshape(-1, 4) if boxes.size == 0 else boxes, 2)
+    boxes = _array(name, boxes.reshape(-1, 4) if boxes.size == 0 else boxes, 2, "iuf", "numbers").astype(np.float64)
     if boxes.shape[1] != 4:
         raise ValueError(f"{name} must have shape [N, 4], got {list(boxes.shape)}")
     if not np.isfinite(boxes).all():

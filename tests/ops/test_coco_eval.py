@@ -157,10 +157,13 @@ def test_nothing_at_all():
 @pytest.mark.skipif(CORE is None, reason="the compiled library is off")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_native_equals_reference_to_the_bit(case):
-    """On the fuzzer's draws, with all their hard values; where one refuses, so does the other."""
+    """On the fuzzer's draws; where one refuses, so does the other. What the public functions refuse is left out."""
     outcomes = []
-    for index in range(250):
+    finite = ("detections", "truths")
+    for index in range(300):
         arguments = case.draw(np.random.default_rng([3, index])).arrays
+        if any(np.isnan(of).any() or (name in finite and np.isinf(of).any()) for name, of in arguments.items()):
+            continue
         try:
             with np.errstate(all="ignore"):
                 expected = getattr(reference, case.name)(**arguments)
@@ -224,6 +227,7 @@ GOOD = {
         ({"truth_splits": []}, ValueError, "truth_splits must have at least one entry"),
         ({"truth_splits": [0, 0, 1]}, ValueError, "must have equally many entries, got 2 and 3"),
         ({"truth_splits": [0.0, 1.0]}, TypeError, "truth_splits must hold integers, got float64"),
+        ({"thresholds": [0.5, np.nan]}, ValueError, "thresholds must not hold NaN, got it at position 1"),
         ({"is_crowd": [0, 1]}, ValueError, "is_crowd must have one entry per ground truth, 1, got 2"),
         ({"area_ranges": [[1, 2, 3]]}, ValueError, r"area_ranges must have shape \[A, 2\], got \[1, 3\]"),
     ],
@@ -245,7 +249,7 @@ def test_bad_boxes():
 @pytest.mark.parametrize(
     ("change", "error", "text"),
     [
-        ({"scores": [np.nan]}, ValueError, "scores must not be NaN, got NaN at position 0"),
+        ({"scores": [np.nan]}, ValueError, "scores must not hold NaN, got it at position 0"),
         ({"ranks": [0, 1]}, ValueError, "ranks must have one entry per detection, 1, got 2"),
         ({"matches": np.zeros((1, 1, 1))}, TypeError, r"matches must be int32 \[A, T, D\], got float64"),
         ({"ignored": np.zeros((1, 1, 2), bool)}, ValueError, r"matches and ignored must have shape \[A, T, 1\]"),
