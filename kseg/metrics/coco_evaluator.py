@@ -205,8 +205,13 @@ class CocoEvaluator:
 
         Returns:
             A `CocoReport`.
+
+        Raises:
+            ValueError: A type that is not evaluated, or a number out of its range.
         """
-        one = self.iou_types[0] if iou_type is None else as_choice("iou_type", iou_type, (*self.iou_types, None))
+        one = self.iou_types[0] if iou_type is None else iou_type
+        if one not in self.iou_types:
+            raise ValueError(f"iou_type must be one that is evaluated, {', '.join(self.iou_types)}, got {iou_type!r}")
         iou = as_number("confusion_iou", confusion_iou, 0, 1)
         score = as_number("confusion_score", confusion_score)
         evaluated = self._evaluated(one)

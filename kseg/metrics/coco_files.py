@@ -33,6 +33,9 @@ def read_coco(annotations, results, *, masks: bool, boxes: bool) -> tuple[list[s
         raise ValueError(
             f"annotations must be a dictionary with images, categories and annotations, got {_kind(annotations, truth)}"
         )
+    for key in ("images", "categories", "annotations"):
+        if not isinstance(truth[key], Sequence) or isinstance(truth[key], str):
+            raise ValueError(f"annotations must hold a list of {key}, got {truth[key]!r:.80}")
     found = _load("results", results)
     if not isinstance(found, Sequence) or isinstance(found, str):
         raise ValueError(f"results must be a list of dictionaries, got {_kind(results, found)}")

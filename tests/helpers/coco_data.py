@@ -63,7 +63,7 @@ def random_coco(seed, images=12, most_truths=7, most_detections=9, categories=4,
         height, width = random.integers(*side, 2).tolist()
         data["images"].append({"id": image_id, "height": height, "width": width})
         masks = []
-        for _ in range(int(random.integers(0, most_truths + 1))):
+        for _ in range(int(random.integers(0, most_truths + 1)) if random.random() < 0.85 else 0):
             mask = random_mask(random, height, width)
             category = int(random.choice(used))
             masks.append((mask, category))
@@ -73,7 +73,7 @@ def random_coco(seed, images=12, most_truths=7, most_detections=9, categories=4,
             annotation["area"] = float(mask.sum() * random.choice([1, 1, 0.9]))
             annotation["id"] = len(data["annotations"]) + 1
             data["annotations"].append(annotation)
-        for _ in range(int(random.integers(0, most_detections + 1))):
+        for _ in range(int(random.integers(0, most_detections + 1)) if random.random() < 0.85 else 0):
             if masks and random.random() < 0.8:
                 mask, category = masks[random.integers(len(masks))]
                 mask = shifted(random, mask, 4)
