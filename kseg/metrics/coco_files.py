@@ -28,7 +28,7 @@ def read_coco(annotations, results, *, masks: bool, boxes: bool) -> tuple[list[s
         OSError: A file cannot be read.
         ValueError: Something in them is malformed; the message names the entry.
     """
-    truth = _load("annotations", annotations)
+    truth = load_json("annotations", annotations)
     if not isinstance(truth, Mapping) or any(key not in truth for key in ("images", "categories", "annotations")):
         raise ValueError(
             f"annotations must be a dictionary with images, categories and annotations, got {_kind(annotations, truth)}"
@@ -36,7 +36,7 @@ def read_coco(annotations, results, *, masks: bool, boxes: bool) -> tuple[list[s
     for key in ("images", "categories", "annotations"):
         if not isinstance(truth[key], Sequence) or isinstance(truth[key], str):
             raise ValueError(f"annotations must hold a list of {key}, got {truth[key]!r:.80}")
-    found = _load("results", results)
+    found = load_json("results", results)
     if not isinstance(found, Sequence) or isinstance(found, str):
         raise ValueError(f"results must be a list of dictionaries, got {_kind(results, found)}")
     categories = _by_id("annotations: categories", truth["categories"])
@@ -73,11 +73,11 @@ class _Entries:
         for index, entry in enumerate(self.entries):
             if not isinstance(entry, Mapping) or key not in entry:
                 raise ValueError(f"{self.name}[{index}] must be a dictionary with {key}, got {entry!r:.80}")
-            if entry[key] not in known:
+            if not isinstance(entry[key], (int, str)) or entry[key] not in known:
                 raise ValueError(
                     f"{self.name}[{index}] {key} must be that of one of the annotations' {where}, got {entry[key]!r}"
                 )
-        raise ValueError(f"{self.name} must be a list of dictionaries")
+        raise ValueError(f"{self.name} must be a list of dictionaries with {key}")
 
     def numbers(self, key: str) -> np.ndarray:
         try:
@@ -169,7 +169,8 @@ class _Entries:
         return make_instances(self.image_numbers, self.class_numbers, boxes, rles=self.rles, **parts)
 
 
-def _load(name: str, given):
+def load_json(name: str, given):
+    """What a JSON file holds; anything but a path is handed back. Errors call it `name`."""
     if not isinstance(given, (str, Path)):
         return given
     try:
@@ -187,8 +188,8 @@ def _kind(given, loaded) -> str:
 def _by_id(name: str, entries) -> dict:
     found = {}
     for index, entry in enumerate(entries):
-        if not isinstance(entry, Mapping) or "id" not in entry:
-            raise ValueError(f"{name}[{index}] must be a dictionary with id, got {entry!r:.80}")
+        if not isinstance(entry, Mapping) or not isinstance(entry.get("id"), (int, str)):
+            raise ValueError(f"{name}[{index}] must be a dictionary with id, a number or a text, got {entry!r:.80}")
         if entry["id"] in found:
             raise ValueError(f"{name}[{index}] must have an id of its own, got {entry['id']!r} for the second time")
         found[entry["id"]] = entry

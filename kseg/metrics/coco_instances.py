@@ -72,14 +72,14 @@ class CocoDataSet:
         truths, detections: Parts that `joined` puts together.
     """
 
-    image_ids: list[int] = field(default_factory=list)
+    image_ids: list = field(default_factory=list)
     truths: list[Instances] = field(default_factory=list)
     detections: list[Instances] = field(default_factory=list)
 
     def joined(self) -> tuple[Instances, Instances]:
         """Ground truth and detections of all images, the images numbered by rising id."""
         places = np.empty(len(self.image_ids), np.int64)
-        places[np.argsort(np.asarray(self.image_ids, np.int64), kind="stable")] = np.arange(len(self.image_ids))
+        places[sorted(range(len(places)), key=self.image_ids.__getitem__)] = np.arange(len(places))
         both = []
         for parts in (self.truths, self.detections):
             instances = Instances.join(parts) if parts else make_instances([], [], [], rles=[])

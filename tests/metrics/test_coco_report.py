@@ -226,13 +226,18 @@ def test_files_without_areas_and_crowds():
     ("change", "result", "text"),
     [
         ({"annotations": None}, {}, r"annotations must hold a list of annotations, got None"),
-        ({"images": [{"height": 4}]}, {}, r"annotations: images\[0\] must be a dictionary with id, got"),
+        (
+            {"images": [{"height": 4}]},
+            {},
+            r"annotations: images\[0\] must be a dictionary with id, a number or a text, got",
+        ),
         ({"annotations": [{"image_id": 1}]}, {}, r"annotations\[0\] must be a dictionary with category_id, got"),
         ({"images": [{"id": 1}, {"id": 1}]}, {}, r"images\[1\] must have an id of its own, got 1 for the second time"),
-        ({"categories": [{"name": "a"}]}, {}, r"categories\[0\] must be a dictionary with id, got"),
+        ({"categories": [{"name": "a"}]}, {}, r"categories\[0\] must be a dictionary with id, a number or a text, got"),
         ({"images": [{"id": 1}]}, {}, r"annotations: image 1 must have 'height'"),
         ({}, {"image_id": 2}, r"results\[0\] image_id must be that of one of the annotations' images, got 2"),
         ({}, {"category_id": 1}, r"results\[0\] category_id must be that of one of the annotations' categories, got 1"),
+        ({}, {"image_id": [1]}, r"results\[0\] image_id must be that of one of the annotations' images, got \[1\]"),
         ({}, {"score": "high"}, r"results\[0\] score must be a finite number, got 'high'"),
         ({}, {"score": float("nan")}, r"results\[0\] score must be a finite number, got nan"),
         (
