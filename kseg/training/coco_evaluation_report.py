@@ -9,6 +9,8 @@ from kseg import viz
 
 from .evaluation import write_metrics
 
+_ENDLESS = 1e10  # COCO's way to say that an area range has no end
+
 
 def write_coco_evaluation(folder: str | Path, reports: Sequence, *, title: str, subtitle: str = "") -> Path:
     """Writes metrics.json, precision-recall curves and confusion matrices as pictures, and report.html.
@@ -67,7 +69,8 @@ def write_coco_evaluation(folder: str | Path, reports: Sequence, *, title: str, 
 def _with_range(row: dict) -> dict:
     """Least and greatest area in one column."""
     rest = {key: value for key, value in row.items() if key not in ("name", "low", "high")}
-    return {"name": row["name"], "area in pixels": f"{row['low']:g} to {row['high']:g}", **rest}
+    high = f"to {row['high']:g}" if row["high"] < _ENDLESS else "and more"
+    return {"name": row["name"], "area in pixels": f"{row['low']:g} {high}", **rest}
 
 
 def _shown(row: dict) -> dict:

@@ -45,7 +45,7 @@ def precision_recall_figure(
     names = [str(index) for index in range(precision.shape[2])] if class_names is None else list(class_names)
     present = [index for index in range(precision.shape[2]) if (precision[..., index] > -1).any()]
     order = np.argsort(iou_thresholds)
-    figure = Figure(figsize=(9.6, 3.9), layout="constrained")
+    figure = Figure(figsize=(11.2, 3.9), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     if present:
         means = precision[:, :, present].mean(-1)
@@ -68,6 +68,8 @@ def precision_recall_figure(
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(frameon=False, fontsize=7.5, title="AP", title_fontsize=8)
+            axes.legend(
+                frameon=False, fontsize=7.5, title="AP", title_fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0)
+            )
     figure.savefig(path, dpi=130)
     return Path(path)
