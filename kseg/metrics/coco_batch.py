@@ -119,7 +119,13 @@ class _Side:
             raise ValueError(
                 f'{name}["classes"] must be 0{most or " or above"}, or -1 for padding, got {self.classes[wrong][0]}'
             )
-        corners = self.array("boxes", (*self.classes.shape, 4), "fiu").astype(np.float64)[self.valid]
+        given = self.array("boxes", (*self.classes.shape, 4), "fiu")
+        if given.dtype.itemsize < 4 and given.dtype.kind not in "iu":
+            raise TypeError(
+                f'{name}["boxes"] must be float32, got {given.dtype}, which cannot hold pixel coordinates; keep boxes '
+                "out of mixed precision"
+            )
+        corners = given.astype(np.float64)[self.valid]
         if not np.isfinite(corners).all():
             raise ValueError(f'{name}["boxes"] must be finite where classes is not -1, got a box that is not')
         sides = corners[:, 2:] - corners[:, :2]

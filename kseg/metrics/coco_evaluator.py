@@ -131,6 +131,7 @@ class CocoEvaluator:
         evaluator.class_names = names
         evaluator._reader.num_classes = len(names)
         evaluator._data = CocoDataSet(image_ids, [truths], [detections])
+        evaluator._has_ids = True
         return evaluator
 
     def update_state(self, targets: Mapping, predictions: Mapping) -> None:
@@ -162,19 +163,8 @@ class CocoEvaluator:
         count = np.shape(targets["classes"])[0]
         if first and (image_ids is not None) != self._has_ids:
             raise ValueError('targets must have "image_ids" in every batch or in none')
-        ids = list(range(first, first + count)) if image_ids is None else image_ids
-        known = set(self._data.image_ids)
-        for position, image_id in enumerate(ids):
-            if image_id in known:
-                raise ValueError(
-                    f'targets["image_ids"] must be new, got {image_id} at position {position} for the second time; '
-                    "reset_state() before another evaluation"
-                )
-            known.add(image_id)
+        self._data.add(list(range(first, first + count)) if image_ids is None else image_ids, truths, detections)
         self._has_ids = image_ids is not None
-        self._data.image_ids += ids
-        self._data.truths.append(truths)
-        self._data.detections.append(detections)
         self._curves = {}
 
     def result(self) -> dict[str, float]:

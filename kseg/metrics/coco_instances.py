@@ -76,6 +76,29 @@ class CocoDataSet:
     truths: list[Instances] = field(default_factory=list)
     detections: list[Instances] = field(default_factory=list)
 
+    def __post_init__(self):
+        self._known = set(self.image_ids)
+
+    def add(self, image_ids: list, truths: Instances, detections: Instances) -> None:
+        """Adds some images.
+
+        Raises:
+            ValueError: An image was there before, or is there twice.
+        """
+        if len(set(image_ids)) != len(image_ids) or not self._known.isdisjoint(image_ids):
+            seen = set(self._known)
+            for position, image_id in enumerate(image_ids):
+                if image_id in seen:
+                    raise ValueError(
+                        f'targets["image_ids"] must be new, got {image_id} at position {position} for the second time; '
+                        "reset_state() before another evaluation"
+                    )
+                seen.add(image_id)
+        self._known.update(image_ids)
+        self.image_ids += image_ids
+        self.truths.append(truths)
+        self.detections.append(detections)
+
     def joined(self) -> tuple[Instances, Instances]:
         """Ground truth and detections of all images, the images numbered by rising id."""
         places = np.empty(len(self.image_ids), np.int64)

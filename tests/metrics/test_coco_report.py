@@ -121,6 +121,13 @@ FOUND = {**TARGETS, "scores": np.zeros((1, 1), np.float32)}
             ValueError,
             r"targets\['boxes'\] must have shape \(1, 1, 4\), got \(1, 2, 4\)",
         ),
+        (
+            {},
+            {"boxes": np.zeros((1, 1, 4), np.float16)},
+            TypeError,
+            r'predictions\["boxes"\] must be float32, got float16',
+        ),
+        ({}, {"boxes": tf.zeros((1, 1, 4), tf.bfloat16)}, TypeError, r'\["boxes"\] must be float32, got bfloat16'),
         ({}, {"boxes": [[[0, 0, np.nan, 1]]]}, ValueError, r'predictions\["boxes"\] must be finite'),
         ({}, {"scores": [[np.nan]]}, ValueError, r'predictions\["scores"\] must be finite, got nan'),
         ({}, {"scores": [0.5]}, ValueError, r"predictions\['scores'\] must have shape \(1, 1\), got \(1,\)"),
