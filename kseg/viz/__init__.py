@@ -7,7 +7,17 @@ from .curves_figure import curves_figure
 from .display_image import display_image
 from .overlay import overlay
 from .palette import palette
+from .precision_recall_figure import precision_recall_figure
 from .report import write_report
 from .triptych import triptych
 
-__all__ = ["confusion_figure", "curves_figure", "display_image", "overlay", "palette", "triptych", "write_report"]
+__all__ = [
+    "confusion_figure",
+    "curves_figure",
+    "display_image",
+    "overlay",
+    "palette",
+    "precision_recall_figure",
+    "triptych",
+    "write_report",
+]
