@@ -124,7 +124,7 @@ def check_coco(
         warnings=contents.findings.sentences(harmless=True),
     )
     absent = [name for name, count in zip(report.class_names, report.objects, strict=True) if not count]
-    if absent:
+    if absent and contents.images:
         report.warnings.append(f"categories without an annotation: {listed(absent)}")
     if strict:
         report.raise_for_problems()

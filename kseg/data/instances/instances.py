@@ -70,10 +70,10 @@ class Instances:
         crowd = np.zeros(len(classes), bool) if crowd is None else np.asarray(crowd, bool)
         rles = list(rles)
         kept = np.flatnonzero(rle.area(rles)) if rles else np.zeros(0, np.int64)
-        if not kept.size:
-            return cls(np.zeros((0, size[0], row_bytes(size[1])), np.uint8), classes[:0], size)
-        rles = [rles[index] for index in kept]
-        return cls(rle.decode_packed(rles), classes[kept], size, crowd[kept], rle.to_boxes(rles))
+        masks = np.empty((len(kept), size[0], row_bytes(size[1])), np.uint8)
+        for mask, index in zip(masks, kept, strict=True):  # one by one: without the compiled library each is dense once
+            mask[:] = rle.decode_packed(rles[index])
+        return cls(masks, classes[kept], size, crowd[kept], rle.to_boxes([rles[index] for index in kept]))
 
     def __len__(self) -> int:
         return len(self.classes)
