@@ -28,8 +28,12 @@ def copy_paste(
     if not len(pasted):
         return image, instances
     covered = np.bitwise_or.reduce(pasted.masks)
-    dense = np.unpackbits(covered, axis=1, count=instances.size[1], bitorder="little").view(bool)
-    image = np.where(dense[..., None], other_image, image)
+    left, top = pasted.boxes[:, :2].min(axis=0)
+    right, bottom = pasted.boxes[:, 2:].max(axis=0)
+    part = slice(top, bottom), slice(left, right)
+    dense = np.unpackbits(covered[part[0]], axis=1, count=right, bitorder="little")[:, left:].view(bool)
+    image = image.copy()
+    image[part][dense] = other_image[part][dense]
 
     masks, boxes = instances.masks.copy(), instances.boxes.copy()
     keep = np.ones(len(masks), bool)

@@ -152,8 +152,8 @@ class InstanceAugment:
 
     def _light(self, image: np.ndarray, draws: np.ndarray, input_range) -> np.ndarray:
         low, high = input_range
-        changed = image.astype(np.float32)
-        mean = changed.mean(dtype=np.float64)
-        changed = (changed - mean) * (1 + self.contrast * (2 * draws[_CONTRAST] - 1)) + mean
-        changed = np.clip(changed + self.brightness * (2 * draws[_BRIGHTNESS] - 1) * (high - low), low, high)
-        return np.rint(changed) if image.dtype == np.uint8 else changed
+        mean = image.mean(dtype=np.float64)
+        values = np.arange(256) if image.dtype == np.uint8 else image  # of bytes, a table is enough
+        values = (values - mean) * (1 + self.contrast * (2 * draws[_CONTRAST] - 1)) + mean
+        values = np.clip(values + self.brightness * (2 * draws[_BRIGHTNESS] - 1) * (high - low), low, high)
+        return np.rint(values).astype(np.uint8)[image] if image.dtype == np.uint8 else values.astype(np.float32)
