@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import warnings
 
@@ -295,3 +296,59 @@ def test_good_data_give_no_warning(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert CocoSource(*files).counts == [2]
+
+
+JUNK = [
+    None,
+    True,
+    -1,
+    1.5,
+    float("nan"),
+    10**400,
+    2**63,
+    "",
+    "/",
+    [],
+    {},
+    [[]],
+    [1],
+    ["a"],
+    {"a": 1},
+    [[1, 2, [3], 4]],
+]
+
+
+def positions(value, path=()):
+    """The paths to all parts of a JSON value."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in entries:
+        yield (*path, key)
+        yield from positions(part, (*path, key))
+
+
+@pytest.mark.filterwarnings("ignore:.*instances.json:UserWarning")
+def test_whatever_a_part_is_replaced_by_is_read_or_is_a_data_error(tmp_path):
+    annotations = [
+        annotation_entry(1, bbox=[2, 2, 4, 4]),
+        annotation_entry(2, segmentation={"size": [12, 16], "counts": [100, 92]}),
+    ]
+    folder, path = write_coco(tmp_path, [image_entry(1), image_entry(2)], annotations)
+    good = path.read_text()
+    parts = list(positions(json.loads(good)))
+    read = refused = 0
+    for part, junk in itertools.product(parts, JUNK):
+        content = json.loads(good)
+        holder = content
+        for key in part[:-1]:
+            holder = holder[key]
+        holder[part[-1]] = junk
+        path.write_text(json.dumps(content))
+        try:
+            source = CocoSource(folder, path, on_bad="skip")
+            for index in range(len(source)):
+                source.load(index)
+            read += 1
+        except DataError:
+            refused += 1
+    assert read > 100
+    assert refused > 100

@@ -276,9 +276,8 @@ def test_a_hundred_large_masks_cost_fourteen_megabytes(augment):
     size = sum(value.numpy().nbytes for value in targets.values())
     assert 13e6 < size <= 14e6
     # NumPy holds the masks as they were read and as they lie on the canvas, the image twice, and one mask with a byte
-    # per pixel a few times over (several times two bytes where the compiled library is not there). A hundred of those
-    # would be 107 MB.
-    assert peak < 2 * 14e6 + 2 * 3.2e6 + 12 * 800 * 1333
+    # per pixel a few times over. A hundred of those would be 107 MB.
+    assert peak < 2 * 14e6 + 2 * 3.2e6 + 4 * 800 * 1333
 
 
 @pytest.mark.parametrize(

@@ -240,7 +240,8 @@ def _annotations(content: Mapping, images: dict, label_of: dict, known: set, box
 
 
 def _is_int(value) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    """Whether it is an integer that int64 holds, as the ids of a batch have it."""
+    return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
 
 
 def _brief(entry: Mapping) -> str:

@@ -40,30 +40,40 @@ def as_segmentation(annotation: Mapping, size: tuple[int, int], boxes_as_masks: 
         BadSegmentation: it cannot be used.
     """
     segmentation, box = annotation.get("segmentation"), annotation.get("bbox")
-    if box is not None and (isinstance(box, Mapping) or len(box)):
+    if box is not None and box != []:
         box = _as_box(box)
         _check_inside(*box, size, "bbox")
     if isinstance(segmentation, Mapping):
         return _as_rle(segmentation, size)
-    if segmentation is None or (isinstance(segmentation, list) and not segmentation):
-        if not boxes_as_masks or box is None or len(box) == 0:
+    if segmentation is None or segmentation == []:
+        if not boxes_as_masks or not box:
             raise BadSegmentation(faults.NO_SEGMENTATION, "")
         (x1, y1), (x2, y2) = box
         segmentation = [[x1, y1, x2, y1, x2, y2, x1, y2]]
     if not isinstance(segmentation, list):
         raise BadSegmentation(faults.BAD_SEGMENTATION, f"{segmentation!r:.40}")
-    polygons = [_as_polygon(polygon) for polygon in segmentation]
-    kept = [polygon for polygon in polygons if not _is_line(polygon)]
-    for _ in range(len(polygons) - len(kept)):
-        tell(faults.NO_AREA, "")
-    if not kept:
+    polygons, lows, highs = [], [], []
+    for entry in segmentation:
+        points = _as_points(entry)
+        low, high = points.min(axis=0).tolist(), points.max(axis=0).tolist()  # NaN if there is one
+        for value in low + high:
+            _check_finite(value)
+        if _is_line(points):
+            tell(faults.NO_AREA, "")
+        else:
+            polygons.append(points.ravel())
+            lows.append(low)
+            highs.append(high)
+    if not polygons:
         return None
-    low = np.min([polygon.min(axis=0) for polygon in kept], axis=0)
-    high = np.max([polygon.max(axis=0) for polygon in kept], axis=0)
+    low, high = (
+        [min(values) for values in zip(*lows, strict=True)],
+        [max(values) for values in zip(*highs, strict=True)],
+    )
     _check_inside(low, high, size, "polygons")
-    if (low < -_SLACK).any() or (high > np.array(size[::-1]) + _SLACK).any():
+    if min(low) < -_SLACK or high[0] > size[1] + _SLACK or high[1] > size[0] + _SLACK:
         tell(faults.CUT_OFF, _extent(low, high, size, "polygons"))
-    return [polygon.ravel() for polygon in kept]
+    return polygons
 
 
 def to_rle(segmentation: list | dict, size: tuple[int, int]) -> dict:
@@ -71,60 +81,51 @@ def to_rle(segmentation: list | dict, size: tuple[int, int]) -> dict:
     return segmentation if isinstance(segmentation, dict) else rle.from_polygons(segmentation, size)
 
 
-def _as_numbers(values) -> np.ndarray | None:
-    """float64 `[n]`, or None for anything but a flat list of numbers."""
-    if not isinstance(values, (list, tuple)):
-        return None
-    try:
-        array = np.asarray(values)
-    except ValueError:  # lists of different lengths within
-        return None
-    if array.ndim != 1 or (array.size and array.dtype.kind not in "iuf"):
-        return None
-    return array.astype(np.float64)
+# A large data set has a million annotations: what is done with two or four numbers is done without NumPy.
 
 
-def _as_box(box) -> tuple[np.ndarray, np.ndarray]:
+def _as_box(box) -> tuple[list[float], list[float]]:
     """Its corners, each x and y."""
-    array = _as_numbers(box)
-    if array is None or array.size != 4:
+    if not isinstance(box, list) or len(box) != 4 or not all(type(value) in (int, float) for value in box):
         raise BadSegmentation(faults.BAD_BOX, f"{box!r:.40}")
-    _check_finite(array)
-    return array[:2], array[:2] + array[2:]
+    for value in box:
+        _check_finite(value)
+    return box[:2], [box[0] + box[2], box[1] + box[3]]
 
 
-def _as_polygon(polygon) -> np.ndarray:
+def _as_points(polygon) -> np.ndarray:
     """float64 `[points, 2]`."""
-    array = _as_numbers(polygon)
-    if array is None:
+    try:
+        array = np.asarray(polygon) if isinstance(polygon, list) else None
+    except ValueError:  # lists of different lengths within
+        array = None
+    if array is None or array.ndim != 1 or (array.size and array.dtype.kind not in "iuf"):
         raise BadSegmentation(faults.BAD_SEGMENTATION, f"{polygon!r:.40}")
     if array.size % 2:
         raise BadSegmentation(faults.ODD_COORDINATES, f"{array.size} coordinates")
     if array.size < 6:
         detail = "four numbers, is it a box?" if array.size == 4 else f"{array.size} coordinates"
         raise BadSegmentation(faults.FEW_POINTS, detail)
-    _check_finite(array)
-    return array.reshape(-1, 2)
+    return array.astype(np.float64).reshape(-1, 2)
 
 
-def _check_finite(array: np.ndarray) -> None:
-    wrong = ~(np.abs(array) <= _FARTHEST)
-    if wrong.any():
-        raise BadSegmentation(faults.NOT_FINITE, f"{array[wrong][0]:g}")
+def _check_finite(value: float) -> None:
+    if not -_FARTHEST <= value <= _FARTHEST:  # also of NaN
+        raise BadSegmentation(faults.NOT_FINITE, f"{value!r:.20}")
 
 
-def _is_line(polygon: np.ndarray) -> bool:
+def _is_line(points: np.ndarray) -> bool:
     """Whether all points lie on a line, or are one point."""
-    edges = polygon - polygon[0]
+    edges = points - points[0]
     x, y = edges.T
     far = np.argmax(x * x + y * y)
-    # As in exact numbers but for rounding, which is relative to the longest edge and the coordinates.
-    scale = np.abs(edges[far]).max() * np.abs(polygon).max()
-    return bool((np.abs(x * y[far] - y * x[far]) <= 8 * np.finfo(np.float64).eps * scale).all())
+    # Of doubled areas, as they are but for the rounding of the coordinates.
+    scale = np.abs(edges[far]).max() * np.abs(points).max()
+    return bool(np.abs(x * y[far] - y * x[far]).max() <= 8 * np.finfo(np.float64).eps * scale)
 
 
 def _check_inside(low, high, size: tuple[int, int], what: str) -> None:
-    if (high <= 0).any() or (low >= np.array(size[::-1])).any():
+    if high[0] <= 0 or high[1] <= 0 or low[0] >= size[1] or low[1] >= size[0]:
         raise BadSegmentation(faults.OUTSIDE, _extent(low, high, size, what))
 
 
