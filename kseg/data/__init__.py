@@ -4,7 +4,7 @@ from kseg.data.augment import Augment
 from kseg.data.cells_source import CellsSource, cells
 from kseg.data.check_folder import FolderReport, check_folder
 from kseg.data.class_balanced_crop import ClassBalancedCrop
-from kseg.data.coco import CocoReport, CocoSource, check_coco, from_coco
+from kseg.data.coco import CocoReport, CocoSource, check_coco, from_coco, open_coco
 from kseg.data.crop_place import CropPlace
 from kseg.data.errors import DataError
 from kseg.data.file_source import FileSource
@@ -94,6 +94,7 @@ __all__ = [
     "from_voc",
     "instance_pipeline",
     "instances_from_masks",
+    "open_coco",
     "open_folder",
     "otsu_watershed",
     "pipeline",

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from kseg.data import CocoSource, DataError, InstanceSubset, check_coco, from_coco
+from kseg.data import CocoSource, DataError, InstanceSubset, check_coco, from_coco, open_coco
 from kseg_ops import rle
 from tests.helpers.coco_files import SQUARE, annotation_entry, image_entry, write_coco
 from tests.helpers.shared_data import shared_data
@@ -197,3 +197,43 @@ def test_arguments(tmp_path):
         CocoSource(*files, boxes_as_masks=1)
     with pytest.raises(TypeError, match=r"channels must be an integer of at least 1, or None, got 'RGB'"):
         CocoSource(*files, channels="RGB")
+
+
+def test_open_coco(tmp_path):
+    with pytest.raises(DataError, match=r"no such data folder: .*none"):
+        open_coco(tmp_path / "none")
+    with pytest.raises(DataError, match=r"has neither images/ and instances.json, nor .*\. It holds: nothing"):
+        open_coco(tmp_path)
+    write_coco(tmp_path, [image_entry(number) for number in range(10)])
+    train, val = open_coco(tmp_path, seed=4)
+    assert (len(train), len(val)) == (8, 2)
+    assert sorted(train.image_ids + val.image_ids) == list(range(10))
+    assert val.image_ids == open_coco(tmp_path, seed=4)[1].image_ids
+    assert len({tuple(open_coco(tmp_path, seed=seed, val_count=3)[1].image_ids) for seed in range(6)}) > 1
+    with pytest.raises(
+        DataError, match="holds 10 images, which cannot be split into 10 for validation and 0 for train"
+    ):
+        open_coco(tmp_path, val_count=10)
+
+
+def test_open_coco_in_halves(tmp_path):
+    for name, count in (("train", 3), ("val", 1)):
+        (tmp_path / name).mkdir()
+        write_coco(tmp_path / name, [image_entry(number) for number in range(count)])
+    train, val = open_coco(tmp_path, categories=["dog"])
+    assert (len(train), len(val), train.class_names, val.class_names) == (3, 1, ["dog"], ["dog"])
+    write_coco(tmp_path / "val", categories=((3, "cat"),))
+    text = (
+        r"train/instances.json has the categories 3 'cat', 7 'dog', but .*val/instances.json has 3 'cat': pass categor"
+    )
+    with pytest.raises(DataError, match=text):
+        open_coco(tmp_path)
+
+
+def test_open_coco_as_published(tmp_path):
+    (tmp_path / "annotations").mkdir()
+    for name, count in (("train2017", 2), ("val2017", 1)):
+        folder, path = write_coco(tmp_path, [image_entry(number) for number in range(count)])
+        folder.rename(tmp_path / name)
+        path.rename(tmp_path / "annotations" / f"instances_{name}.json")
+    assert [len(source) for source in open_coco(tmp_path)] == [2, 1]
