@@ -292,10 +292,7 @@ def _loader(
                 image = np.asarray(image, source.dtype)
             place = Placement.scaled(instances.size, fit(instances.size), canvas)
             image, instances, valid = place.image(image, fill), place.instances(instances), place.size
-        if len(instances) > max_instances:
-            largest = np.argsort(-instances.areas(), kind="stable")[:max_instances]
-            instances = instances.take(np.sort(largest))
-        return _as_arrays(image, instances, valid, image_ids[index])
+        return _as_arrays(image, instances.largest(max_instances), valid, image_ids[index])
 
     return load
 

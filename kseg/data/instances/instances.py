@@ -95,3 +95,29 @@ class Instances:
     def dense(self) -> np.ndarray:
         """uint8 `[N, H, W]` of zeros and ones: eight times the memory."""
         return np.unpackbits(self.masks, axis=2, count=self.size[1], bitorder="little")
+
+    def as_targets(self, max_instances: int) -> dict[str, np.ndarray]:
+        """The targets of one image, padded, as an element of `kseg.data.instance_pipeline` has them but for the batch.
+
+        Args:
+            max_instances: N. Of more instances, those with the most pixels are taken.
+
+        Returns:
+            A dict of "boxes" float32 `(N, 4)`, "classes" int32 `(N,)` with -1 for padding, "masks" uint8
+            `(N, H, ceil(W / 8))`, "crowd" bool `(N,)`, and "sizes" int32 `(2,)`, height and width.
+        """
+        kept = self.largest(max_instances)
+        free = max_instances - len(kept)
+        return {
+            "boxes": np.pad(kept.boxes.astype(np.float32), ((0, free), (0, 0))),
+            "classes": np.pad(kept.classes, (0, free), constant_values=-1),
+            "masks": np.pad(kept.masks, ((0, free), (0, 0), (0, 0))),
+            "crowd": np.pad(kept.crowd, (0, free)),
+            "sizes": np.array(self.size, np.int32),
+        }
+
+    def largest(self, count: int) -> Instances:
+        """The `count` instances with the most pixels, or all, in their order."""
+        if len(self) <= count:
+            return self
+        return self.take(np.sort(np.argsort(-self.areas(), kind="stable")[:count]))

@@ -25,7 +25,7 @@ def instances_from_masks(
         crowd_ids: ids of regions of many objects that were not told apart.
 
     Returns:
-        `Instances` in the order of their ids.
+        `Instances` in the order of their ids; `instances.as_targets(100)` are the targets of a model.
 
     Raises:
         TypeError, ValueError: an argument of another type or shape, named.
