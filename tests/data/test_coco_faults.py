@@ -56,9 +56,13 @@ BAD_ANNOTATIONS = {
         r"that lie outside their image \(1\): annotation 5 of im1.png \(bbox x 3 to 7, y 12 to 16, image 12x16 "
         r"\(height x width\)\). Is it the right image, and are boxes x, y, width, height in pixels\?",
     ),
+    "box of two corners": (
+        annotation_entry(5, bbox=[8, 8, -4, 4]),
+        r"bbox is not four numbers, the last two at least 0 \(1\): annotation 5 of im1.png \(\[8, 8, -4, 4\]\). It is",
+    ),
     "box of three": (
         annotation_entry(5, bbox=[3, 3, 4]),
-        r"annotations whose bbox is not four numbers \(1\): annotation 5 of im1.png \(\[3, 3, 4\]\). It is \[x, y",
+        r"bbox is not four numbers, the last two at least 0 \(1\): annotation 5 of im1.png \(\[3, 3, 4\]\). It",
     ),
     "flat polygon": (
         annotation_entry(5, segmentation=[2, 2, 6, 2, 6, 6]),
@@ -292,7 +296,9 @@ def test_no_such_files(tmp_path):
 
 
 def test_good_data_give_no_warning(tmp_path):
-    files = write_coco(tmp_path, annotations=[annotation_entry(1, bbox=[2, 2, 4, 4]), annotation_entry(2, bbox=[])])
+    files = write_coco(
+        tmp_path, annotations=[annotation_entry(1, bbox=[2, 2, 4, 4]), annotation_entry(2, bbox=[0, 0, 0, 0])]
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert CocoSource(*files).counts == [2]

@@ -218,6 +218,25 @@ def test_own_augmentation():
     assert len(set(seeds)) >= 4
 
 
+@pytest.mark.parametrize(
+    ("augment", "text"),
+    [
+        (lambda image, instances, seed: image, r"augment must return \(image, Instances\), got"),
+        (
+            lambda *sample: InstanceAugment()(*sample),
+            r"augment must return \(image, Instances\), got \(ndarray, Instances, tuple\) from <function",
+        ),
+        (
+            lambda image, instances, seed: (image[:4], instances),
+            r"instances of the image's size, got an image \(4, 12, 3\) and instances of \(8, 12\) from <function",
+        ),
+    ],
+)
+def test_own_augmentation_that_returns_something_else(augment, text):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=text):
+        list(instance_pipeline(Numbered(1), 1, augment=augment))
+
+
 def test_cells_train_with_fit():
     class Areas(keras.Model):
         """Learns the sum of the areas: enough to see that `fit` takes what comes."""

@@ -57,7 +57,9 @@ NOT_FINITE = Fault("annotations with coordinates that are NaN, infinite or beyon
 OUTSIDE = Fault(
     "annotations that lie outside their image", "Is it the right image, and are boxes x, y, width, height in pixels?"
 )
-BAD_BOX = Fault("annotations whose bbox is not four numbers", "It is [x, y, width, height] in pixels")
+BAD_BOX = Fault(
+    "annotations whose bbox is not four numbers, the last two at least 0", "It is [x, y, width, height] in pixels"
+)
 BAD_RLE = Fault("annotations whose RLE does not fit their image", "Encode the masks at the size of the image")
 
 NO_AREA = Fault("polygons without area, which are left out", "They are points or lines", harmless=True)

@@ -42,7 +42,8 @@ def as_segmentation(annotation: Mapping, size: tuple[int, int], boxes_as_masks: 
     segmentation, box = annotation.get("segmentation"), annotation.get("bbox")
     if box is not None and box != []:
         box = _as_box(box)
-        _check_inside(*box, size, "bbox")
+        if box[0][0] < box[1][0] and box[0][1] < box[1][1]:  # some tools write four zeros where there are polygons
+            _check_inside(*box, size, "bbox")
     if isinstance(segmentation, Mapping):
         return _as_rle(segmentation, size)
     if segmentation is None or segmentation == []:
@@ -90,6 +91,8 @@ def _as_box(box) -> tuple[list[float], list[float]]:
         raise BadSegmentation(faults.BAD_BOX, f"{box!r:.40}")
     for value in box:
         _check_finite(value)
+    if min(box[2:]) < 0:
+        raise BadSegmentation(faults.BAD_BOX, f"{box!r:.40}")
     return box[:2], [box[0] + box[2], box[1] + box[3]]
 
 

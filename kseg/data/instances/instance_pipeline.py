@@ -288,13 +288,26 @@ def _loader(
             )
         else:
             if augment is not None:
-                image, instances = augment(image, instances, seed)
+                image, instances = _as_pair(augment(image, instances, seed), augment)
                 image = np.asarray(image, source.dtype)
             place = Placement.scaled(instances.size, fit(instances.size), canvas)
             image, instances, valid = place.image(image, fill), place.instances(instances), place.size
         return _as_arrays(image, instances.largest(max_instances), valid, image_ids[index])
 
     return load
+
+
+def _as_pair(changed, augment) -> tuple[np.ndarray, Instances]:
+    if not isinstance(changed, tuple) or len(changed) != 2 or not isinstance(changed[1], Instances):
+        got = f"({', '.join(type(part).__name__ for part in changed)})" if isinstance(changed, tuple) else repr(changed)
+        raise DataError(f"augment must return (image, Instances), got {got:.80} from {augment!r}")
+    image, instances = changed
+    if np.shape(image)[:2] != instances.size:
+        raise DataError(
+            f"augment must return instances of the image's size, got an image {np.shape(image)} and instances of "
+            f"{instances.size} from {augment!r}"
+        )
+    return changed
 
 
 def _nothing(canvas: tuple[int, int]) -> Instances:
