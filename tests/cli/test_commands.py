@@ -13,6 +13,7 @@ import pytest
 from kseg_cli.main import main
 from PIL import Image
 
+from tests.helpers.coco_files import annotation_entry, image_entry, write_coco
 from tests.helpers.data_files import write_pair
 
 SETTINGS = (
@@ -197,6 +198,23 @@ def test_check_data(data, tmp_path, capsys):
     captured = capsys.readouterr()
     assert "b.png" in captured.out
     assert "problem" in captured.err
+
+
+def test_check_data_of_a_coco_file(tmp_path, capsys):
+    folder, path = write_coco(tmp_path, [image_entry(1), image_entry(2)], [annotation_entry(1), annotation_entry(2)])
+    assert main(["check-data", str(path)]) == 0
+    assert "class 0 cat: 2" in capsys.readouterr().out
+    assert main(["check-data", str(path), "--num-classes", "2"]) == 2
+    assert f"--num-classes: expected together with a folder of masks, got {path}." in capsys.readouterr().err
+    (folder / "im2.png").unlink()
+    folder.rename(tmp_path / "photographs")
+    assert main(["check-data", str(path), "--images", str(tmp_path / "photographs")]) == 2
+    captured = capsys.readouterr()
+    assert "problem: images whose file does not exist (1)" in captured.out
+    assert captured.err == f"kseg check-data: 1 problem in {path}, listed above.\n"
+    # Without --images, the folder of the file itself stands in for one named "images".
+    assert main(["check-data", str(path)]) == 2
+    assert "images whose file does not exist (2)" in capsys.readouterr().out
 
 
 def test_train_reads_the_files_before_it_starts(tmp_path, capsys):

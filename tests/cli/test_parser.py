@@ -67,6 +67,11 @@ def test_help_imports_neither_tensorflow_nor_kseg():
         (["train", "--data", __file__], f"--data: expected a folder, got {__file__}, which is a file, not a folder."),
         (["demo", "--data", "/no/where"], "kseg demo: --data: expected a folder, got /no/where"),
         (["check-data", "/no/where"], "kseg check-data: DIR: expected a data folder, got /no/where"),
+        (
+            ["check-data", "d", "--images", "e"],
+            "--images: expected together with a .json file in COCO's format, got d.",
+        ),
+        (["check-data", "/no/where.json"], "DIR: expected a data folder, got /no/where.json, which does not exist."),
         (["evaluate", "/no/where"], "kseg evaluate: RUN_OR_MODEL: /no/where does not exist"),
         (["predict", "/no/where", "x", "--out", "y"], "kseg predict: RUN_OR_MODEL: /no/where does not exist"),
         (["predict", "x"], "kseg predict: the following arguments are required: IMAGES, --out"),
