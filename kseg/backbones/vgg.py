@@ -33,8 +33,8 @@ class VGG(Backbone):
         input_shape: `(height, width, channels)`; height and width may be None.
         filters: channels of the first stage; the following have 2, 4, 8 and 8 times as many. 64 is the published width.
         pool_padding: what the poolings do with an odd last row or column: `"valid"` drops it, as torchvision does
-            (images then need 32 pixels on each side for P5 to have one, and smaller ones are an error); `"same"` keeps it, as the original framework,
-            Caffe, does.
+            (images then need 32 pixels on each side for P5 to have one, and smaller ones are an error); `"same"`
+            keeps it, as the original framework, Caffe, does.
         kernel_initializer: as in Keras.
         name: of the model.
         dtype: precision policy; None takes the current one.

@@ -6,6 +6,7 @@ import functools
 
 import keras
 
+from kseg._image_size import check_image_size
 from kseg.layers import CropTo, Normalize, PadToStride
 from kseg.layers.conv_block import check_block_arguments
 from kseg.models.backbone_graph import as_backbone, images_and_features, logits_layer, serialized_backbone

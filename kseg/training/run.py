@@ -247,7 +247,7 @@ def build_model(config: RunConfig, source, steps: int) -> keras.Model:
         rate = keras.optimizers.schedules.CosineDecay(config.lr, config.epochs * steps, alpha=0.01)
     model.compile(
         optimizer=keras.optimizers.Adam(rate),
-        loss=make_loss(config.loss, source.ignore_index),
+        loss=make_loss(config.loss, source.ignore_index, class_weights(config, source)),
         metrics=[
             kseg.metrics.MeanIoU(source.num_classes, ignore_index=source.ignore_index, name="mean_iou"),
             kseg.metrics.PixelAccuracy(source.num_classes, ignore_index=source.ignore_index, name="pixel_accuracy"),
@@ -265,6 +265,7 @@ def train_batches(config: RunConfig, source, epoch: int, start: int) -> tf.data.
         source,
         config.batch_size,
         crop_size=config.crop_size,
+        random_crop=crop_place(config),
         augment=augmentation(config.augment),
         shuffle=True,
         seed=config.seed,
@@ -294,6 +295,34 @@ def validation_batches(config: RunConfig, source) -> tf.data.Dataset:
 def steps_per_epoch(config: RunConfig, source) -> int:
     """Number of training batches per epoch; the last one may be smaller."""
     return -(-len(source) // config.batch_size)
+
+
+def crop_place(config: RunConfig):
+    """Where random crops lie, for `kseg.data.pipeline`."""
+    from kseg.data import ClassBalancedCrop, ForegroundCrop
+
+    # A pixel within the crop, not at its centre, where a network would learn to expect it.
+    around = {"probability": config.crop_share, "spread": 1.0}
+    return {
+        "anywhere": lambda: None,
+        "foreground": lambda: ForegroundCrop(**around),
+        "classes": lambda: ClassBalancedCrop(**around),
+    }[config.crop_around]()
+
+
+def class_weights(config: RunConfig, source) -> tuple | None:
+    """The weights of the classes in the loss, from all masks of the training source."""
+    from kseg.losses import class_weights_from_data
+
+    if config.class_weights == "none":
+        return None
+    return class_weights_from_data(
+        (source.load(index)[1] for index in range(len(source))),
+        source.num_classes,
+        method=config.class_weights.replace("-", "_"),
+        ignore_index=source.ignore_index,
+        absent="one",
+    )
 
 
 def augmentation(name: str):
