@@ -28,14 +28,18 @@ def source(tmp_path_factory):
     return open_folder(root, val_count=2, seed=0)[0]
 
 
-@pytest.mark.parametrize(("around", "least"), [("anywhere", 0), ("foreground", 6), ("classes", 6)])
-def test_crops_lie_where_they_should(source, around, least):
+# Anywhere, a crop meets the object with a chance of about (20 / 49)**2; a third of the classes is the background.
+@pytest.mark.parametrize(
+    ("around", "low", "high"), [("anywhere", 0, 0.4), ("foreground", 1, 1), ("classes", 0.5, 0.95)]
+)
+def test_crops_lie_where_they_should(source, around, low, high):
     config = RunConfig(crop_size=16, crop_around=around, crop_share=1.0, augment="none", batch_size=6)
-    (_, masks), *rest = train_batches(config, source, 0, 0)
-    assert not rest
-    with_foreground = int(np.any((masks.numpy() > 0) & (masks.numpy() < 255), axis=(1, 2)).sum())
-    assert with_foreground >= least
-    assert with_foreground < 6 or least == 6
+    met = []
+    for epoch in range(5):
+        ((_, masks),) = train_batches(config, source, epoch, 0)
+        met += np.any((masks.numpy() > 0) & (masks.numpy() < 255), axis=(1, 2)).tolist()
+    assert len(met) == 30
+    assert low <= np.mean(met) <= high
 
 
 def test_the_share_reaches_the_crops():
