@@ -18,6 +18,7 @@ from .architectures import build_network
 from .evaluation import Evaluation
 from .loss_sums import make_loss
 from .progress import TrainingProgress
+from .rare_classes import class_weights, crop_place
 from .run_config import ConfigError, RunConfig
 from .run_folder import RunFolder
 from .run_report import write_run_report
@@ -295,34 +296,6 @@ def validation_batches(config: RunConfig, source) -> tf.data.Dataset:
 def steps_per_epoch(config: RunConfig, source) -> int:
     """Number of training batches per epoch; the last one may be smaller."""
     return -(-len(source) // config.batch_size)
-
-
-def crop_place(config: RunConfig):
-    """Where random crops lie, for `kseg.data.pipeline`."""
-    from kseg.data import ClassBalancedCrop, ForegroundCrop
-
-    # A pixel within the crop, not at its centre, where a network would learn to expect it.
-    around = {"probability": config.crop_share, "spread": 1.0}
-    return {
-        "anywhere": lambda: None,
-        "foreground": lambda: ForegroundCrop(**around),
-        "classes": lambda: ClassBalancedCrop(**around),
-    }[config.crop_around]()
-
-
-def class_weights(config: RunConfig, source) -> tuple | None:
-    """The weights of the classes in the loss, from all masks of the training source."""
-    from kseg.losses import class_weights_from_data
-
-    if config.class_weights == "none":
-        return None
-    return class_weights_from_data(
-        (source.load(index)[1] for index in range(len(source))),
-        source.num_classes,
-        method=config.class_weights.replace("-", "_"),
-        ignore_index=source.ignore_index,
-        absent="one",
-    )
 
 
 def augmentation(name: str):

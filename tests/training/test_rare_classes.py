@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from kseg.data import ClassBalancedCrop, ForegroundCrop
-from kseg.training.run import build_model, class_weights, crop_place, train_batches
+from kseg.training.rare_classes import class_weights, crop_place
+from kseg.training.run import build_model, train_batches
 from kseg.training.run_config import RunConfig
 from tests.helpers.data_files import write_pair
 
