@@ -56,6 +56,22 @@ def _no_determinism_for_the_whole_process(monkeypatch):
     monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
 
 
+def test_train_with_settings_for_rare_classes(data, tmp_path):
+    rare = ("--crop-size=16", "--crop-around=classes", "--crop-share=0.7", "--class-weights=median-frequency")
+    folder = tmp_path / "run"
+    assert main(["train", "--data", str(data), "--out", str(folder), *SETTINGS, "--epochs=1", *rare]) == 0
+    settings = json.loads((folder / "config.json").read_text())["settings"]
+    assert (settings["crop_around"], settings["crop_share"], settings["class_weights"]) == (
+        *("classes", 0.7),
+        "median-frequency",
+    )
+
+
+def test_crops_around_something_need_a_size(data, tmp_path, capsys):
+    assert main(["train", "--data", str(data), "--out", str(tmp_path / "run"), "--crop-around=foreground"]) == 2
+    assert "crop_around: foreground needs crop_size (say, 256), got none." in capsys.readouterr().err
+
+
 def test_train_fills_the_run_folder(trained):
     names = {path.name for path in trained.iterdir()}
     assert names == {

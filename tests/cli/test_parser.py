@@ -45,6 +45,9 @@ def test_help_imports_neither_tensorflow_nor_kseg():
         (["train", "--loss", "ce+"], "kseg train: --loss: expected one of ce, dice"),
         (["train", "--model", "vgg"], "kseg train: --model: invalid choice: 'vgg' (choose from"),
         (["train", "--backbone", "resnet20"], "kseg train: --backbone: invalid choice: 'resnet20' (choose from"),
+        (["train", "--crop-around", "edges"], "kseg train: --crop-around: invalid choice: 'edges' (choose from"),
+        (["train", "--crop-share", "0"], "kseg train: --crop-share: expected a number above 0"),
+        (["train", "--class-weights", "3"], "kseg train: --class-weights: invalid choice: '3' (choose from"),
         (["train", "--ignore-index", "void"], "--ignore-index: expected a whole number or \"none\", got 'void'"),
         (
             ["train", "--mask-values", "255"],
