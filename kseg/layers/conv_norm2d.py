@@ -102,9 +102,13 @@ class ConvNorm2D(ConvNorm):
     def convolve(self, inputs, kernel):
         if self.dilated:
             return kseg_ops.atrous_conv2d(inputs, kernel, self.rate)
+        strides = self.strides
+        if strides > 1 and kernel.shape[:2].num_elements() == 1:
+            # The same product over fewer pixels. TensorFlow 2.21 with oneDNN writes beyond a buffer in the backward
+            # pass of a 1 x 1 convolution with strides over an even size and few channels.
+            inputs, strides = inputs[:, ::strides, ::strides], 1
         # "SAME" wherever it is the same: explicit padding keeps oneDNN out of the backward pass.
-        symmetric = self.strides == 1 or kernel.shape[:2].num_elements() == 1
-        return tf.nn.conv2d(inputs, kernel, self.strides, "SAME" if symmetric else both_sides(self.kernel_size))
+        return tf.nn.conv2d(inputs, kernel, strides, "SAME" if strides == 1 else both_sides(self.kernel_size))
 
     def apply(self, inputs, scale=None, offset=None, activation=keras.activations.linear):
         if not self.wide:
