@@ -1,0 +1,259 @@
+"""Detectors with torchvision's weights against its networks, each stage on the inputs that torchvision's had."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import kseg
+import kseg_ops
+from tests.helpers import parity
+
+CLASSES = 8
+SIZE = (160, 192)
+IMAGES = 2
+PROPOSALS = 200
+LEVELS = ("P2", "P3", "P4", "P5")
+slow = pytest.mark.slow
+
+PEERS = {
+    "maskrcnn_resnet50_fpn": (kseg.MaskRCNN, "v1"),
+    "maskrcnn_resnet50_fpn_v2": (kseg.MaskRCNN, "v2"),
+    "fasterrcnn_resnet50_fpn": (kseg.FasterRCNN, "v1"),
+}
+SLOW = ("fasterrcnn_resnet50_fpn",)
+
+
+class Pair:
+    """A detector of kseg and the answers of torchvision's with the same weights."""
+
+    def __init__(self, name, answers, parameters, checkpoint):
+        kind, form = PEERS[name]
+        self.name = name
+        self.answers = answers
+        self.parameters = parameters
+        self.model = kind(CLASSES, form=form, input_range=None, num_proposals=PROPOSALS)
+        self.report = kseg.weights.load(self.model, checkpoint)
+
+    def given(self, stage, form="input"):
+        """What torchvision's stage was given, or answered, by name."""
+        start = f"{stage}/{form}/"
+        return {name[len(start) :]: value for name, value in self.answers.items() if name.startswith(start)}
+
+    def regions(self, stage, form="input"):
+        """Boxes of all images, padded."""
+        found = self.given(stage, form)
+        boxes = [found[f"boxes {index}"] for index in range(IMAGES)]
+        padded = np.zeros((IMAGES, max(map(len, boxes)), 4), "float32")
+        for index, one in enumerate(boxes):
+            padded[index, : len(one)] = one
+        return padded, [len(one) for one in boxes]
+
+    def check(self, stage, function, *inputs):
+        """The largest error of a stage's outputs is at most twice that of torchvision's float32."""
+        forms = [self.given(stage, form) for form in ("truth", "peer", "peer_channels_last")]
+        forms += both_forms(function, inputs)
+        rows = []
+        for name, truth in forms[0].items():
+            others = [None if form is None else form[name] for form in forms[1:]]
+            errors = [None if other is None else largest(other, truth) for other in others]
+            rows.append(parity.Row(f"{self.name} {stage} {name}", float(truth.std()), None, *errors))
+        worst = max(rows, key=lambda row: row.ratio)
+        parity.ROWS.append(worst)
+        worst.check()
+
+
+def largest(values, truth):
+    assert values.shape == truth.shape, f"{values.shape} against {truth.shape}"
+    return float(np.abs(np.asarray(values, np.float64) - truth).max())
+
+
+def both_forms(function, inputs):
+    """What a stage answers inside a graph: with compiled ops, None where there are none, and with stock ones."""
+    native = None
+    if kseg_ops._library.native_op("batched_nms") is not None:
+        native = in_graph(function, inputs)
+    with kseg_ops.use_reference():
+        return native, in_graph(function, inputs)
+
+
+def in_graph(function, inputs):
+    given = tf.nest.map_structure(tf.constant, inputs)
+    return tf.nest.map_structure(lambda tensor: tensor.numpy(), tf.function(function)(*given))
+
+
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=slow if name in SLOW else ()) for name in PEERS])
+def pair(request, peer_process, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("detector")
+    asked = {"responder": "detector", "name": request.param, "num_classes": CLASSES + 1, "size": SIZE, "seed": 3}
+    peer_process.stdin.write(json.dumps({**asked, "folder": str(folder)}) + "\n")
+    peer_process.stdin.flush()
+    response = json.loads(peer_process.stdout.readline() or '{"error": "the process ended"}')
+    assert "error" not in response, response["error"]
+    with np.load(folder / "answers.npz") as arrays:
+        answers = {name: arrays[name] for name in arrays.files}
+    return Pair(request.param, answers, response["parameters"], folder / "state.safetensors")
+
+
+def masks_of(pair):
+    if not hasattr(pair.model, "mask_head"):
+        pytest.skip("a detector without masks")
+    return pair.model.mask_head
+
+
+def test_weights(pair):
+    assert pair.report.source == "torchvision detection"
+    assert not pair.report.left_out
+    trainable = sum(weight.shape.num_elements() for weight in pair.model.trainable_weights)
+    assert trainable == pair.parameters
+
+
+def test_backbone(pair):
+    def backbone(images):
+        found = pair.model.backbone(images, training=False)
+        return {level: found[level] for level in LEVELS}
+
+    pair.check("backbone", backbone, pair.given("backbone")["images"])
+
+
+def test_pyramid(pair):
+    pair.check("pyramid", lambda maps: pair.model.pyramid(maps, training=False), pair.given("pyramid"))
+
+
+def test_rpn_head(pair):
+    def head(maps):
+        found = zip(("objectness", "deltas"), pair.model.rpn_head(maps), strict=True)
+        return {f"{kind} {level}": value for kind, levels in found for level, value in levels.items()}
+
+    pair.check("rpn_head", head, pair.given("rpn_head"))
+
+
+def proposals_of(pair, given):
+    maps = {
+        kind: {name[-2:]: given[name] for name in given if name.startswith(kind)} for kind in ("objectness", "deltas")
+    }
+    anchors = pair.model.anchor_generator((np.zeros((IMAGES, *SIZE, 3), "float32"), maps["objectness"]))
+    sizes = [SIZE] * IMAGES
+    return anchors, lambda: pair.model.proposal_layer({"anchors": anchors, **maps, "sizes": sizes}, training=False)
+
+
+def test_proposals(pair):
+    given, peer, truth = (pair.given("proposals", form) for form in ("input", "peer", "truth"))
+    anchors, propose = proposals_of(pair, given)
+    np.testing.assert_array_equal(np.concatenate([level.numpy() for level in anchors.values()]), peer["anchors"])
+    for found in filter(None, both_forms(propose, ())):
+        for index in range(IMAGES):
+            boxes, scores = peer[f"boxes {index}"], peer[f"scores {index}"]
+            count = len(boxes)
+            assert count == found["num_valid"][index]
+            assert count > PROPOSALS / 4
+            for ours, theirs, exact in (
+                (found["boxes"][index, :count], boxes, truth[f"boxes {index}"]),
+                (found["scores"][index, :count], scores, truth[f"scores {index}"]),
+            ):
+                # In one order: the exact ones have it, too, and are as near to ours as to theirs.
+                assert largest(ours, exact) <= 2 * largest(theirs, exact)
+
+
+def test_box_features(pair):
+    boxes, counts = pair.regions("box_pool")
+
+    def pool(maps, boxes):
+        return {"features": joined(pair.model.box_pool((maps, boxes)), counts)}
+
+    pair.check("box_pool", pool, {level: pair.given("box_pool")[level] for level in LEVELS}, boxes)
+
+
+def joined(values, counts):
+    """Those of all images in succession, without padding."""
+    return tf.concat([values[index, :count] for index, count in enumerate(counts)], axis=0)
+
+
+def test_box_head(pair):
+    def head(features):
+        logits, deltas = pair.model.box_head(features[None], training=False)
+        return {"logits": logits[0], "deltas": tf.reshape(deltas[0], [-1, 4 * (CLASSES + 1)])}
+
+    pair.check("box_head", head, pair.given("box_head")["features"])
+
+
+def detect(pair):
+    given = pair.given("detections")
+    proposals, counts = pair.regions("detections")
+    logits = np.zeros((*proposals.shape[:2], CLASSES + 1), "float32")
+    deltas = np.zeros((*logits.shape, 4), "float32")
+    start = 0
+    for index, count in enumerate(counts):
+        logits[index, :count] = given["logits"][start : start + count]
+        deltas[index, :count] = given["deltas"][start : start + count].reshape(count, -1, 4)
+        start += count
+    inputs = {"logits": logits, "deltas": deltas, "proposals": proposals, "num_valid": counts, "sizes": [SIZE] * IMAGES}
+    return both_forms(lambda: pair.model.postprocess(inputs), ())
+
+
+def test_detections(pair):
+    peer, truth = pair.given("detections", "peer"), pair.given("detections", "truth")
+    every_score = np.concatenate([peer[f"scores {index}"] for index in range(IMAGES)])
+    assert len(every_score) >= 20
+    assert every_score.min() < 0.1
+    assert every_score.max() > 0.9
+    for found in filter(None, detect(pair)):
+        for index in range(IMAGES):
+            count = len(peer[f"boxes {index}"])
+            assert count == np.sum(found["classes"][index] >= 0)
+            np.testing.assert_array_equal(found["classes"][index, :count], peer[f"classes {index}"] - 1)
+            for kind in ("boxes", "scores"):
+                exact = truth[f"{kind} {index}"]
+                assert largest(found[kind][index, :count], exact) <= 2 * largest(peer[f"{kind} {index}"], exact)
+
+
+def test_mask_features(pair):
+    masks_of(pair)
+    boxes, counts = pair.regions("mask_pool")
+
+    def pool(maps, boxes):
+        return {"features": joined(pair.model.mask_pool((maps, boxes)), counts)}
+
+    pair.check("mask_pool", pool, {level: pair.given("mask_pool")[level] for level in LEVELS}, boxes)
+
+
+def test_mask_head(pair):
+    head = masks_of(pair)
+
+    def every_class(features):
+        count = tf.shape(features)[0]
+        logits = [
+            head(features[None], tf.fill([1, count], channel - 1), training=False)[0]
+            for channel in range(1, CLASSES + 1)
+        ]
+        return {"logits": tf.stack(logits, axis=-1)}
+
+    for form in ("truth", "peer", "peer_channels_last"):
+        name = f"mask_head/{form}/logits"
+        pair.answers[name] = pair.answers[name][..., -CLASSES:]
+    pair.check("mask_head", every_class, pair.given("mask_head")["features"])
+
+
+def test_whole(pair):
+    """End to end, kseg's detections agree with torchvision's exact ones as those of its float32 do."""
+    truth, peer = pair.given("whole", "truth"), pair.given("whole", "peer")
+    ours = in_graph(lambda images: pair.model(images, training=False), [pair.given("whole")["images"]])
+    for index in range(IMAGES):
+        exact, theirs = ([form[f"{kind} {index}"] for kind in ("boxes", "labels", "scores")] for form in (truth, peer))
+        count = int(np.sum(ours["classes"][index] >= 0))
+        found = [ours["boxes"][index, :count], ours["classes"][index, :count] + 1, ours["scores"][index, :count]]
+        assert len(exact[0]) >= 20
+        assert agreement(found, exact) >= agreement(theirs, exact)
+        assert agreement(found, theirs) >= agreement(theirs, exact)
+
+
+def agreement(found, exact):
+    """The share of detections that have one of the same class, nearly the same box and score, among the others."""
+    boxes, labels, scores = found
+    near = np.abs(boxes[:, None] - exact[0]).max(-1) < 0.5
+    near &= labels[:, None] == exact[1]
+    near &= np.abs(scores[:, None] - exact[2]) < 0.01
+    return near.any(1).sum() / max(len(boxes), len(exact[0]))
