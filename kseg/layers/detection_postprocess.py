@@ -45,8 +45,13 @@ class DetectionPostprocess(NativeLayer):
         ValueError: an argument outside its range; inputs that do not fit together.
 
     Example:
-        >>> inputs = {"logits": [[[0.0, 3.0]]], "deltas": [[[[0.0] * 4] * 2]], "proposals": [[[1.0, 1.0, 5.0, 9.0]]]}
-        >>> found = DetectionPostprocess(max_detections=2)({**inputs, "sizes": [[8, 8]]})
+        >>> regions = {
+        ...     "logits": np.array([[[0.0, 3.0]]]),
+        ...     "deltas": np.zeros((1, 1, 2, 4)),
+        ...     "proposals": np.array([[[1.0, 1.0, 5.0, 9.0]]], "float32"),
+        ...     "sizes": np.array([[8, 8]]),
+        ... }
+        >>> found = DetectionPostprocess(max_detections=2)(regions)
         >>> found["boxes"].numpy().tolist(), found["classes"].numpy().tolist()
         ([[[1.0, 1.0, 5.0, 8.0], [0.0, 0.0, 0.0, 0.0]]], [[0, -1]])
     """
@@ -87,7 +92,7 @@ class DetectionPostprocess(NativeLayer):
         usable = _boxes.large_enough(boxes, self.min_size)
         if inputs.get("num_valid") is not None:
             places = tf.range(tf.shape(logits)[1])
-            usable &= (places < tf.convert_to_tensor(inputs["num_valid"])[:, None])[:, :, None]
+            usable &= (places < tf.cast(inputs["num_valid"], tf.int32)[:, None])[:, :, None]
         found = kseg_ops.batched_nms(
             boxes,
             tf.where(usable, scores, -math.inf),

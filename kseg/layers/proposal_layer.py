@@ -47,7 +47,7 @@ class ProposalLayer(NativeLayer):
 
     Example:
         >>> proposals = ProposalLayer(post_nms=300)(
-        ...     {"anchors": anchors, "objectness": objectness, "deltas": deltas, "sizes": [[480, 640]]}
+        ...     {"anchors": anchors, "objectness": objectness, "deltas": deltas, "sizes": np.array([[480, 640]])}
         ... )
     """
 

@@ -56,8 +56,8 @@ class TargetSampler(keras.layers.Layer):
 
     Example:
         >>> sampler = TargetSampler(4, positive_fraction=0.5, positive_iou=0.5, negative_iou=0.5)
-        >>> boxes = [[[0.0, 0.0, 10.0, 10.0], [20.0, 0.0, 30.0, 10.0]]]
-        >>> drawn = sampler(boxes, {"boxes": [[[0.0, 0.0, 10.0, 8.0]]], "classes": [[2]]})
+        >>> boxes = np.array([[[0, 0, 10, 10], [20, 0, 30, 10]]], "float32")
+        >>> drawn = sampler(boxes, {"boxes": np.array([[[0, 0, 10, 8]]], "float32"), "classes": np.array([[2]])})
         >>> drawn["classes"].numpy().tolist(), drawn["valid"].numpy().tolist()
         ([[2, -1, -1, -1]], [[True, True, False, False]])
     """
@@ -113,7 +113,7 @@ class TargetSampler(keras.layers.Layer):
         count = tf.shape(boxes)[1]
         usable = tf.ones([1, count], tf.bool)
         if num_valid is not None:
-            usable = tf.range(count) < tf.convert_to_tensor(num_valid)[:, None]
+            usable = tf.range(count) < tf.cast(num_valid, tf.int32)[:, None]
         is_object = (classes >= 0) & ~crowd
         if self.add_objects:
             boxes = tf.concat([tf.broadcast_to(boxes, [images, count, 4]), objects], axis=1)

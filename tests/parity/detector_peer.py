@@ -65,7 +65,7 @@ def _as_array(value):
 def respond(request: dict) -> dict:
     """Makes a detector with random weights, and writes its weights and the answers of its stages to a folder."""
     folder, seed, size = Path(request["folder"]), request["seed"], tuple(request["size"])
-    limits = {"rpn_pre_nms_top_n_test": 200, "rpn_post_nms_top_n_test": 200, "box_detections_per_img": 100}
+    limits = {"rpn_pre_nms_top_n_test": 100, "rpn_post_nms_top_n_test": 100, "box_detections_per_img": 100}
     builder = getattr(torchvision.models.detection, request["name"])
     network = builder(weights=None, weights_backbone=None, num_classes=request["num_classes"], **limits).eval()
     images = torch.from_numpy(seeded_images(seed, *size, batch=2).transpose(0, 3, 1, 2).copy())

@@ -13,9 +13,9 @@ import kseg_ops
 from tests.helpers import parity
 
 CLASSES = 8
-SIZE = (160, 192)
+SIZE = (96, 128)
 IMAGES = 2
-PROPOSALS = 200
+PROPOSALS = 100
 LEVELS = ("P2", "P3", "P4", "P5")
 slow = pytest.mark.slow
 
