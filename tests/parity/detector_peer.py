@@ -18,6 +18,7 @@ from torchvision.models.detection.rpn import concat_box_prediction_layers
 from tests.helpers.seeded_weights import seeded_images, seeded_state
 from tests.helpers.torch_peers import randomise, settle, shapes_of, state_of, torch_state
 
+BACKGROUND = 4.0  # by how much its logit is above the others
 SPREADS = {"cls_logits": 2.0, "bbox_pred": 0.3, "cls_score": 2.5, "moves": 1.0, "mask": 3.0}
 FORMS = ("truth", "peer", "peer_channels_last")
 
@@ -94,6 +95,7 @@ def _randomise(network, seed, images):
         hidden = settle(heads.box_head, seed, pooled)(pooled)
         logits, moves = heads.box_predictor(hidden)
         _rescale(heads.box_predictor.cls_score, logits, SPREADS["cls_score"])
+        heads.box_predictor.cls_score.bias[0] += BACKGROUND
         _rescale(heads.box_predictor.bbox_pred, moves, SPREADS["moves"])
         if heads.mask_head is not None:
             pooled = heads.mask_roi_pool(features, boxes, sizes)
