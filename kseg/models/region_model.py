@@ -12,8 +12,10 @@ import tensorflow as tf
 
 import kseg_ops
 from kseg.metrics import native_steps
+from kseg.models.checked_data import range_checked_images
 from kseg.models.configured_model import ConfiguredModel
 from kseg.models.keyword_arguments import check_keywords
+from kseg.models.range_check import RangeCheck
 from kseg.models.region_targets import checked_targets
 
 DEFAULT_LEARNING_RATE = 1e-4
@@ -64,6 +66,7 @@ class RegionModel(ConfiguredModel, keras.Model):
         self.num_classes = num_classes
         self.class_names = None if class_names is None else tuple(class_names)
         self.input_range = None if input_range is None else tuple(input_range)
+        self.range_check = RangeCheck(self.input_range)
         self.loss_means = [keras.metrics.Mean(name=name) for name in self.loss_names]
         self.detection_metrics = []
 
@@ -138,6 +141,52 @@ class RegionModel(ConfiguredModel, keras.Model):
             for metric in self.detection_metrics:
                 metric.update_state(y, detections)
         return self.get_metrics_result()
+
+    # Keras's entry points
+
+    def fit(self, x=None, y=None, *args, **kwargs):
+        """Train, as `keras.Model.fit`.
+
+        Args:
+            x: a `tf.data.Dataset`, `keras.utils.PyDataset` or generator of `(images, targets)`, or images
+                `(N, H, W, channels)`.
+            y: targets, if `x` holds images.
+            *args: as in Keras.
+            **kwargs: as in Keras.
+
+        Returns:
+            The `keras.callbacks.History`, with the losses by name.
+
+        Raises:
+            TypeError: targets of another kind.
+            ValueError: targets that lack something or have another shape; weights of samples or classes.
+            tf.errors.InvalidArgumentError: a class out of range, except in steps that XLA compiles.
+        """
+        if y is None and not isinstance(x, keras.utils.PyDataset):
+            kwargs.setdefault("shuffle", False)  # Keras's default is True, and then warns that it cannot
+        return super().fit(self._looked_at(x), y, *args, **kwargs)
+
+    def evaluate(self, x=None, y=None, *args, **kwargs):
+        """The losses, and the metrics of the detections, as `keras.Model.evaluate`, on data of the kinds of `fit`."""
+        return super().evaluate(self._looked_at(x), y, *args, **kwargs)
+
+    def predict(self, x, *args, **kwargs):
+        """Detections, as `keras.Model.predict`: arrays by name, of all images in succession.
+
+        Args:
+            x: images, or a data set of images or of `(images, targets)`, of which the targets' `sizes` are used.
+            *args: as in Keras.
+            **kwargs: as in Keras.
+        """
+        return super().predict(self._looked_at(x), *args, **kwargs)
+
+    def _looked_at(self, x):
+        """The same data, with a warning if they look as if they had been scaled to 0..1 already."""
+        if isinstance(x, tf.data.Dataset):
+            return range_checked_images(x, self)
+        if hasattr(x, "__array__") and hasattr(x, "shape"):
+            self.range_check.check_array(x)
+        return x
 
     # Compilation
 
