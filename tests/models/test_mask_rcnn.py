@@ -72,6 +72,7 @@ def test_masks_can_be_pasted():
 
 def test_predict():
     model = tiny_detector()
+    model.compile(run_eagerly=True)
     images, targets = rectangles(3)
     expected = model(images)
     found = model.predict(images, batch_size=3, verbose=0)
@@ -85,6 +86,7 @@ def test_predict():
 def test_padding_of_a_batch_changes_nothing():
     """An image that is padded to the size of a larger one gives what it gives alone, whatever the padding holds."""
     model = tiny_detector()
+    model.compile(run_eagerly=True)
     images = rectangles(1, size=(48, 64))[0]
     alone = model(images)
     padded = np.pad(images, [[0, 0], [0, 20], [0, 20], [0, 0]], constant_values=77)

@@ -12,6 +12,8 @@ import kseg_ops
 from kseg.models import region_losses
 from tests.helpers.detector_cases import as_dataset, rectangles, tiny_detector
 
+# Graphs of a training step take seconds to trace: only `fit` has them here.
+EAGERLY = {"run_eagerly": True}
 LOSSES = ["rpn_objectness_loss", "rpn_box_loss", "class_loss", "box_loss", "mask_loss"]
 
 
@@ -82,6 +84,7 @@ def test_fit_learns():
 def test_every_weight_moves():
     keras.utils.set_random_seed(2)
     model = tiny_detector(form="v2")
+    model.compile(**EAGERLY)
     before = [np.array(weight) for weight in model.trainable_weights]
     images, targets = rectangles(2)
     for _ in range(2):
@@ -98,6 +101,7 @@ def test_every_weight_moves():
 @pytest.mark.parametrize("places", [0, 2])
 def test_images_without_objects(kind, places):
     model = tiny_detector(kind)
+    model.compile(**EAGERLY)
     images, targets = rectangles(2)
     targets = {name: value[:, :places] for name, value in targets.items()}
     targets["classes"] = np.full_like(targets["classes"], -1)
@@ -113,6 +117,7 @@ def test_images_without_objects(kind, places):
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision(policy):
     model = tiny_detector(dtype=policy)
+    model.compile(**EAGERLY)
     images, targets = rectangles(2)
     logs = model.train_on_batch(images, targets, return_dict=True)
     assert all(np.isfinite(value) for value in logs.values())
@@ -121,15 +126,18 @@ def test_mixed_precision(policy):
 def test_stock_ops_train_alike():
     images, targets = rectangles(2)
     model = tiny_detector(seed=4)
+    model.compile(**EAGERLY)
     with kseg_ops.use_reference():
         stock = model.test_on_batch(images, targets, return_dict=True)
     again = tiny_detector(seed=4)
+    again.compile(**EAGERLY)
     again.set_weights(model.get_weights())
     found = again.test_on_batch(images, targets, return_dict=True)
     for name, value in stock.items():
         np.testing.assert_allclose(found[name], value, rtol=1e-3, err_msg=name)
 
 
+@keras.saving.register_keras_serializable(package="kseg_tests")
 class Found(keras.metrics.Metric):
     """How many detections there are to an object."""
 
@@ -147,7 +155,7 @@ class Found(keras.metrics.Metric):
 
 def test_metrics_see_detections_when_the_model_is_evaluated():
     model = tiny_detector()
-    model.compile(metrics=[Found()])
+    model.compile(metrics=[Found()], **EAGERLY)
     images, targets = rectangles(2)
     data = as_dataset(images, targets)
     history = model.fit(data, validation_data=data, verbose=0).history
@@ -162,7 +170,7 @@ def test_metrics_see_detections_when_the_model_is_evaluated():
 def test_a_saved_model_goes_on_training(tmp_path):
     model = tiny_detector()
     images, targets = rectangles(2)
-    model.compile(keras.optimizers.SGD(0.01, momentum=0.9))
+    model.compile(keras.optimizers.SGD(0.01, momentum=0.9), **EAGERLY)
     model.train_on_batch(images, targets)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
@@ -180,7 +188,7 @@ def test_refusals():
         with pytest.raises(error, match=match):
             model.train_on_batch(images, {**targets, **changes})
 
-    model.compile(run_eagerly=True)
+    model.compile(**EAGERLY)
     with pytest.raises(TypeError, match="targets must be a dict of boxes, classes, masks; got"):
         model.train_on_batch(images, targets["classes"])
     with pytest.raises(ValueError, match="masks missing, it has boxes, classes"):

@@ -19,7 +19,7 @@ from tests.helpers.seeded_weights import seeded_images, seeded_state
 from tests.helpers.torch_peers import randomise, settle, shapes_of, state_of, torch_state
 
 BACKGROUND = 4.0  # by how much its logit is above the others
-SPREADS = {"cls_logits": 2.0, "bbox_pred": 0.3, "cls_score": 2.5, "moves": 1.0, "mask": 3.0}
+SPREADS = {"cls_logits": 2.0, "bbox_pred": 0.3, "cls_score": 4.0, "moves": 1.0, "mask": 3.0}
 FORMS = ("truth", "peer", "peer_channels_last")
 
 
