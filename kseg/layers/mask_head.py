@@ -92,7 +92,7 @@ class MaskHead(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="upsampling",
         )
-        self.logits = keras.layers.Conv2D(
+        self.logits = _LogitsOfClasses(
             1 + num_classes,
             1,
             kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
@@ -100,8 +100,8 @@ class MaskHead(keras.layers.Layer):
             name="logits",
         )
 
-    def build(self, input_shape, classes_shape=None):
-        shape = (None, *input_shape[2:])
+    def build(self, inputs_shape, classes_shape=None):
+        shape = (None, *inputs_shape[2:])
         for layer in (*self.convolutions, self.upsampling, self.logits):
             layer.build(shape)
             shape = layer.compute_output_shape(shape)
@@ -112,18 +112,12 @@ class MaskHead(keras.layers.Layer):
         features = tf.reshape(inputs, [images * regions, *inputs.shape[2:]])
         for layer in self.convolutions:
             features = layer(features, training=training)
-        features = tf.cast(self.upsampling(features), tf.float32)
-        # Of the logits' convolution, the channel of each region's class: the others would be thrown away.
-        channels = tf.reshape(tf.maximum(tf.cast(classes, tf.int32), 0) + 1, [-1])
-        kernel = tf.gather(tf.transpose(tf.convert_to_tensor(self.logits.kernel)[0, 0]), channels)
-        bias = tf.gather(tf.convert_to_tensor(self.logits.bias), channels)
-        _, height, width, depth = features.shape
-        flat = tf.reshape(features, [images * regions, height * width, depth])
-        logits = tf.linalg.matvec(flat, kernel) + bias[:, None]
+        logits = self.logits(self.upsampling(features), tf.reshape(tf.maximum(tf.cast(classes, tf.int32), 0) + 1, [-1]))
+        height, width = logits.shape[1:]
         return tf.ensure_shape(tf.reshape(logits, [images, regions, height, width]), [*inputs.shape[:2], height, width])
 
-    def compute_output_shape(self, input_shape, classes_shape=None):
-        return (*input_shape[:2], 2 * input_shape[2], 2 * input_shape[3])
+    def compute_output_shape(self, inputs_shape, classes_shape=None):
+        return (*inputs_shape[:2], 2 * inputs_shape[2], 2 * inputs_shape[3])
 
     def compute_output_spec(self, inputs, classes, training=None):
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), "float32")
@@ -139,3 +133,20 @@ class MaskHead(keras.layers.Layer):
             "norm_momentum": self.norm_momentum,
             "norm_epsilon": self.norm_epsilon,
         }
+
+
+class _LogitsOfClasses(keras.layers.Conv2D):
+    """A 1 x 1 convolution of which each image `(N, h, w, C)` wants one output channel: others would be thrown away.
+
+    A layer of its own, because its weights are then in full precision whatever the layer around it computes in.
+    """
+
+    def call(self, inputs, channels=None):
+        if channels is None:
+            return super().call(inputs)
+        kernel = tf.gather(tf.transpose(tf.convert_to_tensor(self.kernel)[0, 0]), channels)
+        bias = tf.gather(tf.convert_to_tensor(self.bias), channels)
+        _, height, width, depth = inputs.shape
+        flat = tf.reshape(inputs, [tf.shape(inputs)[0], height * width, depth])
+        logits = tf.linalg.matvec(flat, kernel) + bias[:, None]
+        return tf.reshape(logits, [tf.shape(inputs)[0], height, width])

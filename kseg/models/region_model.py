@@ -41,6 +41,13 @@ class _Step:
     training: bool
 
 
+class _Reference:
+    """Holds objects without Keras tracking them: a model that is built takes no further ones."""
+
+    def __init__(self, value):
+        self.value = value
+
+
 class RegionModel(ConfiguredModel, keras.Model):
     """A Keras model from images to a dictionary of detections, trained on dictionaries of targets.
 
@@ -68,7 +75,16 @@ class RegionModel(ConfiguredModel, keras.Model):
         self.input_range = None if input_range is None else tuple(input_range)
         self.range_check = RangeCheck(self.input_range)
         self.loss_means = [keras.metrics.Mean(name=name) for name in self.loss_names]
-        self.detection_metrics = []
+        self._of_detections = _Reference([])
+
+    @property
+    def detection_metrics(self):
+        """The metrics that the model was compiled with."""
+        return self._of_detections.value
+
+    @property
+    def metrics(self):
+        return [*super().metrics, *self.detection_metrics]
 
     # What a subclass has
 
@@ -209,7 +225,7 @@ class RegionModel(ConfiguredModel, keras.Model):
             )
         if optimizer is None:
             optimizer = keras.optimizers.Adam(DEFAULT_LEARNING_RATE, global_clipnorm=LARGEST_GRADIENT)
-        self.detection_metrics = list(metrics or [])
+        self._of_detections = _Reference(list(metrics or []))
         super().compile(optimizer=optimizer, **kwargs)
 
     def get_compile_config(self):

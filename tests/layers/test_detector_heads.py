@@ -74,7 +74,7 @@ def test_rpn_head_is_shared_by_levels():
 
 
 def test_rpn_head_in_a_functional_model():
-    inputs = {"P2": keras.Input((None, None, 4)), "P3": keras.Input((None, None, 4))}
+    inputs = {level: keras.Input((None, None, 4), name=level) for level in ("P2", "P3")}
     model = keras.Model(inputs, RPNHead(dtype="mixed_bfloat16")(inputs))
     objectness, deltas = model(pyramid_of(P2=(4, 4), P3=(2, 2)))
     assert objectness["P3"].dtype == tf.float32

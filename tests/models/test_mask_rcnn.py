@@ -83,19 +83,24 @@ def test_predict():
         np.testing.assert_array_equal(value, found[name])
 
 
-def test_padding_of_a_batch_changes_nothing():
-    """An image that is padded to the size of a larger one gives what it gives alone, whatever the padding holds."""
+def test_what_the_padding_of_a_batch_holds_does_not_matter():
     model = tiny_detector()
     model.compile(run_eagerly=True)
-    images = rectangles(1, size=(48, 64))[0]
-    alone = model(images)
-    padded = np.pad(images, [[0, 0], [0, 20], [0, 20], [0, 0]], constant_values=77)
-    found = model(padded, sizes=np.array([[48, 64]]))
-    # Padding to the stride is with the same zeros; only the anchors outside differ, and their boxes are cut to nothing.
-    best = alone["scores"].numpy() > np.sort(alone["scores"].numpy().ravel())[-5]
-    np.testing.assert_allclose(found["boxes"].numpy()[best], alone["boxes"].numpy()[best], atol=1e-3)
-    dataset = tf.data.Dataset.from_tensors((padded, {"sizes": np.array([[48, 64]])}))
-    np.testing.assert_allclose(model.predict(dataset, verbose=0)["boxes"], found["boxes"], atol=1e-3)
+    images = rectangles(2, size=(48, 64))[0]
+    sizes = np.array([[48, 64], [40, 50]])
+    rows, columns = np.mgrid[:68, :84]
+    inside = ((rows < sizes[:, 0, None, None]) & (columns < sizes[:, 1, None, None]))[..., None]
+    dark, bright = (
+        np.where(inside, np.pad(images, [[0, 0], [0, 20], [0, 20], [0, 0]]), value).astype("uint8")
+        for value in (0, 200)
+    )
+    expected = model(dark, sizes=sizes)
+    for name, value in model(bright, sizes=sizes).items():
+        np.testing.assert_array_equal(value, expected[name])
+    assert (expected["boxes"].numpy().max(1) <= sizes[:, [1, 0, 1, 0]]).all()
+    assert np.abs(model(bright)["scores"] - model(dark)["scores"]).max() > 1e-4  # without sizes it does
+    dataset = tf.data.Dataset.from_tensors((bright, {"sizes": sizes}))
+    np.testing.assert_allclose(model.predict(dataset, verbose=0)["boxes"], expected["boxes"], atol=1e-3)
 
 
 def test_sizes_known_at_run_time_only():

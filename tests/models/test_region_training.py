@@ -143,7 +143,7 @@ class Found(keras.metrics.Metric):
 
     def __init__(self, name="found", **kwargs):
         super().__init__(name=name, **kwargs)
-        self.ratio = self.add_weight(name="ratio")
+        self.ratio = self.add_weight(name="ratio", initializer="zeros")
 
     def update_state(self, targets, detections, sample_weight=None):
         counts = [tf.reduce_sum(tf.cast(one["classes"] >= 0, tf.float32)) for one in (detections, targets)]
