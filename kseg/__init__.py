@@ -33,6 +33,7 @@ from kseg.models import (  # noqa: E402
 _LAZY_MODULES = ("callbacks", "data", "exporting", "inference", "training", "viz", "weights")
 _LAZY_FUNCTIONS = {
     "predict": ("kseg.inference.predict", "predict"),
+    "predict_instances": ("kseg.inference.predict_instances", "predict_instances"),
     "export": ("kseg.exporting.export", "export"),
     "show_config": ("kseg._config", "show_config"),
 }

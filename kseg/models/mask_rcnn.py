@@ -10,9 +10,11 @@ from kseg.layers import MaskHead, MultilevelRoIAlign
 from kseg.models import region_losses
 from kseg.models.backbone_graph import DEFAULT_INPUT_SHAPE
 from kseg.models.faster_rcnn import SAMPLES_PER_BIN, FasterRCNN
+from kseg_ops import _library
 
 MASK_BINS = 14  # of the features; the masks have twice as many
 MASK_CONVOLUTIONS = 4
+STEP = 8
 
 
 @keras.saving.register_keras_serializable(package="kseg")
@@ -81,17 +83,22 @@ class MaskRCNN(FasterRCNN):
 
     def detect(self, stage):
         found = super().detect(stage)
-        features = self._pooled(self.mask_pool, stage, found["boxes"])
-        logits = self.mask_head(features, found["classes"], training=False)
-        there = (found["classes"] >= 0)[:, :, None, None]
-        return {**found, "masks": tf.where(there, tf.sigmoid(logits), 0.0)}
+        there = found["classes"] >= 0
+        count = _occupied(there)
+        features = self._pooled(self.mask_pool, stage, found["boxes"][:, :count])
+        logits = self.mask_head(features, found["classes"][:, :count], training=False)
+        masks = tf.where(there[:, :count, None, None], tf.sigmoid(logits), 0.0)
+        places = there.shape[1]
+        masks = tf.pad(masks, [[0, 0], [0, places - count], [0, 0], [0, 0]])
+        return {**found, "masks": tf.ensure_shape(masks, [None, places, *masks.shape[2:]])}
 
     def losses_of(self, stage, targets, training):
         losses, regions = self._box_losses(stage, targets, training)
-        # Positive samples come first, and there are no more than that.
-        most = max(self.box_sampler.max_positives, 1)
+        # Positive samples come first.
+        positive = regions["positive"][:, : max(self.box_sampler.max_positives, 1)]
+        count = _occupied(positive)
         boxes, positive, classes, matches = (
-            regions[name][:, :most] for name in ("boxes", "positive", "classes", "matches")
+            regions[name][:, :count] for name in ("boxes", "positive", "classes", "matches")
         )
         features = self._pooled(self.mask_pool, stage, boxes)
         logits = self.mask_head(features, classes, training=training)
@@ -104,3 +111,16 @@ class MaskRCNN(FasterRCNN):
             aligned=False,
         )
         return {**losses, "mask_loss": region_losses.mask_loss(logits, masks, positive)}
+
+
+def _occupied(there):
+    """How many places at the front of `(B, N)` hold all that is there in any image, in steps of 8.
+
+    A mask costs as much as a tenth of a megapixel in the backbone, and most places are free most of the time. Where XLA
+    may compile the graph, which needs sizes that are known beforehand, it is all places; the compiled ops rule XLA out.
+    """
+    places = there.shape[1]
+    if _library.native_op("multilevel_roi_align") is None:
+        return places
+    most = tf.reduce_max(tf.reduce_sum(tf.cast(there, tf.int32), axis=1))
+    return tf.minimum(-(-tf.maximum(most, 1) // STEP) * STEP, places)

@@ -5,9 +5,19 @@ from __future__ import annotations
 from .confusion_figure import confusion_figure
 from .curves_figure import curves_figure
 from .display_image import display_image
+from .instances_overlay import instances_overlay
 from .overlay import overlay
 from .palette import palette
 from .report import write_report
 from .triptych import triptych
 
-__all__ = ["confusion_figure", "curves_figure", "display_image", "overlay", "palette", "triptych", "write_report"]
+__all__ = [
+    "confusion_figure",
+    "curves_figure",
+    "display_image",
+    "instances_overlay",
+    "overlay",
+    "palette",
+    "triptych",
+    "write_report",
+]

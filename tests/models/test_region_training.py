@@ -150,7 +150,7 @@ class Found(keras.metrics.Metric):
         self.ratio.assign(counts[0] / counts[1])
 
     def result(self):
-        return self.ratio.value
+        return tf.convert_to_tensor(self.ratio)
 
 
 def test_metrics_see_detections_when_the_model_is_evaluated():
