@@ -9,8 +9,6 @@ import numpy as np
 import kseg_ops
 from kseg_ops import _library, rle
 
-PASTE_MODE = "torchvision"  # that of the network's crops, whose pixel centres lie at whole numbers
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Instances:
@@ -24,6 +22,7 @@ class Instances:
         image: the image, `(H, W, C)`.
         class_names: one name per class, or None.
         mask_threshold: pixels with a higher probability belong to a mask.
+        paste_mode: of `kseg_ops.paste_masks`: the model's.
 
     Example:
         >>> found = kseg.predict_instances(model, image)
@@ -38,6 +37,7 @@ class Instances:
     image: np.ndarray
     class_names: tuple[str, ...] | None = None
     mask_threshold: float = 0.5
+    paste_mode: str = "detectron2"
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -94,7 +94,12 @@ class Instances:
         if self.crops is None:
             raise ValueError("there are no masks: a FasterRCNN gives boxes only, a MaskRCNN masks, too")
         return kseg_ops.paste_masks(
-            self.crops[which], self.boxes[which], self.image_size, self.mask_threshold, mode=PASTE_MODE, output=output
+            self.crops[which],
+            self.boxes[which],
+            self.image_size,
+            self.mask_threshold,
+            mode=self.paste_mode,
+            output=output,
         )
 
 

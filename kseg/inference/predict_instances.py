@@ -65,6 +65,7 @@ def predict_instances(
         image=image,
         class_names=model.class_names,
         mask_threshold=float(mask_threshold),
+        **({"paste_mode": model.paste_mode} if "masks" in found else {}),
     )
 
 

@@ -68,6 +68,8 @@ class FasterRCNN(RegionModel):
         anchor_sizes: in pixels, for each level of the pyramid, of which there is one more than of the backbone's: a
             number or several; None for 8 times the stride.
         aspect_ratios: of anchors, height by width.
+        aligned: whether pixel centres lie at half-integer coordinates, as in detectron2 and everywhere else in kseg;
+            False as in torchvision and its weights, where they lie at whole ones when regions are cut out.
         num_proposals: how many regions of an image are looked at, at inference; each level gives at most as many.
         training_proposals: likewise in training.
         rpn_samples: how many anchors of an image the region proposal network learns from.
@@ -119,6 +121,7 @@ class FasterRCNN(RegionModel):
         head_units=1024,
         anchor_sizes=None,
         aspect_ratios=(0.5, 1.0, 2.0),
+        aligned=False,
         num_proposals=1000,
         training_proposals=2000,
         rpn_samples=256,
@@ -154,7 +157,7 @@ class FasterRCNN(RegionModel):
             self.proposal_layer = ProposalLayer(
                 num_proposals, num_proposals, training_proposals, training_proposals, name="proposals"
             )
-            self.box_pool = MultilevelRoIAlign(BOX_BINS, SAMPLES_PER_BIN, aligned=False, name="box_pool")
+            self.box_pool = MultilevelRoIAlign(BOX_BINS, SAMPLES_PER_BIN, aligned, name="box_pool")
             self.box_head = BoxHead(
                 num_classes,
                 (pyramid_filters,) * parts.box_convolutions,
@@ -180,6 +183,7 @@ class FasterRCNN(RegionModel):
             head_units=head_units,
             anchor_sizes=anchor_sizes,
             aspect_ratios=aspect_ratios,
+            aligned=aligned,
             num_proposals=num_proposals,
             training_proposals=training_proposals,
             rpn_samples=rpn_samples,

@@ -45,6 +45,11 @@ class MaskRCNN(FasterRCNN):
         name: of the model.
         **kwargs: the other arguments of `FasterRCNN`: `form`, `max_detections`, `input_range`, `dtype`, ...
 
+    Attributes:
+        paste_mode: the `mode` of `kseg_ops.paste_masks` that goes with what the masks were trained towards:
+            `"detectron2"` with `aligned=True`, else `"torchvision"`, which makes masks of small objects up to a pixel
+            larger all around.
+
     Call arguments:
         images: `(B, H, W, channels)`, integer or floating, in `input_range`.
         sizes: int `(B, 2)`, heights and widths without padding, or None.
@@ -62,7 +67,8 @@ class MaskRCNN(FasterRCNN):
         >>> model = kseg.MaskRCNN(num_classes=3)
         >>> model.fit(dataset, epochs=10)
         >>> found = model.predict(images)
-        >>> masks = kseg_ops.paste_masks(found["masks"][0], found["boxes"][0], images.shape[1:3])
+        >>> size = images.shape[1:3]
+        >>> masks = kseg_ops.paste_masks(found["masks"][0], found["boxes"][0], size, mode=model.paste_mode)
     """
 
     loss_names = (*FasterRCNN.loss_names, "mask_loss")
@@ -71,8 +77,13 @@ class MaskRCNN(FasterRCNN):
     def __init__(self, num_classes, backbone=None, input_shape=DEFAULT_INPUT_SHAPE, name="mask_rcnn", **kwargs):
         super().__init__(num_classes, backbone, input_shape, name=name, **kwargs)
 
+    @property
+    def paste_mode(self):
+        """How masks are to be pasted."""
+        return "detectron2" if self.mask_pool.aligned else "torchvision"
+
     def _make_more_layers(self, pyramid_filters, parts):
-        self.mask_pool = MultilevelRoIAlign(MASK_BINS, SAMPLES_PER_BIN, aligned=False, name="mask_pool")
+        self.mask_pool = MultilevelRoIAlign(MASK_BINS, SAMPLES_PER_BIN, self.box_pool.aligned, name="mask_pool")
         self.mask_head = MaskHead(
             self.num_classes, (pyramid_filters,) * MASK_CONVOLUTIONS, pyramid_filters, parts.norm, name="mask_head"
         )
@@ -108,7 +119,7 @@ class MaskRCNN(FasterRCNN):
             2 * MASK_BINS,
             tf.where(positive, matches, -1),
             width=stage["width"],
-            aligned=False,
+            aligned=self.mask_pool.aligned,
         )
         return {**losses, "mask_loss": region_losses.mask_loss(logits, masks, positive)}
 

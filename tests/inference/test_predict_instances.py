@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import kseg
 from kseg.inference import Instances
@@ -37,6 +38,16 @@ def test_masks_by_hand():
     assert masks.dtype == bool
     np.testing.assert_array_equal(found.mask(1), expected[1])
     assert len(found) == 2
+
+
+def test_pasting_as_torchvision_does():
+    """The box grows by a pixel of the mask, is cut to whole pixels, and one more is added on the right."""
+    masks = instances(paste_mode="torchvision").masks()
+    expected = np.zeros((9, 16), bool)
+    expected[2:6, 1:7] = True
+    np.testing.assert_array_equal(masks[0], expected)
+    assert tiny_detector().paste_mode == "torchvision"
+    assert tiny_detector(aligned=True).paste_mode == "detectron2"
 
 
 def test_run_lengths():
@@ -106,16 +117,21 @@ def test_prediction():
 
 
 def test_resizing():
-    """Boxes come back in pixels of the image, though the model saw it twice as large."""
+    """Boxes come back in pixels of the image, whatever size the model saw it in."""
     model = tiny_detector(kseg.FasterRCNN)
     model.compile(run_eagerly=True)
     image = rectangles(1)[0][0]
-    larger = np.kron(image, np.ones((2, 2, 1), "uint8"))
-    found = kseg.predict_instances(model, image, 0, shorter_side=2 * len(image))
-    assert found.boxes[:, [1, 3]].max() <= image.shape[0]
-    assert found.image_size == image.shape[:2]
-    limited = kseg.predict_instances(model, larger, 0, shorter_side=500, longer_side=larger.shape[1] // 2)
-    assert limited.boxes[:, [0, 2]].max() > image.shape[1]
+    height, width = image.shape[:2]
+
+    def seen(image, size):
+        boxes = model.predict_on_batch(tf.image.resize(image, size)[None])["boxes"][0]
+        return boxes / (np.array([*size[::-1]] * 2) / np.array([*image.shape[1::-1]] * 2))
+
+    found = kseg.predict_instances(model, image, 0, shorter_side=2 * height)
+    np.testing.assert_allclose(found.boxes, seen(image, (2 * height, 2 * width))[: len(found)], rtol=1e-6)
+    found = kseg.predict_instances(model, image, 0, shorter_side=500, longer_side=width // 2)
+    np.testing.assert_allclose(found.boxes, seen(image, (height // 2, width // 2))[: len(found)], rtol=1e-6)
+    assert found.image_size == (height, width)
     with pytest.raises(ValueError, match="there are no masks: a FasterRCNN gives boxes only"):
         found.rle()
 
