@@ -16,7 +16,7 @@ from kseg.models.checked_data import range_checked_images
 from kseg.models.configured_model import ConfiguredModel
 from kseg.models.keyword_arguments import check_keywords
 from kseg.models.range_check import RangeCheck
-from kseg.models.region_targets import checked_targets
+from kseg.models.region_targets import checked_targets, without_padding
 
 DEFAULT_LEARNING_RATE = 1e-4
 LARGEST_GRADIENT = 10.0  # norm of all gradients together: the first steps of a detector are its roughest
@@ -142,7 +142,7 @@ class RegionModel(ConfiguredModel, keras.Model):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         images = tf.convert_to_tensor(x)
         targets = checked_targets(y, images=images, num_classes=self.num_classes, names=self.target_names)
-        losses = self.losses_of(y_pred, targets, training)
+        losses = self.losses_of(y_pred, without_padding(targets), training)
         for mean in self.loss_means:
             mean.update_state(losses[mean.name], sample_weight=tf.shape(images)[0])
         return tf.add_n([*losses.values(), *self.losses])

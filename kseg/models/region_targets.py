@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from kseg_ops import _library
+
 
 def checked_targets(targets, *, images, num_classes, names):
     """The targets of a batch, their classes checked when the step runs.
@@ -43,6 +45,22 @@ def checked_targets(targets, *, images, num_classes, names):
     ]
     with tf.control_dependencies([check for check in checks if check is not None]):
         return {**targets, "classes": tf.identity(classes)}
+
+
+OBJECT_AXIS = ("boxes", "classes", "crowd", "masks")
+
+
+def without_padding(targets):
+    """The same targets, without the places behind the last object of any image, which cost memory in matching.
+
+    Where XLA may compile the graph, which needs sizes that are known beforehand, they stay; the compiled ops rule XLA
+    out.
+    """
+    if _library.native_op("batched_nms") is None:
+        return targets
+    numbers = tf.range(tf.shape(targets["classes"])[1]) + 1
+    count = tf.maximum(tf.reduce_max(tf.where(targets["classes"] >= 0, numbers, 0)), 1)
+    return {name: value[:, :count] if name in OBJECT_AXIS else value for name, value in targets.items()}
 
 
 def _check_shapes(targets, images):

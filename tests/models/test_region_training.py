@@ -10,6 +10,8 @@ import tensorflow as tf
 import kseg
 import kseg_ops
 from kseg.models import region_losses
+from kseg.models.region_targets import without_padding
+from kseg_ops import _library
 from tests.helpers.detector_cases import as_dataset, rectangles, tiny_detector
 
 # Graphs of a training step take seconds to trace: only `fit` has them here.
@@ -137,6 +139,28 @@ def test_stock_ops_train_alike():
         np.testing.assert_allclose(found[name], value, rtol=1e-3, err_msg=name)
 
 
+def test_padding_of_targets():
+    targets = {
+        "classes": tf.constant([[0, -1, 1, -1, -1], [-1, -1, -1, -1, -1]]),
+        "boxes": tf.zeros([2, 5, 4]),
+        "sizes": tf.zeros([2, 2]),
+    }
+    found = {name: tuple(value.shape) for name, value in without_padding(targets).items()}
+    count = 5 if _library.native_op("batched_nms") is None else 3
+    assert found == {"classes": (2, count), "boxes": (2, count, 4), "sizes": (2, 2)}
+    images, targets = rectangles(2)
+    more = {name: np.pad(value, [[0, 0], [0, 3], *[[0, 0]] * (value.ndim - 2)]) for name, value in targets.items()}
+    more["classes"][:, 4:] = -1
+    first, second = tiny_detector(seed=5), tiny_detector(seed=5)
+    second.set_weights(first.get_weights())
+    losses = []
+    for model, given in ((first, targets), (second, more)):
+        model.compile(**EAGERLY)
+        losses.append(model.test_on_batch(images, given, return_dict=True))
+    if count == 3:  # otherwise other random numbers are drawn
+        assert losses[0] == losses[1]
+
+
 @keras.saving.register_keras_serializable(package="kseg_tests")
 class Found(keras.metrics.Metric):
     """How many detections there are to an object."""
@@ -153,7 +177,7 @@ class Found(keras.metrics.Metric):
         return tf.convert_to_tensor(self.ratio)
 
 
-def test_metrics_see_detections_when_the_model_is_evaluated():
+def test_metrics_see_detections_when_the_model_is_evaluated(tmp_path):
     model = tiny_detector()
     model.compile(metrics=[Found()], **EAGERLY)
     images, targets = rectangles(2)
@@ -165,6 +189,9 @@ def test_metrics_see_detections_when_the_model_is_evaluated():
     assert model.evaluate(data, verbose=0, return_dict=True)["found"] == pytest.approx(expected)
     assert "val_found" in history
     assert "val_mask_loss" in history
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert [metric.name for metric in loaded.detection_metrics] == ["found"]
 
 
 def test_a_saved_model_goes_on_training(tmp_path):

@@ -66,7 +66,10 @@ def _as_array(value):
 def respond(request: dict) -> dict:
     """Makes a detector with random weights, and writes its weights and the answers of its stages to a folder."""
     folder, seed, size = Path(request["folder"]), request["seed"], tuple(request["size"])
-    limits = {"rpn_pre_nms_top_n_test": 100, "rpn_post_nms_top_n_test": 100, "box_detections_per_img": 100}
+    proposals = dict.fromkeys(f"rpn_{when}_nms_top_n_{use}" for when in ("pre", "post") for use in ("train", "test"))
+    limits = dict.fromkeys(proposals, request["proposals"])
+    # So many samples that every anchor is one: nothing is left to chance.
+    limits |= {"box_detections_per_img": 100, "rpn_batch_size_per_image": request["rpn_samples"]}
     builder = getattr(torchvision.models.detection, request["name"])
     network = builder(weights=None, weights_backbone=None, num_classes=request["num_classes"], **limits).eval()
     images = torch.from_numpy(seeded_images(seed, *size, batch=2).transpose(0, 3, 1, 2).copy())
@@ -75,6 +78,8 @@ def respond(request: dict) -> dict:
     stages = Stages(network)
     _run_stages(stages, images, size)
     _run_whole(stages, images, size)
+    if request["losses"]:
+        _run_losses(stages, images, size, seed)
     np.savez(folder / "answers.npz", **stages.arrays)
     return {"parameters": sum(value.numel() for value in network.parameters())}
 
@@ -205,3 +210,43 @@ def _run_whole(stages, images, size):
         return answers
 
     stages.run("whole", whole, {"images": images})
+
+
+def _run_losses(stages, images, size, seed):
+    """The losses of the whole network, batch normalisation with the statistics that it has."""
+    given = {"images": images}
+    for index in range(len(images)):
+        boxes = _some_boxes(seed + 10 + index, size)[:5]
+        given[f"boxes {index}"] = torch.minimum(boxes, torch.tensor(size[::-1] * 2))
+        given[f"classes {index}"] = torch.arange(len(boxes)) % 3 + 1
+        given[f"masks {index}"] = _ellipses(given[f"boxes {index}"], size)
+
+    def losses(network, given):
+        targets = [
+            {
+                "boxes": given[f"boxes {index}"],
+                "labels": given[f"classes {index}"].to(torch.int64),
+                "masks": given[f"masks {index}"].to(torch.uint8),
+            }
+            for index in range(len(images))
+        ]
+        listed = ImageList(given["images"], [size] * len(images))
+        features = network.backbone(given["images"])
+        network.rpn.train()
+        network.roi_heads.train()
+        boxes, first = network.rpn(listed, features, targets)
+        _, second = network.roi_heads(features, boxes, listed.image_sizes, targets)
+        network.eval()
+        return {**first, **second}
+
+    stages.run("losses", losses, given)
+
+
+def _ellipses(boxes, size):
+    """A mask in each box, `(N, H, W)`."""
+    y, x = np.mgrid[: size[0], : size[1]] + 0.5
+    masks = []
+    for left, top, right, bottom in boxes.numpy():
+        u, v = (2 * x - left - right) / (right - left), (2 * y - top - bottom) / (bottom - top)
+        masks.append(u * u + v * v < 1)
+    return torch.from_numpy(np.stack(masks).astype(np.uint8))

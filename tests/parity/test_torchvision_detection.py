@@ -16,6 +16,7 @@ CLASSES = 8
 SIZE = (96, 128)
 IMAGES = 2
 PROPOSALS = 100
+RPN_SAMPLES = 8192  # more than there are anchors
 LEVELS = ("P2", "P3", "P4", "P5")
 # A box is about eight roundings of numbers of the size of the image away from the exact one, on either side; a
 # probability as many of numbers up to 1.
@@ -39,7 +40,15 @@ class Pair:
         self.name = name
         self.answers = answers
         self.parameters = parameters
-        self.model = kind(CLASSES, form=form, input_range=None, num_proposals=PROPOSALS)
+        self.model = kind(
+            CLASSES,
+            form=form,
+            input_range=None,
+            num_proposals=PROPOSALS,
+            training_proposals=PROPOSALS,
+            rpn_samples=RPN_SAMPLES,
+            frozen_batch_norm=form == "v1",
+        )
         self.report = kseg.weights.load(self.model, checkpoint)
 
     def given(self, stage, form="input"):
@@ -93,6 +102,8 @@ def in_graph(function, inputs):
 def pair(request, peer_process, tmp_path_factory):
     folder = tmp_path_factory.mktemp("detector")
     asked = {"responder": "detector", "name": request.param, "num_classes": CLASSES + 1, "size": SIZE, "seed": 3}
+    # The heads of the second form have batch normalisation, which would take the statistics of the batch.
+    asked |= {"proposals": PROPOSALS, "rpn_samples": RPN_SAMPLES, "losses": PEERS[request.param][1] == "v1"}
     peer_process.stdin.write(json.dumps({**asked, "folder": str(folder)}) + "\n")
     peer_process.stdin.flush()
     response = json.loads(peer_process.stdout.readline() or '{"error": "the process ended"}')
@@ -111,8 +122,10 @@ def masks_of(pair):
 def test_weights(pair):
     assert pair.report.source == "torchvision detection"
     assert not pair.report.left_out
+    pair.model.trainable = True
     trainable = sum(weight.shape.num_elements() for weight in pair.model.trainable_weights)
-    assert trainable == pair.parameters
+    affine = 2 * 26_560 if pair.model.frozen_batch_norm else 0
+    assert trainable + affine == pair.parameters
 
 
 def test_backbone(pair):
@@ -246,6 +259,40 @@ def test_whole(pair):
         assert len(exact[0]) >= 20
         assert agreement(found, exact) >= agreement(theirs, exact)
         assert agreement(found, theirs) >= agreement(theirs, exact)
+
+
+LOSSES = {
+    "loss_objectness": "rpn_objectness_loss",
+    "loss_rpn_box_reg": "rpn_box_loss",
+    "loss_classifier": "class_loss",
+    "loss_box_reg": "box_loss",
+    "loss_mask": "mask_loss",
+}
+
+
+def test_losses(pair):
+    """With so many samples that none is left out, the losses of one batch are torchvision's."""
+    given, truth = pair.given("losses"), pair.given("losses", "truth")
+    if not truth:
+        pytest.skip("batch normalisation takes the statistics of the samples")
+    targets = {
+        "boxes": np.stack([given[f"boxes {index}"] for index in range(IMAGES)]),
+        "classes": np.stack([given[f"classes {index}"] for index in range(IMAGES)]).astype("int32") - 1,
+    }
+    masks = np.stack([given[f"masks {index}"] for index in range(IMAGES)])
+    targets["masks"] = kseg_ops.pack_masks(tf.constant(masks.astype("uint8"))).numpy()
+
+    def losses(images, targets):
+        stage = pair.model.first_stage(images, None, training=True)
+        return pair.model.losses_of(stage, targets, training=True)
+
+    for found in filter(None, both_forms(losses, (given["images"], targets))):
+        assert len(found) == len(truth)
+        for theirs, ours in LOSSES.items():
+            if theirs in truth:
+                # Of sums over thousands of samples whose features are 1e-4 off.
+                assert found[ours] == pytest.approx(float(truth[theirs]), rel=2e-4), ours
+                assert float(truth[theirs]) > 0.01
 
 
 def agreement(found, exact):
