@@ -83,20 +83,6 @@ def test_fit_learns():
         assert history[name][-1] < history[name][0], name
 
 
-@pytest.mark.slow
-def test_xla():
-    """As Keras has it by default where a GPU is visible."""
-    images, targets = rectangles(2)
-    options = {"num_proposals": 12, "training_proposals": 12, "rpn_samples": 16, "box_samples": 8, "max_detections": 4}
-    with kseg_ops.use_reference():
-        model = tiny_detector(**options)
-        model.compile(jit_compile=True)
-    assert model.jit_compile
-    logs = model.train_on_batch(images, targets, return_dict=True)
-    assert all(np.isfinite(value) for value in logs.values())
-    assert model.predict_on_batch(images)["masks"].shape == (2, 4, 28, 28)
-
-
 def test_every_weight_moves():
     keras.utils.set_random_seed(2)
     model = tiny_detector(form="v2")
