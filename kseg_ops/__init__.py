@@ -43,7 +43,7 @@ _LAZY = {
     "unpack_masks": "kseg_ops.unpack_masks",
 }
 # Public modules of functions, imported when first asked for.
-_LAZY_MODULES = ("numpy", "rle")
+_LAZY_MODULES = ("coco_eval", "numpy", "rle")
 
 __all__ = [
     "AsppBranch",
@@ -51,6 +51,7 @@ __all__ = [
     "atrous_conv2d",
     "atrous_separable_conv2d",
     "batched_nms",
+    "coco_eval",
     "confusion_matrix",
     "connected_components",
     "crop_masks",

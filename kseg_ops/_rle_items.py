@@ -72,6 +72,33 @@ def as_payload(name: str, counts) -> bytes | np.ndarray:
     return array.astype(np.int64)
 
 
+def as_flags(is_crowd) -> np.ndarray:
+    """uint8 of a list of bools."""
+    flags = np.asarray(is_crowd)
+    if flags.ndim != 1 or (flags.size and flags.dtype.kind not in "biu"):
+        raise TypeError(f"is_crowd must be a list of bools or of zeros and ones, got {is_crowd!r:.80}")
+    return (flags != 0).astype(np.uint8)
+
+
+def as_polygons(polygons) -> list[np.ndarray]:
+    """float64 arrays of coordinates, x and y in turn."""
+    corners = []
+    if isinstance(polygons, (str, bytes)) or not hasattr(polygons, "__iter__"):
+        raise TypeError(f"polygons must be a list of lists of coordinates, got {polygons!r:.80}")
+    for index, polygon in enumerate(polygons):
+        try:
+            array = np.asarray(polygon)
+        except ValueError:
+            array = np.empty((0, 0))
+        if array.ndim != 1 or (array.size and array.dtype.kind not in "iuf"):
+            raise TypeError(f"polygons[{index}] must be a flat list of coordinates x, y in turn, got {polygon!r:.80}")
+        if array.size % 2 == 0 and array.size < 6:
+            hint = "; four numbers are a box, which from_boxes takes" if array.size == 4 else ""
+            raise ValueError(f"polygons[{index}] must have at least three points, got {array.size // 2}{hint}")
+        corners.append(array.astype(np.float64))
+    return corners
+
+
 def as_image_size(name: str, value) -> tuple[int, int]:
     """Height and width of at most `MOST_PIXELS` pixels together."""
     height, width = _as_size(name, value)

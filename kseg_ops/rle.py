@@ -2,13 +2,13 @@
 
 An RLE is COCO's dict `{"size": [H, W], "counts": ...}`. Its counts are the lengths of the runs of a mask that is read
 column by column, zeros first: as bytes or a string in COCO's compressed form, or as a list of integers. Every function
-takes all three forms and returns the compressed one as bytes, byte for byte what pycocotools returns. (JSON has no
-bytes: `rle["counts"].decode()` before writing.) At most 2**31 - 1 pixels per mask, as there.
+takes all three and returns bytes, byte for byte those of pycocotools (`.decode()` them for JSON). At most 2**31 - 1
+pixels per mask, as there.
 
 Where a function takes several RLEs, it also takes one: then the result has no leading axis either.
 
-With the compiled library the functions run on the threads of the NumPy module (`KSEG_NUM_THREADS`); without it, they
-run in NumPy, which is right and slow.
+With the compiled library the functions run on the threads of the NumPy module (`KSEG_NUM_THREADS`); without it, in
+NumPy, which is right and slow.
 
 Malformed input (truncated or illegal text, negative counts, counts that do not sum to `H * W`) raises ValueError;
 something of the wrong kind altogether raises TypeError. The message names the argument and the entry.
@@ -27,11 +27,13 @@ import numpy as np
 
 from kseg_ops import _library
 from kseg_ops._checks import as_flag, as_int
-from kseg_ops._rle_items import MOST_PIXELS, Items, as_image_size, as_payload, take_apart
+from kseg_ops._mask_options import as_number
+from kseg_ops._rle_items import MOST_PIXELS, Items, as_flags, as_image_size, as_payload, as_polygons, take_apart
 from kseg_ops.reference import rle as _reference
 
 __all__ = [
     "area",
+    "boundary",
     "decode",
     "decode_packed",
     "encode",
@@ -169,6 +171,28 @@ def to_boxes(rles) -> np.ndarray:
     return boxes[0] if items.single else boxes
 
 
+def boundary(rles, dilation_ratio: float = 0.02) -> Rle | list[Rle]:
+    """Pixels of masks that are near to one outside the mask, or the image: see Boundary IoU, Cheng et al. 2021.
+
+    Args:
+        rles: A dict or a list of dicts; sizes may differ.
+        dilation_ratio: How near (in rows and columns), as a part of the image's diagonal; rounded, at least 1 pixel.
+
+    Returns:
+        A dict or a list of dicts.
+
+    Example:
+        >>> to_counts(boundary({"size": [3, 4], "counts": [0, 12]}))
+        [0, 4, 1, 2, 1, 4]
+    """
+    items = take_apart("rles", rles)
+    ratio = as_number("dilation_ratio", dilation_ratio, 0, 1)
+    reaches = np.maximum(np.rint(ratio * np.sqrt((items.sizes.astype(np.float64) ** 2).sum(1))), 1).astype(np.int64)
+    made = _kernels().rle_boundary(items.payloads, items.sizes, reaches)
+    dicts = [_as_dict(size, text) for size, text in zip(items.sizes, made, strict=True)]
+    return dicts[0] if items.single else dicts
+
+
 def iou(a, b, is_crowd=None) -> np.ndarray:
     """Intersection over union of every mask of `a` (detections) with every mask of `b` (ground truth).
 
@@ -190,7 +214,7 @@ def iou(a, b, is_crowd=None) -> np.ndarray:
         array([[0.33333333]])
     """
     of_a, of_b = take_apart("a", a), take_apart("b", b)
-    crowd = None if is_crowd is None else _as_flags([is_crowd] if of_b.single else is_crowd)
+    crowd = None if is_crowd is None else as_flags([is_crowd] if of_b.single else is_crowd)
     values = _iou(of_a, [len(of_a.payloads)], of_b, [len(of_b.payloads)], crowd)
     values = values.reshape(len(of_a.payloads), len(of_b.payloads))
     return values[(0 if of_a.single else slice(None), 0 if of_b.single else slice(None))]
@@ -221,7 +245,7 @@ def iou_groups(a: Sequence, b: Sequence, is_crowd: Sequence | None = None) -> li
         flags = list(is_crowd)
         if [len(group) for group in flags] != sizes_b:
             raise ValueError("is_crowd must have one entry per mask of b in every group")
-        crowd = _as_flags(list(itertools.chain.from_iterable(flags)))
+        crowd = as_flags(list(itertools.chain.from_iterable(flags)))
     of_a = take_apart("a", list(itertools.chain.from_iterable(a)))
     of_b = take_apart("b", list(itertools.chain.from_iterable(b)))
     values = _iou(of_a, sizes_a, of_b, sizes_b, crowd)
@@ -273,20 +297,7 @@ def from_polygons(polygons, image_size: tuple[int, int]) -> Rle:
         {'size': [2, 4], 'counts': b'242'}
     """
     size = as_image_size("image_size", image_size)
-    corners = []
-    if isinstance(polygons, (str, bytes)) or not hasattr(polygons, "__iter__"):
-        raise TypeError(f"polygons must be a list of lists of coordinates, got {polygons!r:.80}")
-    for index, polygon in enumerate(polygons):
-        try:
-            array = np.asarray(polygon)
-        except ValueError:
-            array = np.empty((0, 0))
-        if array.ndim != 1 or (array.size and array.dtype.kind not in "iuf"):
-            raise TypeError(f"polygons[{index}] must be a flat list of coordinates x, y in turn, got {polygon!r:.80}")
-        if array.size % 2 == 0 and array.size < 6:
-            hint = "; four numbers are a box, which from_boxes takes" if array.size == 4 else ""
-            raise ValueError(f"polygons[{index}] must have at least three points, got {array.size // 2}{hint}")
-        corners.append(array.astype(np.float64))
+    corners = as_polygons(polygons)
     (counts,) = _kernels().rle_from_polygons(corners, size)
     return _as_dict(size, counts)
 
@@ -366,9 +377,9 @@ def to_counts(rles) -> list[int] | list[list[int]]:
 
 
 def _kernels() -> types.ModuleType:
-    """The compiled module, or the reference where there is none (or an older one, from before this module)."""
+    """The compiled module, or the reference where there is none (or an older one, from before these functions)."""
     core = _library.core()
-    return core if hasattr(core, "rle_encode") else _reference
+    return core if hasattr(core, "rle_boundary") else _reference
 
 
 def _batched(masks: np.ndarray) -> np.ndarray:
@@ -382,13 +393,6 @@ def _as_dict(size, counts: bytes) -> Rle:
 def _as_dicts(texts: list[bytes], size, masks: np.ndarray) -> Rle | list[Rle]:
     dicts = [_as_dict(size, text) for text in texts]
     return dicts[0] if masks.ndim == 2 else dicts
-
-
-def _as_flags(is_crowd) -> np.ndarray:
-    flags = np.asarray(is_crowd)
-    if flags.ndim != 1 or (flags.size and flags.dtype.kind not in "biu"):
-        raise TypeError(f"is_crowd must be a list of bools or of zeros and ones, got {is_crowd!r:.80}")
-    return (flags != 0).astype(np.uint8)
 
 
 def _iou(a: Items, sizes_a: list[int], b: Items, sizes_b: list[int], crowd: np.ndarray | None) -> np.ndarray:

@@ -10,6 +10,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import pytest
 
 from kseg_ops import _library, build
+from tests.helpers import without_onednn
 
 
 def _compiler_problem() -> str:
@@ -21,6 +22,7 @@ def _compiler_problem() -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    without_onednn.install(config)
     if _compiler_problem():
         # Nothing can be compiled on this machine: then the references are what there is to test.
         config.addinivalue_line(

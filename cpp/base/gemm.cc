@@ -18,6 +18,20 @@ KSEG_INLINE VecF finish(VecF value, const float* scale, const float* offset, Act
   return activate(value, activation);
 }
 
+// a + b. Of two NaNs it gives a, also where the compiler would rather have them the other way round: it does so in one
+// microkernel and not in the next, and the sign of a NaN would tell how many rows the tile has.
+KSEG_INLINE VecF add_in_order(VecF a, VecF b) {
+#if defined(KSEG_TARGET_AVX512) || defined(KSEG_TARGET_AVX2)
+  asm("vaddps %1, %0, %0" : "+v"(a) : "v"(b));
+  return a;
+#elif KSEG_X86
+  asm("addps %1, %0" : "+x"(a) : "x"(b));
+  return a;
+#else
+  return a + b;
+#endif
+}
+
 struct Fetch {
   const char* at;
   int64_t step;  // bytes per four depths
@@ -26,48 +40,55 @@ struct Fetch {
 template <int rows>
 __attribute__((noinline)) void microkernel(const float* a, const float* b, int64_t depth, float* const* c,
                                            int64_t column, bool add, const Epilogue* epilogue, Fetch fetch) {
-  VecF left[rows], right[rows];
-  if (add) {
-    for (int r = 0; r < rows; ++r) left[r] = load(c[r] + column), right[r] = load(c[r] + column + kLanesF);
-  } else {
-    for (int r = 0; r < rows; ++r) left[r] = VecF{}, right[r] = VecF{};
-  }
   int64_t k = 0;
-  for (; k + 4 <= depth; k += 4) {
-    __builtin_prefetch(fetch.at, 0, 2);
-    fetch.at += fetch.step;
+  // Without depth the product is zero, and still there.
+  do {
+    const int64_t end = std::min(k + kGemmChain, depth);
+    VecF left[rows], right[rows];
+    for (int r = 0; r < rows; ++r) left[r] = VecF{}, right[r] = VecF{};
+    for (; k + 4 <= end; k += 4) {
+      __builtin_prefetch(fetch.at, 0, 2);
+      fetch.at += fetch.step;
 #pragma GCC unroll 4
-    for (int u = 0; u < 4; ++u) {
+      for (int u = 0; u < 4; ++u) {
+        const VecF b_left = load(b), b_right = load(b + kLanesF);
+        b += kGemmColumns;
+#pragma GCC unroll 14
+        for (int r = 0; r < rows; ++r) {
+          const VecF value = splat(a[r * kGemmStride + k + u]);
+          left[r] += value * b_left;
+          right[r] += value * b_right;
+        }
+      }
+    }
+    for (; k < end; ++k) {
       const VecF b_left = load(b), b_right = load(b + kLanesF);
       b += kGemmColumns;
 #pragma GCC unroll 14
       for (int r = 0; r < rows; ++r) {
-        const VecF value = splat(a[r * kGemmStride + k + u]);
+        const VecF value = splat(a[r * kGemmStride + k]);
         left[r] += value * b_left;
         right[r] += value * b_right;
       }
     }
-  }
-  for (; k < depth; ++k) {
-    const VecF b_left = load(b), b_right = load(b + kLanesF);
-    b += kGemmColumns;
-#pragma GCC unroll 14
-    for (int r = 0; r < rows; ++r) {
-      const VecF value = splat(a[r * kGemmStride + k]);
-      left[r] += value * b_left;
-      right[r] += value * b_right;
+    if (add) {
+      for (int r = 0; r < rows; ++r) {
+        left[r] = add_in_order(load(c[r] + column), left[r]);
+        right[r] = add_in_order(load(c[r] + column + kLanesF), right[r]);
+      }
     }
-  }
-  if (epilogue) {
-    const float* const scale = epilogue->scale ? epilogue->scale + column : nullptr;
-    const float* const offset = epilogue->offset ? epilogue->offset + column : nullptr;
-    const Activation activation = epilogue->activation;
-    for (int r = 0; r < rows; ++r) {
-      left[r] = finish(left[r], scale, offset, activation);
-      right[r] = finish(right[r], scale ? scale + kLanesF : nullptr, offset ? offset + kLanesF : nullptr, activation);
+    if (epilogue && k == depth) {
+      const float* const scale = epilogue->scale ? epilogue->scale + column : nullptr;
+      const float* const offset = epilogue->offset ? epilogue->offset + column : nullptr;
+      const Activation activation = epilogue->activation;
+      for (int r = 0; r < rows; ++r) {
+        left[r] = finish(left[r], scale, offset, activation);
+        right[r] = finish(right[r], scale ? scale + kLanesF : nullptr, offset ? offset + kLanesF : nullptr, activation);
+      }
     }
-  }
-  for (int r = 0; r < rows; ++r) store(c[r] + column, left[r]), store(c[r] + column + kLanesF, right[r]);
+    for (int r = 0; r < rows; ++r) store(c[r] + column, left[r]), store(c[r] + column + kLanesF, right[r]);
+    add = true;
+  } while (k < depth);
 }
 
 using Microkernel = void (*)(const float*, const float*, int64_t, float* const*, int64_t, bool, const Epilogue*, Fetch);

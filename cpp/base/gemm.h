@@ -16,8 +16,10 @@
 //     }
 //   });
 //
-// An element of C is one chain of fused multiply-adds in the order of depth, whatever the tiles and the threads are:
-// the results are bitwise the same for every decomposition. Opens the target as kernel.h does, so it is included last.
+// An element of C is a sum of chains: kGemmChain products are added up from zero, by fused multiply-adds in the order
+// of depth, and their sum is added to what is there. (In one chain of all products, each would be rounded at the size
+// of the whole sum.) The order does not depend on tiles or threads: the results are bitwise the same for every
+// decomposition. Opens the target as kernel.h does, so it is included last.
 #ifndef KSEG_BASE_GEMM_H_
 #define KSEG_BASE_GEMM_H_
 
@@ -39,7 +41,10 @@ inline constexpr int kGemmRows = 14;
 inline constexpr int kGemmRows = 6;
 #endif
 inline constexpr int kGemmColumns = 2 * kLanesF;
-inline constexpr int64_t kGemmDepth = 512;               // of a block, at most
+// The end of a chain costs a load, a sum and a store per element: 1 % of the time with 256, 4 % with 128. The errors of
+// sums of 2048 to 20000 products are 3 to 8 times smaller than those of one chain.
+inline constexpr int64_t kGemmChain = 256;
+inline constexpr int64_t kGemmDepth = 2 * kGemmChain;    // of a block, at most
 inline constexpr int64_t kGemmStride = kGemmDepth + 16;  // not a power of two: rows would share the sets of the cache
 
 // B, packed by gemm_pack: block of depth by block, strip of kGemmColumns columns by strip, zeros beyond the last

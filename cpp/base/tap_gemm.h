@@ -25,8 +25,9 @@ inline constexpr int64_t kTapStripFloats = 144 * 1024;
 
 // How much depth of a matrix with so many columns is packed at a time.
 KSEG_INLINE int64_t tap_block_depth(int64_t depth, int64_t columns) {
-  const int64_t fitting = std::max<int64_t>(kTapBlockFloats / gemm_padded_columns(columns) / 16 * 16, 16);
-  return std::max<int64_t>(std::min({fitting, depth, kGemmDepth}), 1);
+  const int64_t fitting = kTapBlockFloats / gemm_padded_columns(columns);
+  const int64_t unit = fitting < kGemmChain ? 16 : kGemmChain;  // whole chains
+  return std::max<int64_t>(std::min({std::max(fitting / unit * unit, unit), depth, kGemmDepth}), 1);
 }
 
 // How many output pixels one task takes. Few, so that their sums stay in the cache while the weights pass by, and so

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 
 from kseg._dtype_scope import dtype_scope
+from kseg._image_size import check_image_size
 from kseg.backbones._imagenet import IMAGENET_MEAN, IMAGENET_STD
 from kseg.backbones.backbone import Backbone
 from kseg.layers import ConvNorm2D
@@ -32,8 +33,8 @@ class VGG(Backbone):
         input_shape: `(height, width, channels)`; height and width may be None.
         filters: channels of the first stage; the following have 2, 4, 8 and 8 times as many. 64 is the published width.
         pool_padding: what the poolings do with an odd last row or column: `"valid"` drops it, as torchvision does
-            (images then need 32 pixels on each side for P5 to have one); `"same"` keeps it, as the original framework,
-            Caffe, does.
+            (images then need 32 pixels on each side for P5 to have one, and smaller ones are an error); `"same"`
+            keeps it, as the original framework, Caffe, does.
         kernel_initializer: as in Keras.
         name: of the model.
         dtype: precision policy; None takes the current one.
@@ -46,7 +47,8 @@ class VGG(Backbone):
         `{"P0": features, ..., "P5": features}`, with strides 1, 2, 4, 8, 16 and 32.
 
     Raises:
-        ValueError: a depth that was not published.
+        ValueError: a depth that was not published; with `pool_padding="valid"`, images below 32 pixels (if the size is
+            unknown while a graph is traced: InvalidArgumentError when it runs).
 
     Example:
         >>> backbone = VGG(16, batch_norm=True)
@@ -73,6 +75,8 @@ class VGG(Backbone):
         kernel_initializer = keras.initializers.get(kernel_initializer)
         with dtype_scope(dtype):
             images = features = keras.Input(input_shape, name="images")
+            if pool_padding == "valid":
+                _check_size(images)
             outputs, index = {}, 0
             for stage, convolutions in enumerate(_CONVOLUTIONS[depth]):
                 for _ in range(convolutions):
@@ -99,6 +103,7 @@ class VGG(Backbone):
                 name=name,
                 **kwargs,
             )
+        self._pool_padding = pool_padding
         self.keep_arguments(
             depth=depth,
             batch_norm=batch_norm,
@@ -107,3 +112,13 @@ class VGG(Backbone):
             pool_padding=pool_padding,
             kernel_initializer=keras.initializers.serialize(kernel_initializer),
         )
+
+    def call(self, inputs, training=None, mask=None):
+        if self._pool_padding == "valid":
+            _check_size(inputs)
+        return super().call(inputs, training=training, mask=mask)
+
+
+def _check_size(images):
+    reason = 'for the five poolings of a VGG with pool_padding="valid"'
+    check_image_size(images, 2**5, reason, 'Use larger images, or pool_padding="same"')

@@ -1,6 +1,6 @@
-"""The published architectures that the command line can name, and how kseg builds each of them.
+"""The models and backbones that the command line can name: `kseg train` and `kseg convert`.
 
-Plain data: nothing here imports kseg before a model is built.
+Plain data: nothing here imports kseg before a model is built. `kseg.training.architectures` builds those of a run.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ class Backbone:
     Attributes:
         kind: its class in `kseg.backbones`.
         options: for the constructor.
-        output_stride: where a model has it other than the model's own.
+        output_stride: that of published models, where it is not the model's own.
         dilates: whether it has an output stride at all.
-        model_options: what models need on it, by their classes.
+        model_options: what published models need on it, by their classes.
+        published: whether there are weights that `kseg convert` reads.
     """
 
     kind: str
@@ -30,6 +31,7 @@ class Backbone:
     output_stride: int | None = None
     dilates: bool = True
     model_options: dict = dataclasses.field(default_factory=dict)
+    published: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,21 +49,33 @@ class Form:
     dilate_first_block: bool = False
 
 
+# Settings of a run that say how a network is built: their names here are those of the constructors, too.
+UNET_SETTINGS = ("filters", "depth", "norm", "dropout", "upsampling")
+
+
 @dataclasses.dataclass(frozen=True)
 class Architecture:
     """A model.
 
     Attributes:
         kind: its class in `kseg`.
-        backbone: the usual one.
-        forms: by library.
+        title: for reports.
+        backbone: that of the published weights, where there are any.
+        forms: by library that published weights; none where `kseg convert` has nothing to read.
         auxiliary: whether it can have an auxiliary head.
+        settings: which of `UNET_SETTINGS` a run can give where it names no backbone.
+        on_backbone: which of them where it does; None if the model stands on none.
+        output_stride: of a backbone that a run names. Where it names none, the model brings its published one.
     """
 
     kind: str
-    backbone: str
-    forms: dict[str, Form]
+    title: str
+    backbone: str | None = None
+    forms: dict[str, Form] = dataclasses.field(default_factory=dict)
     auxiliary: bool = False
+    settings: tuple[str, ...] = ()
+    on_backbone: tuple[str, ...] | None = ()
+    output_stride: int = 32
 
 
 def _vgg(depth, batch_norm):
@@ -76,25 +90,56 @@ BACKBONES = {
     "mobilenet_v3_large": Backbone(
         "MobileNetV3", {"levels": "first"}, 16, model_options={"DeepLabV3": {"auxiliary_level": "P3"}}
     ),
+    # Its own momentum is for hundreds of thousands of steps.
+    "xception65": Backbone("Xception", {"norm_momentum": 0.99}, published=False),
 }
 
+_ALIGNED = {"upsampling": "align_corners"}
 MODELS = {
+    "attention-unet": Architecture("AttentionUNet", "Attention U-Net", settings=UNET_SETTINGS, on_backbone=("norm",)),
     "deeplabv3": Architecture(
         "DeepLabV3",
+        "DeepLabV3",
         "resnet50",
-        {TORCHVISION: Form(8), SEGMENTATION_MODELS: Form(8, {"upsampling": "align_corners"}, True)},
+        {TORCHVISION: Form(8), SEGMENTATION_MODELS: Form(8, _ALIGNED, True)},
         auxiliary=True,
+        output_stride=8,
     ),
     "deeplabv3plus": Architecture(
-        "DeepLabV3Plus", "resnet50", {SEGMENTATION_MODELS: Form(16, dilate_first_block=True)}
+        "DeepLabV3Plus",
+        "DeepLabV3+",
+        "resnet50",
+        {SEGMENTATION_MODELS: Form(16, dilate_first_block=True)},
+        output_stride=16,
     ),
-    "fcn": Architecture("FCN", "resnet50", {TORCHVISION: Form(8)}, auxiliary=True),
-    "fpn": Architecture("FPN", "resnet50", {SEGMENTATION_MODELS: Form()}),
-    "lraspp": Architecture("LRASPP", "mobilenet_v3_large", {TORCHVISION: Form(16)}),
-    "pspnet": Architecture("PSPNet", "resnet50", {SEGMENTATION_MODELS: Form(options={"level": "P3"})}),
-    "unet": Architecture("UNet", "resnet34", {SEGMENTATION_MODELS: Form()}),
-    "unetplusplus": Architecture("UNetPlusPlus", "resnet34", {SEGMENTATION_MODELS: Form()}),
+    "fcn": Architecture("FCN", "FCN", "resnet50", {TORCHVISION: Form(8)}, auxiliary=True, output_stride=8),
+    "fpn": Architecture("FPN", "FPN", "resnet50", {SEGMENTATION_MODELS: Form()}),
+    "lraspp": Architecture("LRASPP", "LR-ASPP", "mobilenet_v3_large", {TORCHVISION: Form(16)}, output_stride=16),
+    "pspnet": Architecture(
+        "PSPNet", "PSPNet", "resnet50", {SEGMENTATION_MODELS: Form(options={"level": "P3"})}, output_stride=8
+    ),
+    "segnet": Architecture("SegNet", "SegNet", settings=("filters",), on_backbone=None),
+    "unet": Architecture(
+        "UNet",
+        "U-Net",
+        "resnet34",
+        {SEGMENTATION_MODELS: Form()},
+        settings=UNET_SETTINGS,
+        on_backbone=("norm",),
+    ),
+    "unetplusplus": Architecture(
+        "UNetPlusPlus",
+        "U-Net++",
+        "resnet34",
+        {SEGMENTATION_MODELS: Form()},
+        settings=("norm",),
+        on_backbone=("norm",),
+    ),
 }
+
+# What `kseg convert` can name.
+PUBLISHED_MODELS = tuple(name for name, one in MODELS.items() if one.forms)
+PUBLISHED_BACKBONES = tuple(name for name, one in BACKBONES.items() if one.published)
 
 
 def check(arguments) -> None:

@@ -24,12 +24,12 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--model",
         required=True,
-        choices=tuple(architectures.MODELS),
+        choices=architectures.PUBLISHED_MODELS,
         help="architecture; deeplabv3 in torchvision's form or in that of segmentation-models-pytorch, as the "
         "checkpoint needs",
     )
     parser.add_argument(
-        "--backbone", choices=tuple(architectures.BACKBONES), help="backbone; default that of the published model"
+        "--backbone", choices=architectures.PUBLISHED_BACKBONES, help="backbone; default that of the published model"
     )
     parser.add_argument("--num-classes", type=whole(1, 65536), metavar="C", required=True, help="number of classes")
     parser.add_argument(

@@ -5,20 +5,21 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from . import models
+from . import evaluate_coco, models
 from .arguments import mask_values, number, whole_or_none
 from .errors import CliError, no_folder
 
 HELP = "figures of a model on labelled images"
 DESCRIPTION = (
     "Evaluate a model on whole images: IoU, Dice, precision and recall per class, their means, pixel accuracy, "
-    "frequency-weighted IoU and confusion matrix, as a table, metrics.json, pictures and a report."
+    "frequency-weighted IoU and confusion matrix, as a table, metrics.json, pictures and a report. Or, without a "
+    "model, detections in COCO's format: average precision and recall."
 )
 
 
 def add_arguments(parser) -> None:
     """Adds the arguments."""
-    parser.add_argument("model", metavar="RUN_OR_MODEL", help=models.HELP)
+    parser.add_argument("model", nargs="?", metavar="RUN_OR_MODEL", help=models.HELP)
     parser.add_argument(
         "--data",
         metavar="DIR",
@@ -50,11 +51,16 @@ def add_arguments(parser) -> None:
         help="with --surface: how far rows and columns of pixels are apart, such as in millimetres; default 1 1",
     )
     parser.add_argument("--calibration", action="store_true", help="expected calibration error as well")
+    evaluate_coco.add_arguments(parser)
     parser.add_argument("--out", metavar="DIR", help="folder for the results; default `evaluation` beside the model")
 
 
 def run(arguments) -> int:
     """Evaluates."""
+    if arguments.coco_results is not None or arguments.coco_annotations is not None:
+        return evaluate_coco.run(arguments)
+    if arguments.model is None:
+        raise CliError("RUN_OR_MODEL: expected a run folder or a .keras file (or --coco-results), got nothing.")
     if arguments.spacing is not None and not arguments.surface:
         raise CliError("--spacing: expected together with --surface.")
     path = models.find_model(arguments.model)

@@ -37,5 +37,35 @@ def class_table(evaluation):
     return table
 
 
+def detection_table(report):
+    """A rich table of average precision and recall per class, the other figures below.
+
+    Args:
+        report: `kseg.metrics.CocoReport`.
+    """
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", title=report.iou_type, title_justify="left")
+    # The others would not fit beside: they stand below.
+    last = [name for name in report.figures if name.removeprefix("AR").isdigit()][-1]
+    columns = [name for name in report.figures if name in ("AP", "AP50", "AP75", last)]
+    table.add_column("class")
+    for title in (*columns, "objects"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in report.classes:
+        table.add_row(row["name"], *(_detection_figure(row[name]) for name in columns), f"{row['objects']:,}")
+    table.add_section()
+    total = sum(row["objects"] for row in report.classes)
+    table.add_row("all", *(_detection_figure(report.figures[name]) for name in columns), f"{total:,}")
+    rest = [name for name in report.figures if name not in columns]
+    table.caption = ", ".join(f"{name.replace('_', ' ')} {_detection_figure(report.figures[name])}" for name in rest)
+    table.caption_justify = "left"
+    return table
+
+
+def _detection_figure(value) -> str:
+    return "-" if value == -1 else f"{value:.3f}"
+
+
 def _figure(value) -> str:
     return "-" if value != value else f"{value:.4f}"

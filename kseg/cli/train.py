@@ -17,7 +17,6 @@ DESCRIPTION = (
 )
 
 # Names that the help tells without waiting for TensorFlow; what they mean is in kseg.training (a test compares them).
-MODELS = tuple(sorted((*architectures.MODELS, "attention-unet", "segnet")))
 LOSSES = (
     *("ce", "dice", "focal", "jaccard", "tversky", "focal-tversky"),
     *("lovasz", "boundary", "hausdorff", "ohem"),
@@ -37,8 +36,11 @@ DEFAULTS = {
     "batch_size": "4",
     "lr": "0.001",
     "schedule": "cosine",
+    "crop_around": "anywhere",
+    "crop_share": "0.5",
     "augment": "light",
     "loss": "ce",
+    "class_weights": "none",
     "seed": "0",
     "mixed_precision": "none",
 }
@@ -83,13 +85,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add(
         data,
+        "--crop-around",
+        choices=("anywhere", "foreground", "classes"),
+        help="what random crops lie around: foreground: a pixel that is not class 0; classes: one of a class that is "
+        "drawn first, so that rare ones are seen as often",
+    )
+    _add(
+        data,
+        "--crop-share",
+        type=number(0, 1, open_low=True, open_high=False),
+        metavar="F",
+        help="part of the crops that --crop-around places; the others lie anywhere",
+    )
+    _add(
+        data,
         "--augment",
         choices=("none", "light", "full"),
         help="none; light: mirrored, light and contrast; full: for images without an up, also turned, scaled, "
         "bent, noise",
     )
     model = parser.add_argument_group("model")
-    _add(model, "--model", choices=MODELS, help="architecture")
+    _add(model, "--model", choices=tuple(architectures.MODELS), help="architecture")
     _add(
         model,
         "--backbone",
@@ -112,6 +128,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=sum_of(LOSSES),
         metavar="LOSS",
         help=f"one of {', '.join(LOSSES)}, or a sum such as ce+dice or dice+0.01*boundary",
+    )
+    _add(
+        training,
+        "--class-weights",
+        choices=("none", "inverse-frequency", "median-frequency", "enet"),
+        help="how the loss weighs classes by how many pixels they have in the training masks",
     )
     _add(training, "--seed", type=whole(0, 2**31 - 1), metavar="N", help="of weights, split, order and augmentation")
     _add(

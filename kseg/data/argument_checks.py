@@ -21,11 +21,11 @@ def check_arguments(
 ) -> None:
     """Raises TypeError or ValueError that names the argument, what was expected and what came."""
     if channels is not None:
-        _check_whole("channels", channels, "an integer of at least 1, or None", 1)
+        check_whole("channels", channels, "an integer of at least 1, or None", 1)
     if num_classes is not None:
         check_num_classes(num_classes)
     if ignore_index is not None:
-        _check_whole("ignore_index", ignore_index, "an integer that is no class, or None")
+        check_whole("ignore_index", ignore_index, "an integer that is no class, or None")
         classes = max(num_classes or 2, 2)
         if 0 <= ignore_index < classes:
             raise ValueError(
@@ -43,7 +43,7 @@ def check_arguments(
 
 def check_num_classes(num_classes) -> None:
     """Raises TypeError or ValueError unless `num_classes` is an integer from 1 to `MAX_CLASSES`."""
-    _check_whole("num_classes", num_classes, f"an integer from 1 to {MAX_CLASSES}", 1, MAX_CLASSES)
+    check_whole("num_classes", num_classes, f"an integer from 1 to {MAX_CLASSES}", 1, MAX_CLASSES)
 
 
 def check_input_range(input_range) -> None:
@@ -76,7 +76,23 @@ def check_flag(name: str, value) -> None:
         raise TypeError(f"{name} must be True or False, got {value!r}")
 
 
-def _check_whole(name, value, expected, least=-math.inf, most=math.inf) -> None:
+def check_number(name: str, value, low: float, high: float) -> None:
+    """Raises ValueError unless `value` is a number in `low`..`high`."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high:
+        allowed = f"at least {low}" if high == math.inf else f"in {low}..{high}"
+        raise ValueError(f"{name} must be a number {allowed}, got {value!r}")
+
+
+def check_scale(scale) -> None:
+    """Raises ValueError unless `scale` is a number of at least 0, or a pair (lowest, highest) of factors."""
+    if not isinstance(scale, (tuple, list)):
+        check_number("scale", scale, 0, math.inf)
+    elif len(scale) != 2 or not 0 < scale[0] <= scale[1]:
+        raise ValueError(f"scale must be a number or (lowest, highest) with 0 < lowest <= highest, got {scale}")
+
+
+def check_whole(name: str, value, expected: str, least: float = -math.inf, most: float = math.inf) -> None:
+    """Raises TypeError or ValueError that says what was `expected` unless `value` is an integer in `least`..`most`."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be {expected}, got {value!r}")
     if not least <= value <= most:

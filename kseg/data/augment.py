@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from numbers import Real
 
 import tensorflow as tf
 
+from kseg.data.argument_checks import check_number, check_scale
 from kseg.data.cropping import CROP, SPLITS, pair_of_sizes, static_or_dynamic, uniform_place
 from kseg.data.errors import DataError
 
@@ -76,13 +76,9 @@ class Augment:
         if flip not in ("horizontal", "vertical", "both", True, False, None):
             raise ValueError(f"flip must be 'horizontal', 'vertical', 'both' or None, got {flip!r}")
         for name, value in (("rotate", rotate), ("elastic", elastic), ("brightness", brightness), ("noise", noise)):
-            _check_number(name, value, 0, math.inf)
-        _check_number("contrast", contrast, 0, 1)
-        if isinstance(scale, (tuple, list)):
-            if len(scale) != 2 or not 0 < scale[0] <= scale[1]:
-                raise ValueError(f"scale must be a number or (lowest, highest) with 0 < lowest <= highest, got {scale}")
-        else:
-            _check_number("scale", scale, 0, math.inf)
+            check_number(name, value, 0, math.inf)
+        check_number("contrast", contrast, 0, 1)
+        check_scale(scale)
         if int(elastic_grid) != elastic_grid or elastic_grid < 2:
             raise ValueError(f"elastic_grid must be an integer of at least 2, got {elastic_grid}")
         if isinstance(fill, str) and fill != "reflect":
@@ -252,12 +248,6 @@ class Augment:
         if self.contrast or self.brightness or self.noise:
             image = tf.clip_by_value(image, low, high)
         return image
-
-
-def _check_number(name: str, value, low: float, high: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high:
-        allowed = f"at least {low}" if high == math.inf else f"in {low}..{high}"
-        raise ValueError(f"{name} must be a number {allowed}, got {value!r}")
 
 
 def _uniform(seed, low: float, high: float):

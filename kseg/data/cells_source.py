@@ -79,7 +79,12 @@ class CellsSource(Source):
 
     def load_instances(self, index: int) -> np.ndarray:
         """int32 `(H, W)`: 0 background, 1..n the visible cells, numbered without gaps; the mask is where it is > 0."""
-        return np.unique(self._draw(index)[1], return_inverse=True)[1].reshape(self.size).astype(np.int32)
+        return self.load_with_instances(index)[1]
+
+    def load_with_instances(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """The image as of `load` and the ids as of `load_instances`, drawn once."""
+        image, ids = self._draw(index)
+        return image, np.unique(ids, return_inverse=True)[1].reshape(self.size).astype(np.int32)
 
     def _draw(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         if not 0 <= index < self.count:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from kseg.data.argument_checks import check_arguments
-from kseg.data.errors import DataError, listed
+from kseg.data.errors import DataError, counted_problems, listed
 from kseg.data.file_source import (
     channels_differ,
     common_range,
@@ -64,8 +64,7 @@ class FolderReport:
     def raise_for_problems(self) -> None:
         """Raises one `DataError` with every problem, if there is any."""
         if self.problems:
-            counted = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
-            raise DataError(f"{counted} in the data:\n" + "\n".join(f"- {problem}" for problem in self.problems))
+            raise DataError(counted_problems(self.problems))
 
     def __str__(self) -> str:
         lines = [f"pairs: {self.count}"]

@@ -82,9 +82,11 @@ class CropPlace:
         row = tf.searchsorted(rows, [number], side="right")[0]
         within = number - (rows[row] - per_row[row])
         column = tf.searchsorted(tf.cumsum(tf.cast(wanted[row], tf.int32)), [within], side="right")[0]
-        reach = tf.constant(size, tf.float32) * (self.spread / 2)
-        moved = (2 * tf.random.stateless_uniform([2], seeds[3], alg="philox") - 1) * reach
-        return tf.stack([row, column]) + tf.cast(tf.round(moved), tf.int32)
+        # Where in the crop the pixel is to lie: within it, however far it may be from the centre.
+        extent = tf.constant(size, tf.float32)
+        away = (2 * tf.random.stateless_uniform([2], seeds[3], alg="philox") - 1) * extent * (self.spread / 2)
+        within = tf.cast(tf.floor(extent / 2 + away), tf.int32)
+        return tf.stack([row, column]) + tf.constant(size) // 2 - within
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.get_config().items())})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class DataError(ValueError):
@@ -14,3 +14,9 @@ def listed(items: Iterable[object], limit: int = 5) -> str:
     items = [str(item) for item in items]
     text = ", ".join(items[:limit])
     return text if len(items) <= limit else f"{text} and {len(items) - limit} more"
+
+
+def counted_problems(problems: Sequence[str]) -> str:
+    """One text of several problems."""
+    counted = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return f"{counted} in the data:\n" + "\n".join(f"- {problem}" for problem in problems)

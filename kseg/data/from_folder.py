@@ -6,13 +6,13 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from kseg.data import hashing
 from kseg.data.argument_checks import check_class_names
 from kseg.data.check_folder import check_folder
 from kseg.data.errors import DataError
 from kseg.data.folder_source import FolderSource
 from kseg.data.pipeline import pipeline
 from kseg.data.source import Source
+from kseg.data.splitting import split_indices
 from kseg.data.subset import Subset
 
 CLASS_NAMES_FILE = "classes.txt"
@@ -112,18 +112,8 @@ def open_folder(
             f"holds: {', '.join(sorted(path.name for path in folder.iterdir())[:10]) or 'nothing'}"
         )
     source = FolderSource(root / "images", root / "masks", **arguments)
-    count = len(source)
-    if val_count is None:
-        if not 0 < val_fraction < 1:
-            raise DataError(f"val_fraction must lie between 0 and 1, got {val_fraction}")
-        val_count = min(max(1, round(count * val_fraction)), count - 1)
-    if not 1 <= val_count < count:
-        raise DataError(
-            f"{root} holds {count} pairs, which cannot be split into {val_count} for validation and "
-            f"{count - val_count} for training: both need at least one"
-        )
-    order = hashing.permutation(count, seed, 0, hashing.SPLIT_STREAM)
-    return Subset(source, sorted(order[val_count:])), Subset(source, sorted(order[:val_count]))
+    train, val = split_indices(len(source), root, "pairs", val_fraction, val_count, seed)
+    return Subset(source, train), Subset(source, val)
 
 
 def _read_class_names(path: Path) -> list[str] | None:

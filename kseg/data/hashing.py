@@ -15,6 +15,7 @@ _MASK64 = (1 << 64) - 1
 ORDER_STREAM = 1
 SAMPLE_STREAM = 2
 SPLIT_STREAM = 3
+BATCH_STREAM = 4
 
 
 def _finalise(x: np.ndarray) -> np.ndarray:
@@ -52,3 +53,8 @@ def sample_seeds(indices: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     keys = hash64(np.asarray(indices, np.int64).reshape(-1), seed, epoch, SAMPLE_STREAM)
     high, low = (keys >> np.uint64(32)).astype(np.uint32), (keys & np.uint64(0xFFFFFFFF)).astype(np.uint32)
     return np.stack([high, low], axis=-1).view(np.int32)
+
+
+def uniforms(seed, count: int, stream: int = 0) -> np.ndarray:
+    """`count` numbers from 0 to below 1, float64; a pure function of `seed`, integers such as one of `sample_seeds`."""
+    return (hash64(np.arange(count), *(int(part) for part in seed), stream) >> np.uint64(11)) * 2.0**-53

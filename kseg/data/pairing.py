@@ -9,8 +9,10 @@ from kseg.data.errors import listed
 from kseg.data.reading import EXTENSIONS
 
 
-def pair_files(images_dir, masks_dir, mask_suffix: str = "") -> tuple[list[tuple[Path, Path]], list[str]]:
-    """Pairs images and masks of two folders by stem.
+def pair_files(
+    images_dir, masks_dir, mask_suffix: str = "", masks_argument: str = "masks_dir"
+) -> tuple[list[tuple[Path, Path]], list[str]]:
+    """Pairs images and masks of two folders by stem; messages call the second one `masks_argument`.
 
     Returns:
         (image, mask) paths in the order of the stems, and what is wrong, one sentence per problem. With problems, the
@@ -20,10 +22,12 @@ def pair_files(images_dir, masks_dir, mask_suffix: str = "") -> tuple[list[tuple
     problems: list[str] = []
     same = images_dir.is_dir() and masks_dir.is_dir() and images_dir.samefile(masks_dir)
     if same and not mask_suffix:
-        return [], [f"images_dir and masks_dir are the same folder {images_dir}: pass mask_suffix, such as '_mask'"]
+        return [], [
+            f"images_dir and {masks_argument} are the same folder {images_dir}: pass mask_suffix, such as '_mask'"
+        ]
     no_mask = (lambda path: not path.stem.endswith(mask_suffix)) if same else None
     images = files_by_stem("images_dir", images_dir, problems, accept=no_mask)
-    masks = files_by_stem("masks_dir", masks_dir, problems, suffix=mask_suffix)
+    masks = files_by_stem(masks_argument, masks_dir, problems, suffix=mask_suffix)
     return match_stems(images, masks, images_dir, masks_dir, mask_suffix, problems), problems
 
 

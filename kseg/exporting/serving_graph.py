@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from kseg.inference.model_spec import ModelSpec
 from kseg.layers import ResizeTo
+from kseg.layers._interpolation import resize_bilinear
 from kseg.models.small_logits import argmax_of, classes_of
 
 
@@ -208,7 +209,7 @@ class ServingGraph:
 
     def _probabilities(self, logits, size):
         if size is not None:
-            logits = tf.image.resize(logits, size, method="bilinear")
+            logits = resize_bilinear(logits, size, align_corners=False)
         return tf.sigmoid(logits) if self.spec.num_classes == 1 else tf.nn.softmax(logits)
 
 

@@ -89,13 +89,9 @@ def full_size_logits(targets):
     """The logits at the size of the labels: small ones upsampled bilinearly, as `aligned_corners` says."""
     if not targets.small:
         return targets.logits
-    if corners_are_aligned():
-        return resize_bilinear(targets.logits, tf.shape(targets.labels)[1:3], align_corners=True)
     size = targets.labels.shape[1:3]
-    if size.is_fully_defined() and 0 not in size:
-        return tf.image.resize(targets.logits, size, "bilinear")
-    size = tf.shape(targets.labels)[1:3]  # which may turn out to be 0, and the op takes no 0
-    return tf.image.resize(targets.logits, tf.maximum(size, 1), "bilinear")[:, : size[0], : size[1]]
+    size = size if size.is_fully_defined() else tf.shape(targets.labels)[1:3]
+    return resize_bilinear(targets.logits, size, corners_are_aligned())
 
 
 def class_probabilities(targets):

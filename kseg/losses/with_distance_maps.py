@@ -14,8 +14,8 @@ def with_distance_maps(labels, num_classes, ignore_index=255, spacing=1.0):
 
     Those losses otherwise compute the distances in each training step. In a `tf.data` pipeline the compiled op computes
     them on the CPU while the step before runs, and they can be cached. All losses of kseg take the result in place of
-    labels. Metrics, and the checks of labels in `kseg.SegmentationModel.fit`, do not: it is for plain Keras models
-    and training loops of one's own.
+    labels, and so do `fit` and its kin of `kseg.SegmentationModel`, which give metrics the labels alone. Elsewhere, as
+    in plain Keras models, metrics need the labels: `[..., :1]` of the result.
 
     Args:
         labels: integers (or whole floats) of one image, `(H, W)` or `(H, W, 1)`, or of a batch, `(B, H, W)` or
@@ -36,7 +36,8 @@ def with_distance_maps(labels, num_classes, ignore_index=255, spacing=1.0):
         >>> def prepare(image, labels):
         ...     return image, kseg.losses.with_distance_maps(labels, num_classes=3)
         >>> dataset = dataset.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
-        >>> model.compile("adam", WeightedSum([CrossEntropy(), Boundary()], [1.0, 0.01]))
+        >>> model.compile(loss=WeightedSum([CrossEntropy(), Boundary()], [1.0, 0.01]))
+        >>> model.fit(dataset.batch(4))
     """
     classes = max(check_num_classes(num_classes), 2)
     ignore_index = check_ignore_index(ignore_index)

@@ -3,6 +3,8 @@
 from kseg.metrics.average_surface_distance import AverageSurfaceDistance
 from kseg.metrics.boundary_iou import BoundaryIoU
 from kseg.metrics.calibration_error import CalibrationError
+from kseg.metrics.coco_evaluator import CocoEvaluator
+from kseg.metrics.coco_report import CocoReport
 from kseg.metrics.confusion_matrix import ConfusionMatrix
 from kseg.metrics.confusion_matrix_metric import ConfusionMatrixMetric
 from kseg.metrics.confusion_matrix_report import ConfusionMatrixReport
@@ -25,6 +27,8 @@ __all__ = [
     "AverageSurfaceDistance",
     "BoundaryIoU",
     "CalibrationError",
+    "CocoEvaluator",
+    "CocoReport",
     "ConfusionMatrix",
     "ConfusionMatrixMetric",
     "ConfusionMatrixReport",

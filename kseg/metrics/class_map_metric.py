@@ -74,9 +74,12 @@ class ClassMapMetric(keras.metrics.Metric):
                 "`metrics`, not `weighted_metrics`, in compile(), and mark pixels that should not count with "
                 "ignore_index"
             )
-        y_true, y_pred = self._matched(whole_labels(y_true), tf.convert_to_tensor(y_pred))
         with metric_ops():
-            self.add_maps(*self._maps(y_true, y_pred))
+            self.add_maps(*self.class_maps(y_true, y_pred))
+
+    def class_maps(self, y_true, y_pred):
+        """The class maps of a batch as `add_maps` takes them, checked."""
+        return self._maps(*self._matched(whole_labels(y_true), tf.convert_to_tensor(y_pred)))
 
     _matched = ConfusionMatrixMetric._matched
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 from kseg._class_arguments import is_finite_number
 from kseg.metrics.class_map_metric import ClassMapMetric
 from kseg.metrics.contours import contour_distances
-from kseg.metrics.native_steps import may_compile
+from kseg.metrics.native_steps import may_compile, metric_ops
 from kseg.metrics.replicas import add_over_replicas
 
 ABSENT = ("skip", "zero")
@@ -89,27 +89,65 @@ class SurfaceMetric(ClassMapMetric):
         raise NotImplementedError
 
     def add_maps(self, labels, predictions):
+        self._add_maps_to([self], labels, predictions)
+
+    @tf.autograph.experimental.do_not_convert
+    def update_together(self, others, y_true, y_pred):
+        """Take in one batch, and have others take it in, with the distances computed once.
+
+        Args:
+            others: surface metrics, of other distances between the contours of the same classes.
+            y_true: as for `update_state`.
+            y_pred: as for `update_state`.
+
+        Raises:
+            ValueError: others of another number of classes, ignore index, spacing or choice of classes; what
+                `update_state` raises.
+        """
+        shared = ("num_classes", "ignore_index", "row_spacing", "column_spacing", "measured")
+        for other in others:
+            different = [name for name in shared if getattr(other, name) != getattr(self, name)]
+            if different:
+                name = different[0]
+                raise ValueError(
+                    f"others must have {name}={getattr(self, name)!r} as this metric; got {getattr(other, name)!r}"
+                )
+        with metric_ops():
+            self._add_maps_to([self, *others], *self.class_maps(y_true, y_pred))
+
+    def _add_maps_to(self, metrics, labels, predictions):
         classes = tf.constant(self.measured, tf.int32)
         rows, columns = (
             [_presence(maps, classes, self.num_labels, axis) for maps in (labels, predictions)] for axis in (1, 2)
         )
-        in_labels, in_predictions = (tf.reduce_any(maps, 2) for maps in rows)  # (B, K)
+        present = in_labels, in_predictions = [tf.reduce_any(maps, 2) for maps in rows]  # (B, K)
         both = in_labels & in_predictions
+
+        def of_contours(contours):
+            return tf.stack([metric.distance(*contours) for metric in metrics])
+
         if may_compile():
-            distances = self._of_all_pairs(labels, predictions, classes, both)
+            distances = self._of_all_pairs(of_contours, len(metrics), labels, predictions, classes, both)
         else:
-            distances = self._of_present_pairs(labels, predictions, classes, both, rows, columns)
+            distances = self._of_present_pairs(
+                of_contours, len(metrics), labels, predictions, classes, both, rows, columns
+            )
+        for metric, of_metric in zip(metrics, tf.unstack(distances, axis=-1), strict=True):
+            metric._add_distances(of_metric, *present, metric._unmatched_distance(labels))
+
+    def _add_distances(self, distances, in_labels, in_predictions, unmatched):
+        """Counts the distances `(B, K)` of pairs of image and class that are in both maps, and the other pairs."""
         one = in_labels ^ in_predictions
         neither = ~(in_labels | in_predictions)
-        counted = both
+        counted = in_labels & in_predictions
         if self.unmatched != "skip":
-            distances = tf.where(one, self._unmatched_distance(labels), distances)
+            distances = tf.where(one, unmatched, distances)
             counted |= one
         if self.absent == "zero":
             counted |= neither
         sums = tf.reduce_sum(tf.where(counted, distances, tf.zeros_like(distances)), 0)
         images = tf.reduce_sum(tf.cast(counted, tf.int64), 0)
-        places = classes[:, None]
+        places = tf.constant(self.measured, tf.int32)[:, None]
         add_over_replicas(self.distance_sums, tf.scatter_nd(places, sums, [self.num_labels]))
         add_over_replicas(self.image_counts, tf.scatter_nd(places, images, [self.num_labels]))
 
@@ -119,8 +157,8 @@ class SurfaceMetric(ClassMapMetric):
         sides = tf.cast(tf.shape(maps)[1:], tf.float64)
         return tf.norm(sides * tf.constant([self.row_spacing, self.column_spacing], tf.float64))
 
-    def _of_present_pairs(self, labels, predictions, classes, both, rows, columns):
-        """The distances of the pairs of image and class that are in both maps, `(B, K)`, 0 elsewhere."""
+    def _of_present_pairs(self, of_contours, count, labels, predictions, classes, both, rows, columns):
+        """The `count` distances of the pairs of image and class that are in both maps, `(B, K, count)`, 0 elsewhere."""
         pairs = tf.cast(tf.where(both), tf.int32)
         # Both contours lie within the box around both masks, so that nothing outside has a say.
         boxes = [_extent(tf.gather_nd(first | second, pairs)) for first, second in (rows, columns)]
@@ -129,28 +167,29 @@ class SurfaceMetric(ClassMapMetric):
         def of_pair(pair):
             (image, index), (top, bottom), (left, right) = (tf.unstack(part) for part in pair)
             masks = [tf.equal(maps[image, top:bottom, left:right], classes[index]) for maps in (predictions, labels)]
-            return self.distance(*contour_distances(*masks, (self.row_spacing, self.column_spacing)))
+            return of_contours(contour_distances(*masks, (self.row_spacing, self.column_spacing)))
 
-        of_pairs = tf.map_fn(of_pair, (pairs, *boxes), fn_output_signature=tf.TensorSpec([], tf.float64))
-        return tf.scatter_nd(pairs, of_pairs, tf.shape(both))
+        of_pairs = tf.map_fn(of_pair, (pairs, *boxes), fn_output_signature=tf.TensorSpec([count], tf.float64))
+        return tf.scatter_nd(pairs, of_pairs, tf.concat([tf.shape(both), [count]], 0))
 
-    def _of_all_pairs(self, labels, predictions, classes, both):
+    def _of_all_pairs(self, of_contours, count, labels, predictions, classes, both):
         """The same with shapes that do not depend on values, as XLA wants them."""
-        images, count = tf.shape(both)[0], len(self.measured)
+        images, measured = tf.shape(both)[0], len(self.measured)
 
         @tf.autograph.experimental.do_not_convert
         def of_pair(number):
-            image, index = number // count, number % count
+            image, index = number // measured, number % measured
 
             def distance():
                 masks = [tf.equal(maps[image], classes[index]) for maps in (predictions, labels)]
                 spacing = self.row_spacing, self.column_spacing
-                return self.distance(*contour_distances(*masks, spacing, everywhere=True))
+                return of_contours(contour_distances(*masks, spacing, everywhere=True))
 
-            return tf.cond(both[image, index], distance, lambda: tf.constant(0.0, tf.float64))
+            return tf.cond(both[image, index], distance, lambda: tf.zeros([count], tf.float64))
 
-        of_pairs = tf.map_fn(of_pair, tf.range(images * count), fn_output_signature=tf.TensorSpec([], tf.float64))
-        return tf.reshape(of_pairs, [images, count])
+        signature = tf.TensorSpec([count], tf.float64)
+        of_pairs = tf.map_fn(of_pair, tf.range(images * measured), fn_output_signature=signature)
+        return tf.reshape(of_pairs, [images, measured, count])
 
     def values(self):
         images = tf.cast(tf.convert_to_tensor(self.image_counts), tf.float64)

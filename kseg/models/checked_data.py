@@ -107,13 +107,15 @@ def _checked_dataset(dataset, model, name):
     if not isinstance(image, tf.TensorSpec):
         image = None  # a model of several inputs: their sizes say nothing about the labels
     sizes = model.size_check()
-    model.label_check.check_dtype(np.dtype(label.dtype.as_numpy_dtype), f"{name} (the labels of the dataset)")
+    has_maps = model.label_check.has_maps(label.shape, label.dtype)
+    if not has_maps:
+        model.label_check.check_dtype(np.dtype(label.dtype.as_numpy_dtype), f"{name} (the labels of the dataset)")
     image_shape = None
     if image is not None and image.shape.rank is not None:
         image_shape = tuple(image.shape)
         sizes.check_images(image_shape, "x (the images of the dataset)")
     if label.shape.rank is not None:
-        sizes.check_labels(image_shape, tuple(label.shape), name=name)
+        sizes.check_labels(image_shape, (*label.shape[:3], 1) if has_maps else tuple(label.shape), name=name)
 
     def check_labels(images, labels, *rest):
         tensor = None
@@ -162,7 +164,8 @@ class BatchCheck:
         if images is not None:
             self.size_check.check_images(images.shape)
         if labels is not None:  # whatever the images are: XLA drops the check in the loss
-            self.size_check.check_labels(None if images is None else tuple(images.shape), labels.shape, name=name)
+            plain = self.label_check.without_maps(labels)
+            self.size_check.check_labels(None if images is None else tuple(images.shape), plain.shape, name=name)
             self.label_check.check_array(labels, name)
         if images is not None:
             self.range_check.check_array(images)

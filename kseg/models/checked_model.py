@@ -89,7 +89,8 @@ class CheckedModel(keras.Model):
         Args:
             x: images `(N, H, W, channels)` in the model's `input_range` (uint8 is fine), or a `tf.data.Dataset`,
                 `keras.utils.PyDataset` or generator of `(images, labels)` or `(images, labels, sample_weight)` batches.
-            y: integer labels `(N, H, W)` or `(N, H, W, 1)` if `x` is an array.
+            y: integer labels `(N, H, W)` or `(N, H, W, 1)` if `x` is an array. Here and in datasets, what
+                `kseg.losses.with_distance_maps` made of labels does as well.
             batch_size: as in Keras.
             epochs: as in Keras.
             verbose: as in Keras.

@@ -220,6 +220,7 @@ class SegmentationModel(ConfiguredModel, CheckedModel):
         return total
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        y = self.label_check.without_maps(y)
         if isinstance(y_pred, dict):
             if compiled_losses.take_classes(self._user_metrics.value, self.num_classes):
                 y_pred = self._small.classes(y_pred["logits"], image_size(x))

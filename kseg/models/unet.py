@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 
 import keras
-import tensorflow as tf
 
+from kseg._image_size import check_image_size
 from kseg.layers import CropTo, Normalize, PadToStride
 from kseg.layers.conv_block import check_block_arguments
 from kseg.models.backbone_graph import as_backbone, images_and_features, logits_layer, serialized_backbone
@@ -191,17 +191,10 @@ class UNet(SegmentationModel):
 
     def call(self, inputs, training=None, mask=None):
         if self.padding == "valid":
-            self._check_size(inputs)
+            reason = f'for padding="valid" and depth={self.depth}'
+            fix = 'Use larger images, a smaller depth or "same"'
+            check_image_size(inputs, smallest_valid_input(self.depth), reason, fix)
         return super().call(inputs, training=training, mask=mask)
-
-    def _check_size(self, images):
-        smallest = smallest_valid_input(self.depth)
-        message = f'images must be at least {smallest} x {smallest} pixels for padding="valid" and depth={self.depth}'
-        sizes = images.shape[1:3]
-        if any(size is not None and size < smallest for size in sizes):
-            raise ValueError(f'{message}; got {sizes[0]} x {sizes[1]}. Use larger images, a smaller depth or "same"')
-        if None in tuple(sizes):
-            tf.debugging.assert_greater_equal(tf.shape(images)[1:3], smallest, message=message)
 
     def logits_size(self, height, width):
         if not self.margin:

@@ -1,73 +1,15 @@
-"""The models and backbones that a run can name, and how each is built."""
+"""The networks of runs, built as the command line's table of models and backbones says."""
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-from collections.abc import Callable
-
 import keras
+from kseg_cli.architectures import BACKBONES, MODELS, UNET_SETTINGS
 
-from kseg import models
-from kseg.backbones import VGG, MobileNetV3, ResNet
-
-# Settings that say how a network is built: their names here are those of the constructors, too.
-_UNET = ("filters", "depth", "norm", "dropout", "upsampling")
-BUILDING = _UNET
-
-
-@dataclasses.dataclass(frozen=True)
-class Architecture:
-    """A model.
-
-    Attributes:
-        title: For reports.
-        build: The model's class.
-        settings: Which of the settings in `BUILDING` it takes when no backbone is named.
-        on_backbone: Which of them it takes on a backbone; `None` if it cannot stand on one.
-        output_stride: Of a backbone that is named for it. Where none is, the model brings its published one.
-    """
-
-    title: str
-    build: Callable[..., keras.Model]
-    settings: tuple[str, ...] = ()
-    on_backbone: tuple[str, ...] | None = ()
-    output_stride: int = 32
-
-
-MODELS = {
-    "attention-unet": Architecture("Attention U-Net", models.AttentionUNet, _UNET, ("norm",)),
-    "deeplabv3": Architecture("DeepLabV3", models.DeepLabV3, output_stride=8),
-    "deeplabv3plus": Architecture("DeepLabV3+", models.DeepLabV3Plus, output_stride=16),
-    "fcn": Architecture("FCN", models.FCN, output_stride=8),
-    "fpn": Architecture("FPN", models.FPN),
-    "lraspp": Architecture("LR-ASPP", models.LRASPP, output_stride=16),
-    "pspnet": Architecture("PSPNet", models.PSPNet, output_stride=8),
-    "segnet": Architecture("SegNet", models.SegNet, ("filters",), None),
-    "unet": Architecture("U-Net", models.UNet, _UNET, ("norm",)),
-    "unetplusplus": Architecture("U-Net++", models.UNetPlusPlus, ("norm",), ("norm",)),
-}
-
-
-def _resnet(depth):
-    return lambda input_shape, output_stride: ResNet(depth, input_shape, output_stride=output_stride)
-
-
-def _vgg(depth, batch_norm):
-    # Its stride is 32 whatever is asked for: it has no dilated form.
-    return lambda input_shape, output_stride: VGG(depth, batch_norm, input_shape)
-
-
-BACKBONES = {
-    **{f"resnet{depth}": _resnet(depth) for depth in (18, 34, 50, 101, 152)},
-    **{f"vgg{depth}": _vgg(depth, False) for depth in (11, 13, 16, 19)},
-    **{f"vgg{depth}_bn": _vgg(depth, True) for depth in (11, 13, 16, 19)},
-    "mobilenet_v3_large": functools.partial(MobileNetV3, levels="first"),
-}
+from kseg import backbones, models
 
 
 def usable_settings(model: str, backbone: str | None) -> tuple[str, ...] | None:
-    """Which of the settings in `BUILDING` a model takes.
+    """Which of `UNET_SETTINGS` a model takes.
 
     Args:
         model: Key of `MODELS`.
@@ -77,6 +19,19 @@ def usable_settings(model: str, backbone: str | None) -> tuple[str, ...] | None:
         Their names; `None` if the model stands on no backbone and one is named.
     """
     return MODELS[model].settings if backbone is None else MODELS[model].on_backbone
+
+
+def build_backbone(name: str, input_shape: tuple, output_stride: int) -> backbones.Backbone:
+    """Builds a backbone with random weights.
+
+    Args:
+        name: Key of `BACKBONES`.
+        input_shape: `(height, width, channels)`.
+        output_stride: Of its deepest level; without effect on one that has no dilated form.
+    """
+    backbone = BACKBONES[name]
+    options = {"output_stride": output_stride} if backbone.dilates else {}
+    return getattr(backbones, backbone.kind)(input_shape=input_shape, **backbone.options, **options)
 
 
 def build_network(config, source) -> keras.Model:
@@ -94,11 +49,14 @@ def build_network(config, source) -> keras.Model:
     if config.backbone is None:
         options["input_shape"] = input_shape
     else:
-        options["backbone"] = BACKBONES[config.backbone](input_shape, architecture.output_stride)
-    return architecture.build(
+        options["backbone"] = build_backbone(config.backbone, input_shape, architecture.output_stride)
+    return getattr(models, architecture.kind)(
         source.num_classes,
         input_range=source.input_range,
         ignore_index=source.ignore_index,
         class_names=source.class_names,
         **options,
     )
+
+
+__all__ = ["BACKBONES", "MODELS", "UNET_SETTINGS", "build_backbone", "build_network", "usable_settings"]

@@ -49,9 +49,16 @@ def parse_loss(text: str) -> list[tuple[float, str]]:
     return terms
 
 
-def make_loss(text: str, ignore_index: int | None) -> keras.losses.Loss:
-    """Makes the loss that `text` names; see `parse_loss`."""
+def make_loss(text: str, ignore_index: int | None, class_weights: tuple | None = None) -> keras.losses.Loss:
+    """Makes the loss that `text` names.
+
+    Args:
+        text: See `parse_loss`.
+        ignore_index: Label of void pixels.
+        class_weights: Of every loss of the sum; `None` for each one's own.
+    """
     terms = parse_loss(text)
-    made = [LOSSES[name](ignore_index=ignore_index) for _, name in terms]
+    options = {} if class_weights is None else {"class_weights": class_weights}
+    made = [LOSSES[name](ignore_index=ignore_index, **options) for _, name in terms]
     weights = [weight for weight, _ in terms]
     return made[0] if weights == [1.0] else losses.WeightedSum(made, weights)

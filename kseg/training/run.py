@@ -18,6 +18,7 @@ from .architectures import build_network
 from .evaluation import Evaluation
 from .loss_sums import make_loss
 from .progress import TrainingProgress
+from .rare_classes import class_weights, crop_place
 from .run_config import ConfigError, RunConfig
 from .run_folder import RunFolder
 from .run_report import write_run_report
@@ -247,7 +248,7 @@ def build_model(config: RunConfig, source, steps: int) -> keras.Model:
         rate = keras.optimizers.schedules.CosineDecay(config.lr, config.epochs * steps, alpha=0.01)
     model.compile(
         optimizer=keras.optimizers.Adam(rate),
-        loss=make_loss(config.loss, source.ignore_index),
+        loss=make_loss(config.loss, source.ignore_index, class_weights(config, source)),
         metrics=[
             kseg.metrics.MeanIoU(source.num_classes, ignore_index=source.ignore_index, name="mean_iou"),
             kseg.metrics.PixelAccuracy(source.num_classes, ignore_index=source.ignore_index, name="pixel_accuracy"),
@@ -265,6 +266,7 @@ def train_batches(config: RunConfig, source, epoch: int, start: int) -> tf.data.
         source,
         config.batch_size,
         crop_size=config.crop_size,
+        random_crop=crop_place(config),
         augment=augmentation(config.augment),
         shuffle=True,
         seed=config.seed,

@@ -10,7 +10,7 @@ import typing
 from collections.abc import Mapping
 from pathlib import Path
 
-from .architectures import BACKBONES, BUILDING, MODELS, usable_settings
+from .architectures import BACKBONES, MODELS, UNET_SETTINGS, usable_settings
 from .loss_sums import parse_loss
 
 CHOICES = {
@@ -19,7 +19,9 @@ CHOICES = {
     "norm": ("batch", "group", "none"),
     "upsampling": ("transpose", "bilinear"),
     "schedule": ("constant", "cosine"),
+    "crop_around": ("anywhere", "foreground", "classes"),
     "augment": ("none", "light", "full"),
+    "class_weights": ("none", "inverse-frequency", "median-frequency", "enet"),
     "mixed_precision": ("none", "bfloat16", "float16"),
 }
 
@@ -59,9 +61,15 @@ class RunConfig:
         lr: Learning rate of Adam at the start.
         schedule: `constant`, or `cosine`: falls to 1 % along half a cosine over the whole run.
         crop_size: Side in pixels of the random crops trained on; `None`: whole images.
+        crop_around: What random crops lie around: `anywhere`: nothing; `foreground`: a pixel that is not class 0
+            (`kseg.data.ForegroundCrop`); `classes`: a pixel of a class that is drawn first, all of those that the image
+            has alike (`kseg.data.ClassBalancedCrop`). The last two need `crop_size`.
+        crop_share: Part of the crops that lie around what `crop_around` says, above 0 to 1; the others lie anywhere.
         augment: `none`; `light`: mirrored left to right, brightness, contrast; `full`: for images without an up
             (microscopy, aerial): also turned, mirrored, scaled, bent, noise.
         loss: Key of `loss_sums.LOSSES`, or a sum of them with or without factors: `ce+dice`, `dice+0.01*boundary`.
+        class_weights: `none`, or how the loss weighs classes by their pixels in the training masks: a method of
+            `kseg.losses.class_weights_from_data`. A class that does not occur there weighs 1.
         seed: Of initial weights, split, order, augmentation and dropout.
         mixed_precision: `none`, `bfloat16` or `float16`.
         jit: Compile the training step with XLA.
@@ -92,8 +100,11 @@ class RunConfig:
     lr: float = 1e-3
     schedule: str = "cosine"
     crop_size: int | None = None
+    crop_around: str = "anywhere"
+    crop_share: float = 0.5
     augment: str = "light"
     loss: str = "ce"
+    class_weights: str = "none"
     seed: int = 0
     mixed_precision: str = "none"
     jit: bool = False
@@ -120,6 +131,9 @@ class RunConfig:
         _require("lr", self.lr > 0, "above 0", self.lr)
         _require("dropout", 0 <= self.dropout < 1, "from 0 to below 1", self.dropout)
         _require("val_fraction", 0 < self.val_fraction < 1, "between 0 and 1", self.val_fraction)
+        _require("crop_share", 0 < self.crop_share <= 1, "above 0 and at most 1", self.crop_share)
+        if self.crop_around != "anywhere" and self.crop_size is None:
+            raise ConfigError(f"crop_around: {self.crop_around} needs crop_size (say, 256), got none.")
         _require("seed", 0 <= self.seed < 2**31, "from 0 to 2147483647", self.seed)
         try:
             parse_loss(self.loss)
@@ -138,7 +152,7 @@ class RunConfig:
         network = self.model if self.backbone is None else f"{self.model} on a backbone"
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name in BUILDING and field.name not in usable and value != field.default:
+            if field.name in UNET_SETTINGS and field.name not in usable and value != field.default:
                 raise ConfigError(f"{field.name}: {network} has no such setting, got {value}; leave it out.")
 
     def save(self, path: str | Path, facts: Mapping[str, object] | None = None) -> None:

@@ -8,6 +8,7 @@ from .display_image import display_image
 from .instances_overlay import instances_overlay
 from .overlay import overlay
 from .palette import palette
+from .precision_recall_figure import precision_recall_figure
 from .report import write_report
 from .triptych import triptych
 
@@ -18,6 +19,7 @@ __all__ = [
     "instances_overlay",
     "overlay",
     "palette",
+    "precision_recall_figure",
     "triptych",
     "write_report",
 ]

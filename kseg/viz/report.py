@@ -52,6 +52,8 @@ def write_report(
     figures: Sequence[tuple[str, str]] = (),
     comparison: Sequence[tuple[str, str]] = (),
     per_class: Sequence[Mapping[str, object]] = (),
+    tables: Sequence[tuple[str, Sequence[Mapping[str, object]]]] = (),
+    plots: Sequence[tuple[str, str | Path, str]] = (),
     curves: str | Path | None = None,
     confusion: str | Path | None = None,
     pictures: Sequence[tuple[str | Path, str]] = (),
@@ -69,6 +71,9 @@ def write_report(
         comparison: Other methods on the same images, `(name, figure)`.
         per_class: One mapping per class: `name`, `iou`, `dice`, `pixels`, `share` (0 to 1), and optionally `more`,
             further figures by title, the same ones for each class. `nan` is shown as a dash.
+        tables: Further tables as `(title, rows)`, each row a mapping from column to value; all rows of one table have
+            the same columns. `nan` is shown as a dash.
+        plots: PNG files to embed as `(title, file, caption)`.
         curves: PNG file of the training curves, to embed.
         confusion: PNG file of the confusion matrix, to embed.
         pictures: PNG files to embed, each with a caption.
@@ -92,6 +97,8 @@ def write_report(
         parts.append(_section("Beside other methods, same images", f'<div class="scroll"><table>{rows}</table></div>'))
     if per_class:
         parts.append(_section("Per class", _class_table(per_class)))
+    parts += [_section(title, _table(rows)) for title, rows in tables]
+    parts += [_section(title, _picture(file, caption)) for title, file, caption in plots]
     if curves is not None:
         parts.append(_section("Training", _picture(curves, "")))
     if confusion is not None:
@@ -135,6 +142,18 @@ def _picture(file: str | Path, caption: str, limit: int | None = None) -> str:
         f'<figure><div class="picture"><img src="data:image/png;base64,{data}" alt="{alternative}"{style}></div>'
         f"{below}</figure>"
     )
+
+
+def _table(rows: Sequence[Mapping[str, object]]) -> str:
+    heads = "".join(f"<th>{html.escape(str(column))}</th>" for column in (rows[0] if rows else ()))
+    body = "".join(f"<tr>{''.join(f'<td>{_cell(value)}</td>' for value in row.values())}</tr>" for row in rows)
+    return f'<div class="scroll"><table><tr>{heads}</tr>{body}</table></div>'
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return _figure(value)
+    return f"{value:,}" if isinstance(value, int) else html.escape(str(value))
 
 
 def _class_table(per_class: Sequence[Mapping[str, object]]) -> str:

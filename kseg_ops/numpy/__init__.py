@@ -5,7 +5,7 @@ Unless its docstring says otherwise, a function has no reference to fall back on
 `RuntimeError` and says why.
 """
 
-from kseg_ops import rle
+from kseg_ops import coco_eval, rle
 from kseg_ops.aspp_branch import AsppBranch
 from kseg_ops.numpy.aspp import aspp
 from kseg_ops.numpy.atrous_conv2d import atrous_conv2d
@@ -39,6 +39,7 @@ __all__ = [
     "atrous_conv2d",
     "atrous_separable_conv2d",
     "batched_nms",
+    "coco_eval",
     "confusion_matrix",
     "connected_components",
     "crop_masks",

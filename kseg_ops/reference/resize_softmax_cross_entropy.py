@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from kseg_ops.reference.interpolation import resize_bilinear
+
 # Logits are clipped to this, so that differences of neighbours stay finite: an infinite one is a number, not NaN.
 LARGEST = 1e30
 
@@ -89,7 +91,11 @@ def _prepare(labels, logits, ignore_index, align_corners):
         logits = tf.concat([tf.zeros_like(logits)[..., :missing], logits], axis=-1)
         logits = tf.ensure_shape(logits, [*logits.shape[:3], classes])
     labels, valid = _valid_labels(labels, tf.shape(logits)[-1], ignore_index)
-    resized = resize_bilinear(logits, labels, align_corners)
+    size, resized = labels.shape[1:3], logits
+    # Not by tf.cond where sizes are unknown: XLA wants branches of one size.
+    if not size.is_fully_defined() or logits.shape[1:3] != size:
+        size = size if size.is_fully_defined() else tf.shape(labels)[1:3]
+        resized = resize_bilinear(logits, size, align_corners)
     # Void pixels must not hand back NaN: a softmax of NaN would, even times 0.
     return labels, valid, tf.where(valid[..., tf.newaxis], resized, tf.zeros_like(resized))
 
@@ -121,36 +127,3 @@ def _cross_entropy(labels, valid, resized, class_weights, label_smoothing):
     if class_weights is not None:
         loss *= tf.gather(tf.constant(class_weights, loss.dtype), labels)
     return tf.where(valid, loss, tf.zeros_like(loss))
-
-
-def resize_bilinear(logits: tf.Tensor, labels: tf.Tensor, align_corners: bool = False) -> tf.Tensor:
-    """Logits `[B, h, w, C]` at the height and width of `labels` `[B, H, W]`, interpolated between pixel centres."""
-    # Not by tf.cond where sizes are unknown: XLA wants branches of one size.
-    if labels.shape[1:3].is_fully_defined() and logits.shape[1:3] == labels.shape[1:3]:
-        return logits
-    if not align_corners and logits.dtype == tf.float32 and 0 not in labels.shape[1:3]:
-        if labels.shape[1:3].is_fully_defined():
-            return tf.image.resize(logits, labels.shape[1:3], "bilinear")
-        size = tf.shape(labels)[1:3]  # which may turn out to be 0, and the op takes no 0
-        return tf.image.resize(logits, tf.maximum(size, 1), "bilinear")[:, : size[0], : size[1]]
-    for axis in (1, 2):
-        logits = _resize_axis(logits, labels, axis, align_corners)
-    return logits
-
-
-def _resize_axis(logits, labels, axis: int, align_corners: bool):
-    """Output `i` lies at `place / whole` source pixels, an exact fraction until its remainder is divided."""
-    source = tf.shape(logits, tf.int64)[axis]
-    size = tf.shape(labels, tf.int64)[axis]
-    if align_corners:
-        whole = tf.maximum(size - 1, 1)
-        place = tf.range(size) * (source - 1)
-    else:
-        whole = 2 * tf.maximum(size, 1)
-        place = tf.maximum(tf.range(size) * 2 * source + source - size, 0)
-    lower = tf.minimum(place // whole, source - 1)
-    upper = tf.minimum(lower + 1, source - 1)
-    lerp = tf.cast(place % whole, tf.float64) / tf.cast(whole, tf.float64)
-    lerp = tf.reshape(tf.cast(lerp, logits.dtype), [-1, 1, 1] if axis == 1 else [-1, 1])
-    first = tf.gather(logits, lower, axis=axis)
-    return first + (tf.gather(logits, upper, axis=axis) - first) * lerp

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kseg_ops._rle_items import as_image_size
+from kseg_ops._rle_items import MOST_PIXELS, as_image_size
 
 # Coordinates of polygons: five times as fine a grid, within int32, as COCO's library has it.
 _SCALE = 5
@@ -65,6 +65,25 @@ def rle_to_boxes(payloads: list, sizes: np.ndarray) -> np.ndarray:
             bottom = np.where(first != last, height, end - first * height)
             boxes[index] = first.min(), top.min(), last.max() + 1, bottom.max()
     return boxes
+
+
+def rle_boundary(payloads: list, sizes: np.ndarray, reaches: np.ndarray) -> list[bytes]:
+    """What each mask loses when it is eroded `reach` times by 3 x 3 pixels."""
+    rles = _parse(payloads, sizes, "rles")
+    if len(reaches) != len(rles) or (reaches < 1).any() or (reaches > MOST_PIXELS).any():
+        raise ValueError(f"reaches must have one entry per mask, {len(rles)}, in 1..{MOST_PIXELS}")
+    texts = []
+    for counts, (height, width), reach in zip(rles, sizes.tolist(), reaches.tolist(), strict=True):
+        mask = np.repeat(np.arange(len(counts)) % 2, counts).reshape(width, height).T
+        # Sums over the squares around all pixels, of which the outside adds nothing.
+        reach = min(reach, height + width)
+        sums = np.zeros((height + 1, width + 1), np.int64)
+        sums[1:, 1:] = mask.cumsum(0).cumsum(1)
+        above, below = (np.clip(np.arange(height) + by, 0, height) for by in (-reach, reach + 1))
+        before, after = (np.clip(np.arange(width) + by, 0, width) for by in (-reach, reach + 1))
+        rows, columns = sums[below] - sums[above], (2 * reach + 1) ** 2
+        texts.append(_to_text(_runs(mask * (rows[:, after] - rows[:, before] < columns))))
+    return texts
 
 
 def rle_to_counts(payloads: list, sizes: np.ndarray) -> list[np.ndarray]:

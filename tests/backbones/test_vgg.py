@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
+import kseg
 from kseg.backbones import VGG
 from tests.helpers.backbone_checks import check_backbone
 from tests.helpers.layer_checks import count
@@ -61,3 +63,24 @@ def test_refuses():
         VGG(17)
     with pytest.raises(ValueError, match='pool_padding must be "valid" or "same"; got \'full\''):
         VGG(pool_padding="full")
+
+
+TOO_SMALL = r'images must be at least 32 x 32 pixels for the five poolings of a VGG with pool_padding="valid"'
+
+
+def test_images_that_the_poolings_shrink_to_nothing_are_named():
+    with pytest.raises(ValueError, match=f'{TOO_SMALL}; got 31 x 40. Use larger images, or pool_padding="same"'):
+        VGG(11, filters=1, input_shape=(31, 40, 3))
+    with pytest.raises(ValueError, match=f"{TOO_SMALL}; got None x 16"):
+        VGG(11, filters=1, input_shape=(None, 16, 3))
+    model = kseg.UNet(2, backbone=VGG(11, filters=1), decoder_filters=(1,) * 5)
+    small, labels = np.zeros((1, 31, 40, 3), np.float32), np.zeros((1, 31, 40), np.uint8)
+    for call in (model, model.predict, lambda images: model.fit(images, labels, verbose=0)):
+        with pytest.raises(ValueError, match=f"{TOO_SMALL}; got 31 x 40"):
+            call(small)
+    unknown = tf.function(model, input_signature=[tf.TensorSpec([None, None, None, 3])])
+    for call in (unknown, lambda images: kseg.predict(model, images[0])):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"images must be at least 32 x 32 pixels(?s:.*)31 40"):
+            call(small)
+    assert unknown(tf.zeros([1, 32, 33, 3])).shape == (1, 32, 33, 2)
+    assert VGG(11, filters=1, pool_padding="same")(tf.zeros([1, 1, 9, 3]))["P5"].shape == (1, 1, 1, 8)

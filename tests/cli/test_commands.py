@@ -13,6 +13,7 @@ import pytest
 from kseg_cli.main import main
 from PIL import Image
 
+from tests.helpers.coco_files import annotation_entry, image_entry, write_coco
 from tests.helpers.data_files import write_pair
 
 SETTINGS = (
@@ -53,6 +54,22 @@ def _no_determinism_for_the_whole_process(monkeypatch):
     import tensorflow as tf
 
     monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
+
+
+def test_train_with_settings_for_rare_classes(data, tmp_path):
+    rare = ("--crop-size=16", "--crop-around=classes", "--crop-share=0.7", "--class-weights=median-frequency")
+    folder = tmp_path / "run"
+    assert main(["train", "--data", str(data), "--out", str(folder), *SETTINGS, "--epochs=1", *rare]) == 0
+    settings = json.loads((folder / "config.json").read_text())["settings"]
+    assert (settings["crop_around"], settings["crop_share"], settings["class_weights"]) == (
+        *("classes", 0.7),
+        "median-frequency",
+    )
+
+
+def test_crops_around_something_need_a_size(data, tmp_path, capsys):
+    assert main(["train", "--data", str(data), "--out", str(tmp_path / "run"), "--crop-around=foreground"]) == 2
+    assert "crop_around: foreground needs crop_size (say, 256), got none." in capsys.readouterr().err
 
 
 def test_train_fills_the_run_folder(trained):
@@ -197,6 +214,23 @@ def test_check_data(data, tmp_path, capsys):
     captured = capsys.readouterr()
     assert "b.png" in captured.out
     assert "problem" in captured.err
+
+
+def test_check_data_of_a_coco_file(tmp_path, capsys):
+    folder, path = write_coco(tmp_path, [image_entry(1), image_entry(2)], [annotation_entry(1), annotation_entry(2)])
+    assert main(["check-data", str(path)]) == 0
+    assert "class 0 cat: 2" in capsys.readouterr().out
+    assert main(["check-data", str(path), "--num-classes", "2"]) == 2
+    assert f"--num-classes: expected together with a folder of masks, got {path}." in capsys.readouterr().err
+    (folder / "im2.png").unlink()
+    folder.rename(tmp_path / "photographs")
+    assert main(["check-data", str(path), "--images", str(tmp_path / "photographs")]) == 2
+    captured = capsys.readouterr()
+    assert "problem: images whose file does not exist (1)" in captured.out
+    assert captured.err == f"kseg check-data: 1 problem in {path}, listed above.\n"
+    # Without --images, the folder of the file itself stands in for one named "images".
+    assert main(["check-data", str(path)]) == 2
+    assert "images whose file does not exist (2)" in capsys.readouterr().out
 
 
 def test_train_reads_the_files_before_it_starts(tmp_path, capsys):

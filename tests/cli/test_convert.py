@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from kseg_cli.architectures import BACKBONES, MODELS
+from kseg_cli.architectures import BACKBONES, MODELS, PUBLISHED_BACKBONES, PUBLISHED_MODELS
 from kseg_cli.main import main
 
 pytest.importorskip("safetensors", reason="the checkpoints are .safetensors files")
@@ -85,6 +85,8 @@ def test_existing_files_stay(published, tmp_path, capsys):
 def test_names_are_classes_of_kseg():
     for architecture in MODELS.values():
         assert issubclass(getattr(kseg, architecture.kind), kseg.SegmentationModel)
-        assert architecture.backbone in BACKBONES
+        assert (architecture.backbone is None) == (not architecture.forms)
+    for name in PUBLISHED_MODELS:
+        assert MODELS[name].backbone in PUBLISHED_BACKBONES
     for backbone in BACKBONES.values():
         assert issubclass(getattr(kseg.backbones, backbone.kind), kseg.backbones.Backbone)

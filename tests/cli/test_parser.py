@@ -45,6 +45,9 @@ def test_help_imports_neither_tensorflow_nor_kseg():
         (["train", "--loss", "ce+"], "kseg train: --loss: expected one of ce, dice"),
         (["train", "--model", "vgg"], "kseg train: --model: invalid choice: 'vgg' (choose from"),
         (["train", "--backbone", "resnet20"], "kseg train: --backbone: invalid choice: 'resnet20' (choose from"),
+        (["train", "--crop-around", "edges"], "kseg train: --crop-around: invalid choice: 'edges' (choose from"),
+        (["train", "--crop-share", "0"], "kseg train: --crop-share: expected a number above 0"),
+        (["train", "--class-weights", "3"], "kseg train: --class-weights: invalid choice: '3' (choose from"),
         (["train", "--ignore-index", "void"], "--ignore-index: expected a whole number or \"none\", got 'void'"),
         (
             ["train", "--mask-values", "255"],
@@ -67,6 +70,11 @@ def test_help_imports_neither_tensorflow_nor_kseg():
         (["train", "--data", __file__], f"--data: expected a folder, got {__file__}, which is a file, not a folder."),
         (["demo", "--data", "/no/where"], "kseg demo: --data: expected a folder, got /no/where"),
         (["check-data", "/no/where"], "kseg check-data: DIR: expected a data folder, got /no/where"),
+        (
+            ["check-data", "d", "--images", "e"],
+            "--images: expected together with a .json file in COCO's format, got d.",
+        ),
+        (["check-data", "/no/where.json"], "DIR: expected a data folder, got /no/where.json, which does not exist."),
         (["evaluate", "/no/where"], "kseg evaluate: RUN_OR_MODEL: /no/where does not exist"),
         (["predict", "/no/where", "x", "--out", "y"], "kseg predict: RUN_OR_MODEL: /no/where does not exist"),
         (["predict", "x"], "kseg predict: the following arguments are required: IMAGES, --out"),

@@ -15,6 +15,7 @@ def test_values_are_pinned():
 
 PINNED_ORDER = [4, 5, 1, 0, 3, 7, 6, 2]
 PINNED_SEEDS = [[-196261042, -256533691], [268011651, -874400193]]
+PINNED_UNIFORMS = ["0x1.b8e5fb053f48cp-1", "0x1.2221a4b29fac0p-3", "0x1.31a019e43fd60p-5"]
 
 
 def test_permutation_is_one_and_depends_on_seed_and_epoch():
@@ -35,3 +36,15 @@ def test_bits_are_balanced():
     bits = np.unpackbits(hashing.hash64(np.arange(4096), 1, 2).view(np.uint8)).reshape(4096, 64)
     # The mean of 4096 fair bits has a standard deviation of 1/128; 64 of them stay within 5 of it.
     assert np.abs(bits.mean(axis=0) - 0.5).max() < 5 / 128
+
+
+def test_uniforms():
+    drawn = hashing.uniforms((3, -4), 4000)
+    assert drawn[:3].tolist() == [float.fromhex(text) for text in PINNED_UNIFORMS]
+    np.testing.assert_array_equal(drawn[:7], hashing.uniforms(np.array([3, -4], np.int32), 7))
+    assert 0 <= drawn.min() < drawn.max() < 1
+    # A tenth of the range each, within five standard deviations of the binomial number.
+    counts = np.histogram(drawn, 10, (0, 1))[0]
+    assert np.abs(counts - 400).max() < 5 * np.sqrt(4000 * 0.1 * 0.9)
+    others = [hashing.uniforms(seed, 5, stream)[0] for seed in ((3, -4), (-4, 3), (3, 4)) for stream in (0, 1)]
+    assert len(set(others)) == 6

@@ -107,6 +107,74 @@ def test_void_and_nan():
     np.testing.assert_allclose(metric.gaps(), [[1, 2], [-0.5, 0]])
 
 
+def pixels(confidences, right):
+    """Labels `(1, 1, n)` and probabilities of two classes."""
+    confidences = np.asarray(confidences, "float32")
+    return 1 - np.asarray(right, int)[None, None], np.stack([confidences, 1 - confidences], -1)[None, None]
+
+
+def test_adaptive_bins_by_hand():
+    """Pairs of a rising confidence: 0.55 and 0.65, 0.75 and 0.85, 0.95 and 0.99."""
+    labels, scores = pixels([0.99, 0.55, 0.85, 0.65, 0.95, 0.75], [1, 0, 1, 1, 1, 0])
+    gaps = np.array([0.6 - 1 / 2, 0.8 - 1 / 2, 0.97 - 1])
+    for norm, expected in (
+        ("l1", np.abs(gaps).mean()),
+        ("l2", math.sqrt(np.square(gaps).mean())),
+        ("max", 0.3),
+    ):
+        metric = CalibrationError(2, bins=3, norm=norm, from_logits=False, adaptive=True)
+        assert value(metric, labels, scores) == pytest.approx(expected, rel=1e-6)
+    np.testing.assert_allclose(metric.gaps()[0], [2, 2, 2])
+    np.testing.assert_allclose(metric.gaps()[1], gaps, rtol=1e-5)
+    # Pixels need not divide evenly: of three, the middle one is half of either bin.
+    labels, scores = pixels([0.6, 0.8, 0.9], [0, 1, 1])
+    metric = CalibrationError(2, bins=2, from_logits=False, adaptive=True)
+    assert value(metric, labels, scores) == pytest.approx((abs(1.0 - 0.5) + abs(1.3 - 1.5)) / 3, rel=1e-6)
+    # More bins than pixels: each pixel fills two.
+    metric = CalibrationError(2, bins=6, from_logits=False, adaptive=True)
+    assert value(metric, labels, scores) == pytest.approx((0.6 + 0.2 + 0.1) / 3, rel=1e-6)
+    assert float(CalibrationError(2, adaptive=True).result()) == 0
+
+
+def test_adaptive_bins_share_equal_confidences_evenly():
+    labels, scores = pixels([0.75] * 8 + [1.0] * 8, [1, 1, 1, 0, 0, 1, 1, 1] + [1] * 8)
+    metric = CalibrationError(2, bins=4, from_logits=False, adaptive=True)
+    assert value(metric, labels, scores) == pytest.approx(0, abs=1e-9)
+    # A weight of 2 is a pixel that comes twice, one of 0 none.
+    labels, scores = pixels([0.6, 0.8, 0.9, 0.7], [0, 1, 1, 1])
+    metric = CalibrationError(2, bins=2, from_logits=False, adaptive=True)
+    weighted = value(metric, labels, scores, np.array([[[2, 1, 1, 0]]], "float32"))
+    assert weighted == pytest.approx((abs(1.2 - 0) + abs(1.7 - 2)) / 4, rel=1e-6)
+
+
+def test_adaptive_bins_against_sorting():
+    rng = np.random.default_rng(0)
+    confidence = 1 - 0.5 * 10 ** rng.uniform(-5, 0, 6000)  # most of them nearly 1
+    right = rng.random(6000) < confidence**2
+    metric = CalibrationError(2, bins=15, from_logits=False, adaptive=True)
+    for part in (slice(2000), slice(2000, 6000)):
+        metric.update_state(*pixels(confidence[part], right[part]))
+    confidence = confidence.astype("float32").astype("float64")
+    order = np.argsort(confidence)
+    expected = np.abs((confidence - right)[order].reshape(15, -1).sum(1)).sum() / 6000
+    # Only pixels of the cells at the 14 edges may be in another bin, and count there and not here, by at most 1 each.
+    cells = np.asarray(metric.sums)[0]
+    assert cells.max() < 25
+    assert float(metric.result()) == pytest.approx(expected, abs=14 * 2 * cells.max() / 6000)
+    np.testing.assert_allclose(metric.gaps()[0], 400)
+    mean = np.asarray(metric.gaps()[1]) + np.diff(np.concatenate([[0], np.cumsum(right[order])[399::400]])) / 400
+    np.testing.assert_allclose(mean, confidence[order].reshape(15, 400).mean(1), atol=2 * cells.max() / 400)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_adaptive_bins_in_graphs(jit_compile):
+    labels, scores = pixels([0.99, 0.55, 0.85, 0.65, 0.95, 0.75], [1, 0, 1, 1, 1, 0])
+    metric = CalibrationError(2, bins=3, from_logits=False, adaptive=True)
+    tf.function(metric.update_state, jit_compile=jit_compile)(labels, scores)
+    result = tf.function(metric.result, jit_compile=jit_compile)()
+    assert float(result) == pytest.approx((0.1 + 0.3 + 0.03) / 3, rel=1e-5)
+
+
 def test_small_logits_are_upsampled():
     rng = np.random.default_rng(0)
     small, labels = rng.normal(size=(2, 4, 5, 3)).astype("float32"), rng.integers(0, 3, (2, 9, 11))
@@ -158,6 +226,10 @@ def test_state_and_config():
     assert again.get_config() == metric.get_config()
     with pytest.raises(ValueError, match="merge_state takes CalibrationError metrics of 10 bins"):
         both.merge_state([metric])
+    adaptive = CalibrationError(2, bins=10, adaptive=True)
+    assert keras.metrics.deserialize(keras.metrics.serialize(adaptive)).adaptive
+    with pytest.raises(ValueError, match="merge_state takes CalibrationError metrics of 10 adaptive bins"):
+        adaptive.merge_state([first])
 
 
 @pytest.mark.parametrize(

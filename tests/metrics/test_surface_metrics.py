@@ -301,3 +301,37 @@ def test_config_state_and_merging(make):
 def test_errors(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("graph", [False, True])
+def test_two_metrics_share_the_distances(graph):
+    rng = np.random.default_rng(0)
+    labels, classes = (rng.integers(0, 3, (2, 12, 13)) for _ in range(2))
+    labels[0] = np.where(labels[0] == 2, 0, labels[0])  # a class that one of the two maps lacks
+    labels[1, 3] = 255
+    arguments = {"spacing": (1.0, 0.5), "per_class": True}
+    makers = (
+        lambda: HausdorffDistance(3, unmatched="skip", **arguments),
+        lambda: AverageSurfaceDistance(3, absent="zero", **arguments),
+    )
+    (first, second), alone = ([make() for make in makers] for _ in range(2))
+
+    def together(labels, classes):
+        first.update_together([second], labels, classes)
+
+    (tf.function(together) if graph else together)(labels, classes)
+    for shared, own in zip((first, second), alone, strict=True):
+        (tf.function(own.update_state) if graph else own.update_state)(labels, classes)
+        assert {name: float(value) for name, value in shared.result().items()} == pytest.approx(
+            {name: float(value) for name, value in own.result().items()}, nan_ok=True, rel=1e-12
+        )
+
+
+def test_metrics_that_cannot_share():
+    first = HausdorffDistance(3, classes=[1, 2])
+    for other, message in (
+        (AverageSurfaceDistance(3), r"others must have measured=\(1, 2\) as this metric; got \(0, 1, 2\)"),
+        (AverageSurfaceDistance(3, classes=[1, 2], spacing=2.0), r"others must have row_spacing=1.0 .* got 2.0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            first.update_together([other], np.zeros((1, 4, 4), int), np.zeros((1, 4, 4), int))

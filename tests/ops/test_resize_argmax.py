@@ -10,20 +10,12 @@ import kseg_ops
 from kseg_ops import _library
 from kseg_ops.reference.resize_argmax import LARGEST
 from kseg_ops.reference.resize_argmax import resize_argmax as reference
+from tests.helpers.bilinear import axis_positions
 
 CORE = _library.core()
 TARGETS = CORE.supported_simd_targets() if CORE else []
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 EPSILON = float(np.finfo(np.float32).eps)
-
-
-def axis_positions(in_size, out_size, align_corners):
-    """Lower and upper source pixel and the way between them, written down from the definition in float64."""
-    place = np.arange(out_size, dtype=np.float64)
-    place = place * (in_size - 1) / max(out_size - 1, 1) if align_corners else (place + 0.5) * in_size / out_size - 0.5
-    place = np.clip(place, 0, in_size - 1)
-    lower = np.floor(place).astype(int)
-    return lower, np.minimum(lower + 1, in_size - 1), place - lower
 
 
 def resize_float64(logits, size, align_corners):

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.helpers import parity
+from tests.helpers import parity, without_onednn
 from tests.helpers.repository import ROOT
 
+ROW = "parity with a published network"
 NEEDED = ("torch", "torchvision", "segmentation_models_pytorch", "safetensors")
 
 
@@ -81,8 +82,26 @@ def ask(peer_process, tmp_path):
     return functools.partial(_ask, peer_process, tmp_path)
 
 
+@pytest.fixture(autouse=True)
+def kept_rows(record_property):
+    """Goes with the test's report, which may be made in another process, what it added to the table."""
+    before = len(parity.ROWS)
+    yield
+    for row in parity.ROWS[before:]:
+        record_property(ROW, dataclasses.asdict(row))
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "peer_process" in item.fixturenames:
+            item.add_marker(without_onednn.MARK)
+
+
 def pytest_terminal_summary(terminalreporter):
-    if parity.ROWS:
+    reports = [report for some in terminalreporter.stats.values() for report in some]
+    last = [report for report in reports if getattr(report, "when", None) == "teardown"]
+    found = [parity.Row(**values) for report in last for name, values in report.user_properties if name == ROW]
+    if found:
         terminalreporter.section("parity with the published networks")
-        for line in parity.summary():
+        for line in parity.summary(found):
             terminalreporter.write_line(line)

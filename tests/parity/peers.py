@@ -138,14 +138,7 @@ def encoder(name: str, output_stride: int, first: int) -> Peer:
     return Peer(levels, levels)
 
 
-def convolution(channels: int = 256) -> Peer:
-    """One 3 x 3 convolution."""
-    network = torch.nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-    return Peer(network, network)
-
-
 KINDS = {
-    "convolution": convolution,
     "encoder": encoder,
     "mobilenet": mobilenet,
     "on_resnet18": on_resnet18,

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import pytest
 
-from kseg import losses
+from kseg import losses, models
 from kseg.backbones import MobileNetV3
-from kseg.training.architectures import BACKBONES, MODELS, build_network
+from kseg.training.architectures import BACKBONES, MODELS, build_backbone, build_network
 from kseg.training.loss_sums import LOSSES, make_loss, parse_loss
 from kseg.training.run_config import ConfigError, RunConfig
 
@@ -31,7 +31,7 @@ SMALL = {
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_is_built_for_the_data(name):
     model = build_network(RunConfig(model=name, **SMALL.get(name, {"backbone": "resnet18"})), SOURCE)
-    assert type(model) is MODELS[name].build
+    assert type(model) is getattr(models, MODELS[name].kind)
     assert model.input_shape == (None, None, None, 1)
     assert model.output_shape[-1] == model.num_classes == 3
     assert (model.ignore_index, model.class_names) == (7, ("a", "b", "c"))
@@ -47,12 +47,14 @@ def test_a_u_net_on_a_backbone():
     assert model.get_config()["norm"] is None
 
 
-@pytest.mark.parametrize(("name", "parameters"), [("resnet18", 11_176_512), ("vgg11", 9_220_480)])
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("resnet18", 11_176_512), ("vgg11", 9_220_480), ("xception65", 37_867_312)]
+)
 def test_backbones_are_what_they_are_called(name, parameters):
-    # torchvision's counts without the classifiers; VGG has no dilated form, and keeps its stride.
-    backbone = BACKBONES[name]((None, None, 3), 16)
+    # torchvision's counts without the classifiers, and DeepLab's; VGG has no dilated form, and keeps its stride.
+    backbone = build_backbone(name, (None, None, 3), 16)
     assert sum(int(np.prod(weight.shape)) for weight in backbone.trainable_weights) == parameters
-    assert max(backbone.strides.values()) == (16 if name == "resnet18" else 32)
+    assert max(backbone.strides.values()) == (32 if BACKBONES[name].kind == "VGG" else 16)
 
 
 def test_settings_reach_the_network():
@@ -84,6 +86,11 @@ def test_a_loss_by_its_name(name):
     loss = make_loss(name, 7)
     assert type(loss) is LOSSES[name]
     assert loss.ignore_index == 7
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_class_weights_reach_every_loss(name):
+    assert tuple(make_loss(name, 7, (1.0, 2.0, 0.5)).get_config()["class_weights"]) == (1.0, 2.0, 0.5)
 
 
 def test_sums_of_losses():

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import kseg
-from tests.helpers.parity import MOST_TIMES_PEER_ERROR, both_forms, rounding
+from tests.helpers.parity import MOST_TIMES_PEER_ERROR, both_forms
 from tests.helpers.seeded_weights import seeded_images, seeded_state
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -45,17 +45,9 @@ def golden(case):
         return json.loads(file.metadata()["facts"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
-@pytest.fixture(scope="module")
-def limit():
-    """How many times the peer's error kseg's may be: see `tests/helpers/parity.py`."""
-    facts, _ = golden("convolution")
-    kernel = seeded_state(facts["shapes"])["weight"].transpose(2, 3, 1, 0)
-    images = seeded_images(1, *facts["size"], channels=kernel.shape[2])
-    return MOST_TIMES_PEER_ERROR * rounding(kernel, images, facts["peer_rms"])
-
-
+@pytest.mark.without_onednn
 @pytest.mark.parametrize("case", MODELS)
-def test_golden(case, limit, tmp_path):
+def test_golden(case, tmp_path):
     facts, tensors = golden(case)
     state = seeded_state(facts["shapes"])
     state.update({name.partition(" ")[2]: value for name, value in tensors.items() if name.startswith("tensor ")})
@@ -69,7 +61,7 @@ def test_golden(case, limit, tmp_path):
             logits = answer["P5"] if isinstance(answer, dict) else answer
             seen = logits[:, :: facts["step"], :: facts["step"]]
             assert seen.shape == tensors["logits"].shape
-            assert np.abs(seen - tensors["logits"]).max() <= limit * facts["peer_error"]
+            assert np.abs(seen - tensors["logits"]).max() <= MOST_TIMES_PEER_ERROR * facts["peer_error"]
 
 
 @pytest.mark.parametrize("case", [case for case in MODELS if case != "vgg11_bn"])

@@ -44,11 +44,15 @@ template <class T>
 void multiply_rows(const float* from, int64_t images, int64_t depth, const T* matrix, int64_t columns, float* to,
                    const ParallelFor& parallel_for) {
   for_chunks(images, columns, depth, parallel_for, [&](int64_t image, int64_t first, int64_t count) {
-    float sums[kPoolingChunk] = {};
-    for (int64_t k = 0; k < depth; ++k) {
-      add_scaled(matrix + k * columns + first, from[image * depth + k], count, sums);
+    float total[kPoolingChunk] = {};
+    for (int64_t k = 0; k < depth;) {
+      float sums[kPoolingChunk] = {};
+      for (const int64_t end = std::min(k + kGemmChain, depth); k < end; ++k) {
+        add_scaled(matrix + k * columns + first, from[image * depth + k], count, sums);
+      }
+      add_scaled(sums, 1.0f, count, total);
     }
-    std::copy_n(sums, count, to + image * columns + first);
+    std::copy_n(total, count, to + image * columns + first);
   });
 }
 

@@ -142,6 +142,25 @@ py::array to_boxes(const py::list& payloads, const py::array& sizes) {
   return array;
 }
 
+py::list boundary(const py::list& payloads, const py::array& sizes, const py::array& reaches) {
+  const Sources sources(payloads, sizes, "rles");
+  const py::array kept = dense(reaches);
+  const auto reach = view_of<int64_t, 1>(kept, "reaches");
+  bool fits = reach.shape[0] == sources.size();
+  for (int64_t i = 0; fits && i < reach.shape[0]; ++i) fits = reach.data[i] >= 1 && reach.data[i] <= kMostRlePixels;
+  if (!fits) {
+    throw py::value_error("reaches must have one entry per mask, " + std::to_string(sources.size()) + ", in 1.." +
+                          std::to_string(kMostRlePixels));
+  }
+  std::vector<std::string> made(sources.list().size());
+  sources.visit("rles", 20000, [&](int64_t i, const Rle& rle) {
+    Rle ring;
+    rle_boundary(rle, reach.data[i], &ring);
+    made[i] = rle_to_text(ring);
+  });
+  return as_bytes(made);
+}
+
 py::list to_counts(const py::list& payloads, const py::array& sizes) {
   py::list list;
   for (const Rle& rle : read(Sources(payloads, sizes, "rles"), "rles")) {
@@ -251,6 +270,8 @@ void bind_rle(py::module_& module) {
              "Counts (bytes, or int64 arrays) and int64 [N, 2] heights and widths -> uint8 [N, H, W], or packed.");
   module.def("rle_area", &area, py::arg("payloads"), py::arg("sizes"), "-> int64 [N].");
   module.def("rle_to_boxes", &to_boxes, py::arg("payloads"), py::arg("sizes"), "-> int64 [N, 4], x1 y1 x2 y2.");
+  module.def("rle_boundary", &boundary, py::arg("payloads"), py::arg("sizes"), py::arg("reaches"),
+             "-> list of the compressed counts of what erosion by int64 [N] rows and columns takes away.");
   module.def("rle_to_counts", &to_counts, py::arg("payloads"), py::arg("sizes"), "-> list of int64 arrays.");
   module.def("rle_compress", &compress, py::arg("payloads"), py::arg("sizes"), py::arg("argument"),
              "-> list of bytes with the same counts; `argument` is what errors call the payloads.");

@@ -42,6 +42,14 @@ def _draw(rng: np.random.Generator, most: int = 4) -> Draw:
     return Draw({"payloads": payloads, "sizes": sizes})
 
 
+def _boundary(rng: np.random.Generator) -> Draw:
+    draw = _draw(rng)
+    reaches = np.minimum(rng.geometric(0.3, len(draw.arrays["payloads"])), 2**31 - 1)
+    if rng.random() < 0.05 and reaches.size:
+        reaches[rng.integers(reaches.size)] = rng.choice([0, -1, 64, 2**20, 2**31 - 1, 2**31, 2**62])
+    return Draw({**draw.arrays, "reaches": reaches.astype(np.int64)})
+
+
 def _decode(rng: np.random.Generator) -> Draw:
     image = size(rng)
     payloads, sizes = _items(rng, extent(rng, 4) % 10, image)
@@ -123,6 +131,7 @@ CASES = [
     _case("decode", _decode),
     _case("area", _draw),
     _case("to_boxes", _draw),
+    _case("boundary", _boundary),
     _case("to_counts", _draw),
     Case(
         "rle_compress",
