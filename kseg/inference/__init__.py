@@ -3,16 +3,16 @@
 `kseg.predict` is `kseg.inference.predict`, `kseg.predict_instances` is `kseg.inference.predict_instances`.
 """
 
+from kseg.inference.detections import Detections
 from kseg.inference.file_result import FileResult
-from kseg.inference.instances import Instances
 from kseg.inference.predict import predict, predict_rows
 from kseg.inference.predict_files import list_images, predict_files
 from kseg.inference.predict_instances import predict_instances
 from kseg.inference.tiling_difference import TilingDifference, tiling_difference
 
 __all__ = [
+    "Detections",
     "FileResult",
-    "Instances",
     "TilingDifference",
     "list_images",
     "predict",

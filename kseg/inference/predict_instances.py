@@ -8,14 +8,14 @@ import numpy as np
 import tensorflow as tf
 
 from kseg._class_arguments import is_finite_number
+from kseg.inference.detections import Detections
 from kseg.inference.image_input import open_image, warn_about_range
-from kseg.inference.instances import Instances
 from kseg.models import FasterRCNN
 
 
 def predict_instances(
     model, image, score_threshold=0.5, *, mask_threshold=0.5, shorter_side=None, longer_side=1333
-) -> Instances:
+) -> Detections:
     """Finds the objects of an image.
 
     Args:
@@ -29,8 +29,8 @@ def predict_instances(
         longer_side: the most that its longer side may then have.
 
     Returns:
-        An `Instances`: boxes, classes and scores as arrays, masks as run lengths or dense arrays, and a picture; all in
-        pixels of the image as it was given.
+        `kseg.inference.Detections`: boxes, classes and scores as arrays, masks as run lengths or dense arrays, and a
+        picture; all in pixels of the image as it was given.
 
     Raises:
         TypeError: another model; an image that does not hold numbers.
@@ -57,7 +57,7 @@ def predict_instances(
     found = {name: value[0] for name, value in model.predict_on_batch(given[None]).items()}
     kept = (found["classes"] >= 0) & (found["scores"] >= score_threshold)
     factors = np.array([image.shape[1] / given.shape[1], image.shape[0] / given.shape[0]] * 2, np.float32)
-    return Instances(
+    return Detections(
         boxes=found["boxes"][kept] * factors,
         classes=found["classes"][kept],
         scores=found["scores"][kept],

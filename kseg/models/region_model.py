@@ -196,6 +196,17 @@ class RegionModel(ConfiguredModel, keras.Model):
         """
         return super().predict(self._looked_at(x), *args, **kwargs)
 
+    def predict_on_batch(self, x, sizes=None):
+        """Detections in one batch, as `keras.Model.predict_on_batch`.
+
+        Args:
+            x: images.
+            sizes: int `(B, 2)`, heights and widths without padding, or None.
+        """
+        if sizes is None:
+            return super().predict_on_batch(self._looked_at(x))
+        return self.predict(tf.data.Dataset.from_tensors((x, {"sizes": sizes})), verbose=0)
+
     def _looked_at(self, x):
         """The same data, with a warning if they look as if they had been scaled to 0..1 already."""
         if isinstance(x, tf.data.Dataset):

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import kseg
-from kseg.inference import Instances
+from kseg.inference import Detections
 from kseg_ops import _library, rle
 from tests.helpers.detector_cases import rectangles, tiny_detector
 
@@ -25,7 +25,7 @@ def instances(**options):
         "crops": crops,
         "image": np.full((9, 16, 3), 100, "uint8"),
     }
-    return Instances(**{**given, **options})
+    return Detections(**{**given, **options})
 
 
 def test_masks_by_hand():

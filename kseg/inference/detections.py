@@ -11,7 +11,7 @@ from kseg_ops import _library, rle
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Instances:
+class Detections:
     """Objects of one image, the most certain first.
 
     Attributes:
@@ -106,11 +106,11 @@ class Instances:
 class _Masks:
     """The masks one after the other: all of them at once may be larger than memory."""
 
-    def __init__(self, instances):
-        self.instances = instances
+    def __init__(self, detections):
+        self.detections = detections
 
     def __len__(self):
-        return len(self.instances)
+        return len(self.detections)
 
     def __getitem__(self, index):
-        return self.instances.mask(index)
+        return self.detections.mask(index)
