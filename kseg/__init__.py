@@ -20,6 +20,8 @@ from kseg.models import (  # noqa: E402
     AttentionUNet,
     DeepLabV3,
     DeepLabV3Plus,
+    FasterRCNN,
+    MaskRCNN,
     PSPNet,
     SegmentationModel,
     SegNet,
@@ -31,6 +33,7 @@ from kseg.models import (  # noqa: E402
 _LAZY_MODULES = ("callbacks", "data", "exporting", "inference", "training", "viz", "weights")
 _LAZY_FUNCTIONS = {
     "predict": ("kseg.inference.predict", "predict"),
+    "predict_instances": ("kseg.inference.predict_instances", "predict_instances"),
     "export": ("kseg.exporting.export", "export"),
     "show_config": ("kseg._config", "show_config"),
 }
@@ -41,6 +44,8 @@ __all__ = [
     "AttentionUNet",
     "DeepLabV3",
     "DeepLabV3Plus",
+    "FasterRCNN",
+    "MaskRCNN",
     "PSPNet",
     "LRASPP",
     "SegNet",

@@ -41,6 +41,7 @@ class ResNet(Backbone):
         filters: channels of the first convolution; the stages have 1, 2, 4 and 8 times as many, bottlenecks four times
             that.
         kernel_initializer: as in Keras.
+        norm_epsilon: added to the variance by batch normalisation.
         name: of the model.
         dtype: precision policy; None takes the current one.
         **kwargs: `trainable`.
@@ -69,6 +70,7 @@ class ResNet(Backbone):
         dilate_first_block=False,
         filters=64,
         kernel_initializer="he_normal",
+        norm_epsilon=1e-5,
         name="backbone",
         dtype=None,
         **kwargs,
@@ -78,7 +80,12 @@ class ResNet(Backbone):
         with dtype_scope(dtype):
             images = keras.Input(input_shape, name="images")
             features = ConvNorm2D(
-                filters, 7, strides=2, kernel_initializer=fresh_initializer(kernel_initializer), name="conv1"
+                filters,
+                7,
+                strides=2,
+                kernel_initializer=fresh_initializer(kernel_initializer),
+                norm_epsilon=norm_epsilon,
+                name="conv1",
             )(images)
             outputs, strides = {"P1": features}, {"P1": 2}
             features = PaddedMaxPooling2D(3, strides=2, name="maxpool")(features)
@@ -98,6 +105,7 @@ class ResNet(Backbone):
                         strides=step if block == 0 else 1,
                         rate=rates[block],
                         kernel_initializer=fresh_initializer(kernel_initializer),
+                        norm_epsilon=norm_epsilon,
                         name=f"layer{stage}_{block}",
                     )(features)
                 outputs[f"P{stage + 1}"], strides[f"P{stage + 1}"] = features, stride
@@ -119,6 +127,7 @@ class ResNet(Backbone):
             dilate_first_block=dilate_first_block,
             filters=filters,
             kernel_initializer=keras.initializers.serialize(kernel_initializer),
+            norm_epsilon=norm_epsilon,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 
 import keras
@@ -21,7 +22,8 @@ class CocoEvaluation(keras.callbacks.Callback):
             `targets` are as for `CocoEvaluator.update_state`. Anything after the first two is ignored.
         evaluator: The `CocoEvaluator` to fill, which is reset first; None: one of masks.
         predict: Maps images to the predictions that `CocoEvaluator.update_state` takes; None:
-            `model.predict_on_batch`.
+            `model.predict_on_batch`, which is given the targets' `sizes`, too, if it takes them, as kseg's detectors'
+            does.
         prefix: What names in the logs begin with.
 
     Raises:
@@ -65,12 +67,19 @@ class CocoEvaluation(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs=None) -> None:
         self.evaluator.reset_state()
-        predict = self.model.predict_on_batch if self._predict is None else self._predict
         empty = True
         for images, targets, *_ in self._data:
-            self.evaluator.update_state(targets, predict(images))
+            self.evaluator.update_state(targets, self._predictions(images, targets))
             empty = False
         if empty:
             raise ValueError("CocoEvaluation: data must have at least one batch; got none.")
         if logs is not None:
             logs.update({f"{self.prefix}{name}": value for name, value in self.evaluator.result().items()})
+
+    def _predictions(self, images, targets):
+        if self._predict is not None:
+            return self._predict(images)
+        predict = self.model.predict_on_batch
+        if targets.get("sizes") is not None and "sizes" in inspect.signature(predict).parameters:
+            return predict(images, sizes=targets["sizes"])
+        return predict(images)

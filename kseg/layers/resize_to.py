@@ -40,7 +40,8 @@ class ResizeTo(NativeLayer):
         >>> resized = ResizeTo("nearest")([small, skip])
     """
 
-    # Where these must not run, XLA may be at work, and that gets the op of TensorFlow wrong, too.
+    # Where these must not run, XLA may be at work, which gets TensorFlow's op for bilinear resizing wrong, too, and has
+    # no gradient of the one for repeating pixels.
     native_ops = ("resize_argmax",)
 
     def __init__(self, interpolation="nearest", **kwargs):
@@ -57,7 +58,10 @@ class ResizeTo(NativeLayer):
             return features
         size = tf.shape(reference)[1:3]
         if self.interpolation == "nearest":
-            resized = tf.raw_ops.ResizeNearestNeighbor(images=features, size=size)
+            if _library.native_op("resize_argmax") is None:
+                resized = _repeated(_repeated(features, 1, size[0]), 2, size[1])
+            else:
+                resized = tf.raw_ops.ResizeNearestNeighbor(images=features, size=size)
         elif _library.native_op("resize_argmax") is None:
             resized = resize_bilinear(features, size, self.interpolation == "align_corners")
         else:
@@ -74,3 +78,9 @@ class ResizeTo(NativeLayer):
 
     def get_config(self):
         return {**super().get_config(), "interpolation": self.interpolation}
+
+
+def _repeated(features, axis, size):
+    """Rows or columns brought to a number, each from where it would lie, rounded down."""
+    before = tf.shape(features)[axis]
+    return tf.gather(features, tf.range(size) * before // size, axis=axis)

@@ -3,9 +3,11 @@
 from kseg.models.attention_unet import AttentionUNet
 from kseg.models.deeplabv3 import DeepLabV3
 from kseg.models.deeplabv3plus import DeepLabV3Plus
+from kseg.models.faster_rcnn import FasterRCNN
 from kseg.models.fcn import FCN
 from kseg.models.fpn import FPN
 from kseg.models.lraspp import LRASPP
+from kseg.models.mask_rcnn import MaskRCNN
 from kseg.models.pspnet import PSPNet
 from kseg.models.segmentation_model import SegmentationModel
 from kseg.models.segnet import SegNet
@@ -19,6 +21,8 @@ __all__ = [
     "AttentionUNet",
     "DeepLabV3",
     "DeepLabV3Plus",
+    "FasterRCNN",
+    "MaskRCNN",
     "PSPNet",
     "SegNet",
     "SegmentationModel",

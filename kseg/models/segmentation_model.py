@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextvars
-
 import keras
 import tensorflow as tf
 
@@ -17,16 +15,14 @@ from kseg.losses import CrossEntropy
 from kseg.metrics import MeanIoU, PixelAccuracy, native_steps
 from kseg.models import compiled_losses
 from kseg.models.checked_model import CheckedModel
-from kseg.models.frozen_norms import freeze_batch_norms
+from kseg.models.configured_model import ConfiguredModel
 from kseg.models.keyword_arguments import check_keywords
 from kseg.models.small_logits import SmallLogits, are_wanted, argmax_of, image_size, small_logits_of
-
-_build_compiled = contextvars.ContextVar("kseg_build_compiled", default=True)
 
 DEFAULT_LEARNING_RATE = 1e-3  # Adam's own default, which trains networks with normalisation well
 
 
-class SegmentationModel(CheckedModel):
+class SegmentationModel(ConfiguredModel, CheckedModel):
     """A functional Keras model from images to float32 logits per pixel.
 
     A subclass builds its graph, calls this constructor, keeps its arguments with `keep_arguments` (which makes
@@ -112,54 +108,16 @@ class SegmentationModel(CheckedModel):
         self.upsampling = upsampling
         self._small = small
         self._user_metrics = _Reference([])
-        self._arguments = _Arguments({})
         inside = [] if small is None else super().layers
         self._auxiliary_layers = [] if small is None else [one for one in small.layers() if one not in inside]
-        self.frozen_batch_norm = bool(frozen_batch_norm)
-        if frozen_batch_norm:
-            freeze_batch_norms(self)
+        self.freeze_batch_norms_for_good(frozen_batch_norm)
 
     @property
     def layers(self):
         """The layers of the network, those of auxiliary heads last."""
         return [*super().layers, *getattr(self, "_auxiliary_layers", [])]
 
-    @property
-    def trainable(self):
-        return super().trainable
-
-    @trainable.setter
-    def trainable(self, value):
-        keras.Model.trainable.fset(self, value)
-        if getattr(self, "frozen_batch_norm", False):
-            freeze_batch_norms(self)
-
     # Construction and configuration
-
-    def keep_arguments(self, **arguments):
-        """Keep the constructor's arguments, unmodified, for `get_config`."""
-        self._arguments = _Arguments(arguments)
-
-    def get_config(self):
-        """The constructor's arguments, and the precision policy that the model was built with."""
-        policy = keras.dtype_policies.serialize(self.dtype_policy)
-        frozen = {"frozen_batch_norm": True} if self.frozen_batch_norm else {}
-        return {**self._arguments.values, **frozen, "name": self.name, "trainable": self.trainable, "dtype": policy}
-
-    @classmethod
-    def from_config(cls, config):
-        """Build the model, not compiled."""
-        token = _build_compiled.set(False)
-        try:
-            return cls(**{name: _restored(name, value) for name, value in config.items()})
-        finally:
-            _build_compiled.reset(token)
-
-    def compile_default(self):
-        """Compile with the defaults, unless the model is being built from a configuration."""
-        if not _build_compiled.get():
-            return
-        self.compile()
 
     def compile(self, optimizer=None, loss=None, loss_weights=None, metrics=None, **kwargs):
         """Configure training, as `keras.Model.compile`, with defaults for what is None.
@@ -185,21 +143,6 @@ class SegmentationModel(CheckedModel):
         self._loss_weights = _Reference(loss_weights)
         self._user_metrics = _Reference([metrics, kwargs.get("weighted_metrics") or []])
         super().compile(optimizer=optimizer, loss=loss, loss_weights=loss_weights, metrics=metrics, **kwargs)
-
-    def get_compile_config(self):
-        config = super().get_compile_config()
-        if config:
-            config["optimizer_built"] = bool(self.optimizer.built)
-        return config
-
-    def compile_from_config(self, config):
-        config = keras.saving.deserialize_keras_object(config)
-        # An optimizer that had taken no step was saved without its slots: built here, it would not find them in the
-        # file, and loading a fresh model would warn.
-        built = config.pop("optimizer_built", True)
-        self.compile(**config)
-        if built:
-            self.optimizer.build(self.trainable_variables)
 
     def _crop_to_logits(self, labels, logits):
         """Labels (or pixel weights) of the images' size, cut to the pixels that have logits."""
@@ -320,13 +263,6 @@ class SegmentationModel(CheckedModel):
         return export(self, filepath, **kwargs)
 
 
-class _Arguments:
-    """Holds the constructor's arguments where Keras's attribute tracking does not wrap lists and tuples."""
-
-    def __init__(self, values):
-        self.values = values
-
-
 class _Reference:
     """Holds an object without Keras tracking it."""
 
@@ -348,11 +284,3 @@ def check_classes(num_classes, ignore_index, class_names):
         )
     if class_names is not None and len(class_names) not in {num_classes, labels}:
         raise ValueError(f"class_names must hold {labels} names, one per class; got {len(class_names)}")
-
-
-_TUPLES = ("input_shape", "input_range", "decoder_filters", "rates", "sizes")  # where they are usually given as such
-
-
-def _restored(name, value):
-    """A saved argument as it was given: JSON turns tuples into lists."""
-    return tuple(value) if name in _TUPLES and isinstance(value, list) else value

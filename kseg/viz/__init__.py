@@ -5,6 +5,7 @@ from __future__ import annotations
 from .confusion_figure import confusion_figure
 from .curves_figure import curves_figure
 from .display_image import display_image
+from .instances_overlay import instances_overlay
 from .overlay import overlay
 from .palette import palette
 from .precision_recall_figure import precision_recall_figure
@@ -15,6 +16,7 @@ __all__ = [
     "confusion_figure",
     "curves_figure",
     "display_image",
+    "instances_overlay",
     "overlay",
     "palette",
     "precision_recall_figure",

@@ -45,7 +45,7 @@ def fit(slots: list[Slot], state: dict, *, file: str, model: str, hints) -> list
             value = np.asarray(value, np.float32)
         if problem := _bad_values(slot, value):
             unusable[slot.name] = problem
-        values.append(value.transpose(slot.axes))
+        values.append(slot.arranged(value))
     if not (missing or surplus or misshaped or unusable):
         return values
     parts = [f"{file} does not fit {model}; nothing was loaded."]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import keras
 
+from kseg.weights import torchvision_detection
 from kseg.weights.errors import listed
 from kseg.weights.slots import Slot
 
@@ -30,9 +31,10 @@ def _classes(slots, misshaped):
     wrong = [slot for slot in slots if slot.per_class and _differs_only_in(slot, misshaped, axis=0)]
     if wrong:
         layers = list(dict.fromkeys(slot.name.rpartition(".")[0] for slot in wrong))
-        theirs, ours = misshaped[wrong[0].name][0], wrong[0].shape[0]
+        theirs, ours = (shape[0] - wrong[0].background for shape in (misshaped[wrong[0].name], wrong[0].shape))
+        beside = ", the background not counted" if wrong[0].background else ""
         yield (
-            f"The file's network has num_classes={theirs}, the model num_classes={ours}: build the model with "
+            f"The file's network has num_classes={theirs}{beside}, the model num_classes={ours}: build the model with "
             f"{theirs}, or load all but its last layer{'s' if len(layers) > 1 else ''} with skip={layers}."
         )
 
@@ -65,7 +67,10 @@ def _auxiliary(missing, surplus):
 def _backbone(model, slots, missing, surplus):
     """A backbone of another depth or kind: whole layers of it missing or surplus."""
     prefix = next((prefix for prefix in ("backbone.", "encoder.") if slots[0].name.startswith(prefix)), "")
-    heads = ("classifier.", "aux_classifier.", "decoder.", "segmentation_head.", "classification_head.")
+    heads = (
+        *("classifier.", "aux_classifier.", "decoder.", "segmentation_head.", "classification_head."),
+        *torchvision_detection.PARTS,
+    )
     strangers = [name for name in (*missing, *surplus) if name.startswith(prefix) and not name.startswith(heads)]
     if strangers:
         layers = list(dict.fromkeys(".".join(name.split(".")[:2]) for name in sorted(strangers)))

@@ -22,8 +22,8 @@ class LoadReport:
 
     Attributes:
         path: the file.
-        source: whose names its tensors have: `"torchvision"`, `"torchvision classification"` or
-            `"segmentation-models-pytorch"`.
+        source: whose names its tensors have: `"torchvision"`, `"torchvision detection"`, `"torchvision classification"`
+            or `"segmentation-models-pytorch"`.
         tensors: how many tensors were loaded.
         values: how many numbers they hold.
         left_out: names of the tensors in the file that were not loaded: those of `skip`, and where a backbone was
@@ -48,7 +48,8 @@ def load(model: keras.Model, path: str | os.PathLike, *, skip: Iterable[str] = (
     are:
 
     - into a model, those of the same architecture: torchvision's `backbone.*`, `classifier.*`, `aux_classifier.*`, or
-      segmentation-models-pytorch's `encoder.*`, `decoder.*`, `segmentation_head.*`;
+      segmentation-models-pytorch's `encoder.*`, `decoder.*`, `segmentation_head.*`; into `FasterRCNN` and `MaskRCNN`
+      torchvision's detectors, `backbone.*`, `rpn.*`, `roi_heads.*`;
     - into a backbone (`model.get_layer("backbone")` is a model's), the backbone of either, or a torchvision
       classification network. Heads that the file has beside it are left out.
 
@@ -58,7 +59,9 @@ def load(model: keras.Model, path: str | os.PathLike, *, skip: Iterable[str] = (
 
     Settings that no tensor shows have to be the published network's: the output stride of the backbone, and for
     segmentation-models-pytorch `ResNet(dilate_first_block=True)` where it is dilated, `UNet(center_block=True)` on VGG,
-    `DeepLabV3(upsampling="align_corners")` and `PSPNet(level="P3")`. `kseg convert` sets them.
+    `DeepLabV3(upsampling="align_corners")` and `PSPNet(level="P3")`. `kseg convert` sets them. torchvision's own
+    weights of `fasterrcnn_resnet50_fpn` and `maskrcnn_resnet50_fpn` (COCO_V1) want `ResNet(50, norm_epsilon=0)`, and to
+    be trained further `frozen_batch_norm=True`.
 
     Args:
         model: of kseg, with the published architecture's settings.
@@ -85,6 +88,7 @@ def load(model: keras.Model, path: str | os.PathLike, *, skip: Iterable[str] = (
     path = Path(path)
     state = read_state(path)
     source = recognise(state, path)
+    state = {source.current_name(name): value for name, value in state.items()}
     slots = source.slots(model, path)
     if unknown := [part for part in skip if not _any_under(part, [*state, *(slot.name for slot in slots)])]:
         raise WeightsError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 
 import keras
@@ -14,6 +15,7 @@ from kseg.layers import AtrousSeparableConv2D, DepthwiseConvNorm2D
 VECTOR = (0,)
 KERNEL = (2, 3, 1, 0)  # OIHW to HWIO; of a transposed convolution IOHW to HWOI
 DEPTHWISE = (2, 3, 0, 1)  # C1HW to HWC1
+MATRIX = (1, 0)  # OI to IO
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,17 +27,30 @@ class Slot:
         variable: the Keras variable.
         axes: the tensor's axes in the order that the variable has them.
         per_class: whether the tensor's first axis are the classes.
+        background: how many places of that axis belong to no class.
+        split: the shape that a matrix is brought to before its axes are permuted, where it was made for features with
+            their channels first; None for its own.
     """
 
     name: str
     variable: keras.Variable
     axes: tuple[int, ...] = VECTOR
     per_class: bool = False
+    background: int = 0
+    split: tuple[int, ...] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape that the tensor must have."""
+        if self.split is not None:
+            return (self.split[0], math.prod(self.split[1:]))
         return tuple(int(size) for size in np.asarray(self.variable.shape)[np.argsort(self.axes)])
+
+    def arranged(self, value: np.ndarray) -> np.ndarray:
+        """A tensor of the right shape, in the layout of the variable."""
+        if self.split is None:
+            return value.transpose(self.axes)
+        return value.reshape(self.split).transpose(self.axes).reshape(self.variable.shape)
 
 
 def convolution(name: str, layer, **options) -> Iterator[Slot]:
@@ -50,6 +65,25 @@ def convolution(name: str, layer, **options) -> Iterator[Slot]:
     yield Slot(f"{name}.weight", layer.kernel, axes, **options)
     if layer.bias is not None:
         yield Slot(f"{name}.bias", layer.bias, **options)
+
+
+def dense(name: str, layer: keras.layers.Dense, positions: tuple[int, int] | None = None, **options) -> Iterator[Slot]:
+    """The matrix and the bias of a dense layer.
+
+    Args:
+        name: what the published network calls it.
+        layer: with a bias.
+        positions: height and width of the features that it sees flattened, which the published network has with the
+            channels first; None where it sees vectors.
+        **options: of `Slot`.
+    """
+    if positions is None:
+        yield Slot(f"{name}.weight", layer.kernel, MATRIX, **options)
+    else:
+        inputs, outputs = layer.kernel.shape
+        split = (outputs, inputs // math.prod(positions), *positions)
+        yield Slot(f"{name}.weight", layer.kernel, KERNEL, split=split, **options)
+    yield Slot(f"{name}.bias", layer.bias, **options)
 
 
 def classifier(name: str, layer) -> Iterator[Slot]:

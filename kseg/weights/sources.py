@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 
 from kseg.backbones import Backbone
-from kseg.weights import segmentation_models, torchvision
+from kseg.weights import segmentation_models, torchvision, torchvision_detection
 from kseg.weights.backbone_slots import backbone_slots, features_prefix
 from kseg.weights.errors import WeightsError, listed
 from kseg.weights.slots import Slot
@@ -22,9 +22,11 @@ class Source:
     Attributes:
         title: the library.
         marks: beginnings of names; every checkpoint of this source has one of them, and none of another has.
+        not_marks: beginnings of names that are none of these all the same.
         backbone_prefix: from a backbone to what stands before its tensors' names.
         heads: beginnings of the names that are no backbone's.
-        model_slots: from a segmentation model to its slots; None where the networks of this source are not that.
+        model_slots: from a model to its slots; None where the networks of this source are not that.
+        current_name: from a name in a file to that of the slot, where files of different age differ.
         unused: whether a model has no use for a tensor that its checkpoints have, given its name and the slots.
     """
 
@@ -33,7 +35,13 @@ class Source:
     backbone_prefix: Callable[[Backbone], str]
     heads: tuple[str, ...]
     model_slots: Callable[[keras.Model], Iterator[Slot]] | None = None
+    not_marks: tuple[str, ...] = ()
+    current_name: Callable[[str], str] = lambda name: name
     unused: Callable[[keras.Model, str, list[Slot]], bool] = lambda model, name, slots: False
+
+    def names(self, name: str) -> bool:
+        """Whether a tensor's name is one by which the source is known."""
+        return name.startswith(self.marks) and not (self.not_marks and name.startswith(self.not_marks))
 
     def slots(self, model: keras.Model, path: Path) -> list[Slot]:
         """The slots of a model or a backbone; the path is for errors.
@@ -65,6 +73,15 @@ SOURCES = (
         backbone_prefix=lambda backbone: torchvision.BACKBONE,
         heads=("classifier.", "aux_classifier."),
         model_slots=torchvision.model_slots,
+        not_marks=(torchvision_detection.BACKBONE, *torchvision_detection.PARTS),
+    ),
+    Source(
+        "torchvision detection",
+        marks=(torchvision_detection.BACKBONE, *torchvision_detection.PARTS),
+        backbone_prefix=lambda backbone: torchvision_detection.BACKBONE,
+        heads=torchvision_detection.PARTS,
+        model_slots=torchvision_detection.model_slots,
+        current_name=torchvision_detection.current_name,
     ),
     Source(
         "torchvision classification",
@@ -90,11 +107,11 @@ def recognise(names: Iterable[str], path: Path) -> Source:
         WeightsError: none does, or several.
     """
     names = list(names)
-    found = [source for source in SOURCES if any(name.startswith(source.marks) for name in names)]
+    found = [source for source in SOURCES if any(map(source.names, names))]
     if len(found) == 1:
         return found[0]
     known = "; ".join(f"{source.title}: {' or '.join(f'{mark}*' for mark in source.marks)}" for source in SOURCES)
     if found:
-        examples = [next(name for name in names if name.startswith(source.marks)) for source in found]
+        examples = [next(filter(source.names, names)) for source in found]
         raise WeightsError(f"{path} has tensors of several sources at once, {listed(examples)}. Those are {known}")
     raise WeightsError(f"{path} has tensors of no known source: {listed(names, 5)}. Expected names of one of {known}")

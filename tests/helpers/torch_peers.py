@@ -19,6 +19,13 @@ def randomise(network: torch.nn.Module, seed: int) -> torch.nn.Module:
     random factors, so that neither depth nor architecture decides how large the features are.
     """
     network.load_state_dict(torch_state(seeded_state(shapes_of(network), seed)), strict=False)
+    channels = next(module for module in network.modules() if isinstance(module, torch.nn.Conv2d)).in_channels
+    images = seeded_images(seed + 1, 96, 64, batch=4, channels=channels)
+    return settle(network, seed, torch.from_numpy(images.transpose(0, 3, 1, 2).copy()))
+
+
+def settle(network: torch.nn.Module, seed: int, *inputs) -> torch.nn.Module:
+    """Give batch normalisation the running statistics that some inputs have, times random factors."""
     norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     generator = np.random.default_rng(seed)
@@ -26,9 +33,7 @@ def randomise(network: torch.nn.Module, seed: int) -> torch.nn.Module:
         norm.momentum = 1.0
     network.train()
     with torch.no_grad():
-        channels = next(module for module in network.modules() if isinstance(module, torch.nn.Conv2d)).in_channels
-        images = seeded_images(seed + 1, 96, 64, batch=4, channels=channels)
-        network(torch.from_numpy(images.transpose(0, 3, 1, 2).copy()))
+        network(*inputs)
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
             variance = norm.running_var.numpy().astype(np.float64)

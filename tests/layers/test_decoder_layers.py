@@ -190,6 +190,25 @@ def test_resizing_in_xla(interpolation, source, size):
     np.testing.assert_allclose(compiled, plain, rtol=0, atol=4 * 16 * 6 * EPS)
 
 
+@pytest.mark.parametrize(("source", "size"), [(4, 8), (5, 17), (4, 3)])
+def test_repeated_pixels_have_a_gradient_in_xla(source, size):
+    """TensorFlow's own op has none there."""
+    layer = ResizeTo("nearest")
+    features, reference = tf.constant(normal(1, source, source, 2)), tf.zeros((1, size, size, 1))
+    direction = tf.constant(normal(1, size, size, 2, seed=1))
+
+    def gradient(features):
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            total = tf.reduce_sum(layer([features, reference]) * direction)
+        return tape.gradient(total, features)
+
+    with kseg_ops.use_reference():
+        compiled = tf.function(gradient, jit_compile=True)(features)
+    # Sums of 16 values of 4 standard deviations at most.
+    np.testing.assert_allclose(compiled, gradient(features), rtol=0, atol=16 * 16 * 4 * EPS)
+
+
 def test_layers_run_in_xla():
     x, skip = normal(1, 4, 5, 8), normal(1, 7, 9, 3)
     for layer, inputs in ((PyramidPooling(4, (1, 2)), x), (SkipUpBlock(4), [x, skip]), (AttentionGate(), [skip, x])):

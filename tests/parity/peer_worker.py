@@ -19,6 +19,7 @@ from safetensors.numpy import save_file
 
 from tests.helpers.seeded_weights import seeded_images
 from tests.helpers.torch_peers import answers, randomise, rescale_logits, state_of
+from tests.parity import detector_peer
 from tests.parity.peers import KINDS
 
 
@@ -39,13 +40,17 @@ def respond(request: dict) -> dict:
     return {"parameters": sum(value.numel() for value in peer.network.parameters())}
 
 
+RESPONDERS = {"network": respond, "detector": detector_peer.respond}
+
+
 def main() -> None:
     """Responds until standard input ends."""
     torch.set_num_threads(2)
     responses, sys.stdout = sys.stdout, sys.stderr  # what libraries print is no answer
     for line in sys.stdin:
         try:
-            response = respond(json.loads(line))
+            request = json.loads(line)
+            response = RESPONDERS[request.get("responder", "network")](request)
         except Exception:
             response = {"error": traceback.format_exc()}
         responses.write(json.dumps(response) + "\n")

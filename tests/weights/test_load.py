@@ -13,7 +13,7 @@ pytest.importorskip("safetensors", reason="the checkpoints are .safetensors file
 from safetensors.numpy import save_file
 
 import kseg
-from kseg.weights import segmentation_models, torchvision
+from kseg.weights import segmentation_models, torchvision, torchvision_detection
 from kseg.weights.backbone_slots import backbone_slots
 from tests.helpers.bad_checkpoints import published_state, small_fcn
 from tests.helpers.seeded_weights import seeded_state
@@ -23,10 +23,18 @@ Bottlenecks = functools.partial(kseg.backbones.ResNet, 50, filters=4)
 VGG = functools.partial(kseg.backbones.VGG, 11, filters=4)
 MobileNet = functools.partial(kseg.backbones.MobileNetV3, output_stride=16, levels="first", width=0.1)
 
+
+def detector(kind, **options):
+    return kind(**{"num_classes": 3, "backbone": ResNet(), "pyramid_filters": 8, "head_units": 8, **options})
+
+
 MODELS = {
     "FCN": (torchvision, lambda: kseg.FCN(3, ResNet(), auxiliary=True)),
     "DeepLabV3": (torchvision, lambda: kseg.DeepLabV3(3, Bottlenecks(), auxiliary=True, filters=8)),
     "LRASPP": (torchvision, lambda: kseg.LRASPP(3, MobileNet(), filters=8)),
+    "FasterRCNN": (torchvision_detection, lambda: detector(kseg.FasterRCNN)),
+    "MaskRCNN": (torchvision_detection, lambda: detector(kseg.MaskRCNN)),
+    "MaskRCNN v2": (torchvision_detection, lambda: detector(kseg.MaskRCNN, form="v2")),
     "UNet": (segmentation_models, lambda: kseg.UNet(3, backbone=ResNet())),
     "UNet on VGG": (segmentation_models, lambda: kseg.UNet(3, backbone=VGG(), center_block=True)),
     "UNetPlusPlus": (segmentation_models, lambda: kseg.UNetPlusPlus(3, ResNet())),
@@ -55,7 +63,7 @@ def test_every_variable_has_one_tensor_and_gets_its_values(case, tmp_path):
     save_file(state, tmp_path / "a.safetensors")
     report = kseg.weights.load(model, tmp_path / "a.safetensors")
     for slot in slots:
-        np.testing.assert_array_equal(slot.variable.numpy(), state[slot.name].transpose(slot.axes))
+        np.testing.assert_array_equal(slot.variable.numpy(), slot.arranged(state[slot.name]))
     assert report.tensors == len(slots)
     assert report.values == sum(value.size for value in state.values())
     assert report.left_out == ()
