@@ -33,8 +33,8 @@ class Normalize(keras.layers.Layer):
         A tensor of the same shape in the layer's compute dtype.
 
     Raises:
-        ValueError: a range that is not two increasing, finite numbers; statistics that are not one finite number per channel,
-            or a standard deviation that is not positive.
+        ValueError: a range that is not two increasing, finite numbers; statistics that are not one finite number
+            per channel, or a standard deviation that is not positive.
 
     Example:
         >>> Normalize((0, 255))(np.array([[0, 255]], "uint8"))
