@@ -39,6 +39,17 @@ def check_ignore_index(ignore_index):
     return int(ignore_index)
 
 
+def check_flag(name, value):
+    """A bool, checked.
+
+    Raises:
+        ValueError: no bool.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False; got {value!r}")
+    return value
+
+
 def is_finite_number(value):
     """Whether a value is a real number, neither NaN nor infinite; strings and bools are none."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)

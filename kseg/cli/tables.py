@@ -12,7 +12,7 @@ def class_table(evaluation):
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("class")
+    table.add_column("class", overflow="fold")
     columns = [
         ("IoU", evaluation.iou, evaluation.mean_iou),
         ("Dice", evaluation.dice, evaluation.mean_dice),
@@ -21,7 +21,8 @@ def class_table(evaluation):
         *((extra.title, extra.classes, extra.value) for extra in evaluation.extras if extra.classes is not None),
     ]
     for title in (*(title for title, _, _ in columns), "true pixels"):
-        table.add_column(title, justify="right", no_wrap=" " not in title)  # what wraps is also what is cut
+        # Broken here: where rich wraps a head, it may cut words and figures.
+        table.add_column(title.replace(" ", "\n"), justify="right", no_wrap=True)
     pixels = evaluation.confusion.sum(axis=1)
     for index, name in enumerate(evaluation.class_names):
         table.add_row(name, *(_figure(values[index]) for _, values, _ in columns), f"{int(pixels[index]):,}")

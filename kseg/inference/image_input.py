@@ -32,7 +32,7 @@ def open_image(image, spec: ModelSpec) -> np.ndarray:
         for row in range(0, len(image), _ROWS):
             _check_finite(image[row : row + _ROWS], row, 0, name=str(path))
     if not isinstance(image, np.ndarray):
-        image = np.asarray(image)
+        image = _as_array(image)
     if image.dtype.kind not in "uif" and image.dtype.name != "bfloat16":
         raise TypeError(
             f"image must hold integers or floats; got dtype {image.dtype}. Convert it: image.astype('float32')."
@@ -46,6 +46,16 @@ def open_image(image, spec: ModelSpec) -> np.ndarray:
     if image.shape[-1] != spec.channels:
         raise ValueError(_channel_message(image.shape, spec.channels))
     return image
+
+
+def _as_array(image):
+    if isinstance(image, (list, tuple)) and len({str(getattr(one, "shape", None)) for one in image}) > 1:
+        shapes = ", ".join(str(getattr(one, "shape", type(one).__name__)) for one in image[:3])
+        raise ValueError(
+            f"image must be one image or a batch of one size; got a list of {len(image)} of different shapes: {shapes}"
+            f"{', ...' if len(image) > 3 else ''}. Predict them one by one, or files with kseg.inference.predict_files."
+        )
+    return np.asarray(image)
 
 
 def _channel_message(shape, channels):

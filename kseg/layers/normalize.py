@@ -33,8 +33,8 @@ class Normalize(keras.layers.Layer):
         A tensor of the same shape in the layer's compute dtype.
 
     Raises:
-        ValueError: a range that is not two increasing numbers; statistics that are not one finite number per channel,
-            or a standard deviation that is not positive.
+        ValueError: a range that is not two increasing, finite numbers; statistics that are not one finite number
+            per channel, or a standard deviation that is not positive.
 
     Example:
         >>> Normalize((0, 255))(np.array([[0, 255]], "uint8"))
@@ -89,11 +89,12 @@ class Normalize(keras.layers.Layer):
 def _checked_range(name, value):
     try:
         low, high = value
-        increasing = low < high
     except (TypeError, ValueError):
-        increasing = False
-    if not increasing:
-        raise ValueError(f"{name} must be two increasing numbers (low, high), for example (0, 255); got {value!r}")
+        low = high = None
+    if not (is_finite_number(low) and is_finite_number(high) and low < high):
+        raise ValueError(
+            f"{name} must be two increasing numbers (low, high), both finite, for example (0, 255); got {value!r}"
+        )
     return (low, high)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from kseg._class_arguments import check_ignore_index
+from kseg._class_arguments import check_flag, check_ignore_index
 from kseg.losses.segmentation_loss import REDUCTIONS, mean_over_replicas
 from kseg.losses.targets import check_class_weights, class_weight_vector, prepare_targets
 
@@ -21,17 +21,6 @@ def check_absent(absent):
     if absent not in ABSENT:
         raise ValueError(f"absent must be one of {ABSENT}; got {absent!r}")
     return absent
-
-
-def check_flag(name, value):
-    """A bool, checked.
-
-    Raises:
-        ValueError: no bool.
-    """
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} must be True or False; got {value!r}")
-    return value
 
 
 def mean_class_weights(class_weights, targets):

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import inspect
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from kseg.models import value_check
 
-def checked_data(x, y, model, *, name="y"):
+
+class Names(NamedTuple):
+    """What errors call the data."""
+
+    images: str = "x"
+    labels: str = "y"
+    weights: str = "sample_weight"
+
+
+TRAINING = Names()
+VALIDATION = Names("validation_data", "validation_data", "sample_weight of validation_data")
+
+
+def checked_data(x, y, model, *, sample_weight=None, names=TRAINING):
     """Check arrays now, and wrap anything lazy so that each batch is checked before the model sees it.
 
     Args:
@@ -17,23 +32,26 @@ def checked_data(x, y, model, *, name="y"):
             `(x, y, sample_weight)`.
         y: labels if `x` holds images, else None.
         model: the `SegmentationModel` that the data is for.
-        name: what errors call the labels.
+        sample_weight: weights if `x` holds images, or None.
+        names: what errors call the data.
 
     Returns:
         What to pass on in place of `x`: `x` itself for arrays.
 
     Raises:
-        ValueError: labels in memory that are out of range or do not fit the images, images that do not fit the model;
-            a dataset whose element specification already shows that it cannot fit.
+        TypeError: images that are no real numbers.
+        ValueError: labels in memory that are out of range or do not fit the images, images that do not fit the model
+            or are not finite, images without labels, weights that are negative, not finite or of another shape; a
+            dataset whose element specification already shows that it cannot fit.
     """
     if isinstance(x, tf.data.Dataset):
-        return _checked_dataset(x, model, name)
+        return _checked_dataset(x, model, names)
     if isinstance(x, keras.utils.PyDataset):
-        return _CheckedPyDataset(x, model.batch_check())
+        return _CheckedPyDataset(x, model.batch_check(), names)
     if inspect.isgenerator(x):
-        return _checked_generator(x, model.batch_check())
-    if y is not None:
-        check_batch(x, y, model, name=name)
+        return _checked_generator(x, model.batch_check(), names)
+    if y is not None or _only_array(x) is not None:
+        check_batch(x, y, model, sample_weight=sample_weight, names=names)
     # Anything else (distributed datasets, loaders of other frameworks) passes as it is: TensorFlow offers no way to
     # map it. The losses and metrics check labels in the step, unless XLA compiles it.
     return x
@@ -68,13 +86,20 @@ def range_checked_images(x, model):
     return x.enumerate().map(check)
 
 
-def check_batch(x, y, model, *, name="y"):
-    """Check images and labels that are in memory.
+def check_batch(x, y, model, *, sample_weight=None, names=TRAINING):
+    """Check images, labels and weights that are in memory.
 
     Raises:
-        ValueError: labels out of range, of floating dtype, or of another size than the images.
+        TypeError: images that are no real numbers.
+        ValueError: labels that are missing, out of range, of floating dtype, or of another size than the images;
+            images or weights as in `checked_data`.
     """
-    model.batch_check()((x, y), name=name)
+    if y is None:
+        raise ValueError(
+            f"y is missing: {names.images} holds images alone, and training or evaluation on them needs integer labels "
+            "of shape (batch, height, width)"
+        )
+    model.batch_check()((x, y, sample_weight), names)
 
 
 def _is_array(value):
@@ -92,7 +117,8 @@ def _only_array(value):
     return leaf if _is_array(leaf) else None
 
 
-def _checked_dataset(dataset, model, name):
+def _checked_dataset(dataset, model, names):
+    name = names.labels
     spec = dataset.element_spec
     if not (isinstance(spec, tuple) and len(spec) >= 2):
         if isinstance(spec, tf.TensorSpec) or (isinstance(spec, tuple) and len(spec) == 1):
@@ -106,6 +132,7 @@ def _checked_dataset(dataset, model, name):
         return dataset
     if not isinstance(image, tf.TensorSpec):
         image = None  # a model of several inputs: their sizes say nothing about the labels
+    images_name = f"{names.images} (the images of the dataset)"
     sizes = model.size_check()
     has_maps = model.label_check.has_maps(label.shape, label.dtype)
     if not has_maps:
@@ -113,17 +140,24 @@ def _checked_dataset(dataset, model, name):
     image_shape = None
     if image is not None and image.shape.rank is not None:
         image_shape = tuple(image.shape)
-        sizes.check_images(image_shape, "x (the images of the dataset)")
+        sizes.check_images(image_shape, images_name)
     if label.shape.rank is not None:
-        sizes.check_labels(image_shape, (*label.shape[:3], 1) if has_maps else tuple(label.shape), name=name)
+        label_shape = (*label.shape[:3], 1) if has_maps else tuple(label.shape)
+        sizes.check_labels(image_shape, label_shape, name=name)
+        weight = _only_leaf(spec[2]) if len(spec) > 2 else None
+        if isinstance(weight, tf.TensorSpec) and weight.shape.rank is not None:
+            sizes.check_weights(image_shape, label_shape, tuple(weight.shape), name=names.weights)
 
     def check_labels(images, labels, *rest):
         tensor = None
         if image is not None:
-            tensor = sizes.images_tensor(_only_leaf(images), "x (the images of the dataset)")
+            tensor = value_check.checked_tensor(sizes.images_tensor(_only_leaf(images), images_name), images_name)
             images = tf.nest.pack_sequence_as(images, [tensor])
         checked = model.label_check.check_tensor(_only_leaf(labels), name)
         checked = sizes.labels_tensor(tensor, checked, name=name)
+        if rest and isinstance(_only_leaf(rest[0]), tf.Tensor):
+            weights = value_check.checked_tensor(_only_leaf(rest[0]), names.weights, negative=False)
+            rest = (tf.nest.pack_sequence_as(rest[0], [weights]), *rest[1:])
         return (images, tf.nest.pack_sequence_as(labels, [checked]), *rest)
 
     if image is None or not (model.range_check.pending and image.dtype.is_floating):
@@ -137,14 +171,14 @@ def _checked_dataset(dataset, model, name):
     return dataset.enumerate().map(check_both)
 
 
-def _checked_generator(generator, check):
+def _checked_generator(generator, check, names):
     for batch in generator:
-        check(batch)
+        check(batch, names)
         yield batch
 
 
 class BatchCheck:
-    """Checks `(x, y, ...)` batches of arrays; holds no model, so that worker processes can receive it.
+    """Checks `(x, y)` and `(x, y, sample_weight)` batches of arrays; holds no model, so that processes can receive it.
 
     Args:
         label_check: `LabelCheck`.
@@ -157,29 +191,36 @@ class BatchCheck:
         self.range_check = range_check
         self.size_check = size_check
 
-    def __call__(self, batch, name="y"):
+    def __call__(self, batch, names=TRAINING):
         if not isinstance(batch, (tuple, list)) or len(batch) < 2:
             return
-        images, labels = _only_array(batch[0]), _only_array(batch[1])
+        images, labels, image_shape = _only_array(batch[0]), _only_array(batch[1]), None
         if images is not None:
-            self.size_check.check_images(images.shape)
+            image_shape = tuple(images.shape)
+            self.size_check.check_images(image_shape, names.images)
         if labels is not None:  # whatever the images are: XLA drops the check in the loss
             plain = self.label_check.without_maps(labels)
-            self.size_check.check_labels(None if images is None else tuple(images.shape), plain.shape, name=name)
-            self.label_check.check_array(labels, name)
+            self.size_check.check_labels(image_shape, plain.shape, name=names.labels)
+            self.label_check.check_array(labels, names.labels)
+            weights = _only_array(batch[2]) if len(batch) > 2 else None
+            if weights is not None:
+                value_check.check_array(weights, names.weights, negative=False)
+                self.size_check.check_weights(image_shape, plain.shape, tuple(weights.shape), name=names.weights)
         if images is not None:
+            value_check.check_array(images, names.images)
             self.range_check.check_array(images)
 
 
 class _CheckedPyDataset(keras.utils.PyDataset):
     """A PyDataset whose batches are checked as they are made."""
 
-    def __init__(self, inner, check):
+    def __init__(self, inner, check, names):
         super().__init__(
             workers=inner.workers, use_multiprocessing=inner.use_multiprocessing, max_queue_size=inner.max_queue_size
         )
         self.inner = inner
         self.check = check
+        self.names = names
 
     @property
     def num_batches(self):
@@ -187,7 +228,7 @@ class _CheckedPyDataset(keras.utils.PyDataset):
 
     def __getitem__(self, index):
         batch = self.inner[index]
-        self.check(batch)
+        self.check(batch, self.names)
         return batch
 
     def on_epoch_begin(self):

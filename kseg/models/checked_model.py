@@ -7,7 +7,8 @@ import contextlib
 import keras
 import tensorflow as tf
 
-from kseg.models.checked_data import BatchCheck, check_batch, checked_data, range_checked_images
+from kseg.models import value_check
+from kseg.models.checked_data import VALIDATION, BatchCheck, check_batch, checked_data, range_checked_images
 from kseg.models.label_check import LabelCheck
 from kseg.models.range_check import RangeCheck
 from kseg.models.size_check import SizeCheck
@@ -105,22 +106,26 @@ class CheckedModel(keras.Model):
             The `keras.callbacks.History`.
 
         Raises:
+            TypeError: images that are no real numbers.
             ValueError: a label out of range (named, with the range and the ignore index), floating labels, labels of
-                another size than the images, `class_weight`.
+                another size than the images or none, images that are not finite, a `sample_weight` that is negative,
+                not finite or of another shape than the labels, `class_weight`.
         """
         if class_weight is not None:
             raise ValueError(
                 "class_weight weighs whole images in Keras, not pixels. Compile with "
                 "kseg.losses.CrossEntropy(class_weights=[...]) instead"
             )
-        x = checked_data(x, y, self)
+        x = checked_data(x, y, self, sample_weight=kwargs.get("sample_weight"))
         if y is None and not isinstance(x, keras.utils.PyDataset):
             shuffle = False  # Keras's default is True, and then warns that it cannot shuffle a dataset
         if isinstance(validation_data, (tuple, list)) and len(validation_data) >= 2:
-            checked_data(validation_data[0], validation_data[1], self, name="the labels of validation_data")
+            images, labels, *weights = validation_data
+            sample_weight = weights[0] if weights else None
+            checked_data(images, labels, self, sample_weight=sample_weight, names=VALIDATION)
             self._validation_x = _Reference(validation_data[0])
         elif validation_data is not None:
-            validation_data = checked_data(validation_data, None, self, name="the labels of validation_data")
+            validation_data = checked_data(validation_data, None, self, names=VALIDATION)
             self._validation_x = _Reference(validation_data)
         try:
             with _label_errors():
@@ -143,7 +148,8 @@ class CheckedModel(keras.Model):
         """Evaluate, as `keras.Model.evaluate`, on data of the kinds and with the errors of `fit`."""
         # `fit` evaluates on validation data that it has checked or wrapped itself, once and not in each epoch.
         if self._validation_x is None or self._validation_x.value is not x:
-            x = checked_data(x, y, self)
+            weights = kwargs.get("sample_weight", args[2] if len(args) > 2 else None)  # after batch_size and verbose
+            x = checked_data(x, y, self, sample_weight=weights)
         with _label_errors():
             return super().evaluate(x, y, *args, **kwargs)
 
@@ -155,15 +161,15 @@ class CheckedModel(keras.Model):
         """Logits of one batch, as `keras.Model.predict_on_batch`."""
         return super().predict_on_batch(range_checked_images(x, self))
 
-    def train_on_batch(self, x, y=None, *args, **kwargs):
+    def train_on_batch(self, x, y=None, sample_weight=None, *args, **kwargs):
         """One training step, as `keras.Model.train_on_batch`, with the errors of `fit`."""
-        check_batch(x, y, self)
-        return super().train_on_batch(x, y, *args, **kwargs)
+        check_batch(x, y, self, sample_weight=sample_weight)
+        return super().train_on_batch(x, y, sample_weight, *args, **kwargs)
 
-    def test_on_batch(self, x, y=None, *args, **kwargs):
+    def test_on_batch(self, x, y=None, sample_weight=None, *args, **kwargs):
         """Evaluate one batch, as `keras.Model.test_on_batch`, with the errors of `fit`."""
-        check_batch(x, y, self)
-        return super().test_on_batch(x, y, *args, **kwargs)
+        check_batch(x, y, self, sample_weight=sample_weight)
+        return super().test_on_batch(x, y, sample_weight, *args, **kwargs)
 
 
 class _Reference:
@@ -181,4 +187,5 @@ def _label_errors():
     except tf.errors.OpError as error:
         LabelCheck.reraise(error)
         SizeCheck.reraise(error)
+        value_check.reraise(error)
         raise

@@ -36,10 +36,12 @@ def check_published(form, backbone, classifier_filters, auxiliary):
     """
     if form not in FORMS:
         raise ValueError(f'form must be None, "32s", "16s" or "8s"; got {form!r}')
-    if not isinstance(backbone, VGG) or backbone.get_config()["pool_padding"] != POOL_PADDING:
+    padding = backbone.get_config()["pool_padding"] if isinstance(backbone, VGG) else None
+    if padding != POOL_PADDING:
+        came = type(backbone).__name__ if padding is None else f'one with pool_padding="{padding}"'
         raise ValueError(
             f'backbone must be a kseg.backbones.VGG with pool_padding="{POOL_PADDING}" for form={form!r}, whose sizes '
-            f"fit no other; got {type(backbone).__name__}"
+            f"fit no other; got {came}"
         )
     if not isinstance(classifier_filters, int) or isinstance(classifier_filters, bool) or classifier_filters < 1:
         raise ValueError(f"classifier_filters must be a positive int; got {classifier_filters!r}")

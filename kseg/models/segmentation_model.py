@@ -274,6 +274,7 @@ def check_classes(num_classes, ignore_index, class_names):
     """Check the arguments that say what the classes are.
 
     Raises:
+        TypeError: class names that are no list or tuple of texts.
         ValueError: naming the argument, what was expected and what came.
     """
     labels = max(check_num_classes(num_classes), 2)
@@ -282,5 +283,9 @@ def check_classes(num_classes, ignore_index, class_names):
         raise ValueError(
             f"ignore_index={ignore_index} is one of the classes 0..{labels - 1}; choose a value outside, or None"
         )
-    if class_names is not None and len(class_names) not in {num_classes, labels}:
+    if class_names is None:
+        return
+    if not isinstance(class_names, (list, tuple)) or not all(isinstance(name, str) for name in class_names):
+        raise TypeError(f'class_names must be a list of texts, such as ["background", "cell"]; got {class_names!r}')
+    if len(class_names) not in {num_classes, labels}:
         raise ValueError(f"class_names must hold {labels} names, one per class; got {len(class_names)}")

@@ -28,7 +28,8 @@ class SizeCheck:
         """Check the static shape of images; unknown dimensions (None) pass.
 
         Raises:
-            ValueError: another number of dimensions, or of channels, or another fixed size, than the model's.
+            ValueError: another number of dimensions, or of channels, or another fixed size, than the model's; no
+                pixels.
         """
         if self.input_shape is None:
             return
@@ -48,6 +49,11 @@ class SizeCheck:
                 f"{_PREFIX}{name} must hold images with {expected[-1]} channel(s), as the model was built with; got "
                 f"{shape[-1]}, in shape {_dimensions(shape)}. Convert the images, or build the model with "
                 f"input_shape=(None, None, {shape[-1]})"
+            )
+        if 0 in shape[1:-1]:
+            raise ValueError(
+                f"{_PREFIX}{name} must hold images of at least 1 x 1 pixels; got shape {_dimensions(shape)}: find out "
+                "where the images were cut to nothing"
             )
         for got, wanted in zip(shape[1:-1], expected[1:-1], strict=True):
             if got is not None and wanted is not None and got != wanted:
@@ -87,6 +93,36 @@ class SizeCheck:
             raise ValueError(
                 f"{_PREFIX}{name} has labels of {label[0]} x {label[1]} pixels (height x width) for images of "
                 f"{image[0]} x {image[1]}: labels must have the size of the images{also}"
+            )
+
+    def check_weights(self, image_shape, label_shape, weight_shape, *, name="sample_weight"):
+        """Check static shapes of sample weights against those of labels; unknown dimensions (None) pass.
+
+        Args:
+            image_shape: of the images; None if unknown.
+            label_shape: of the labels, `(B, H, W)` or `(B, H, W, 1)`.
+            weight_shape: `(B,)`, `(B, H, W)` or `(B, H, W, 1)`; H and W may also be 1, or be left out after a 1.
+            name: what the error calls them.
+
+        Raises:
+            ValueError: another shape.
+        """
+        sizes = [tuple(label_shape[1:3])]
+        if image_shape is not None and len(image_shape) >= 3:
+            sizes.append(tuple(image_shape[1:3]))
+            if self.logits_size is not None and None not in sizes[-1]:
+                sizes.append(self.logits_size(*sizes[-1]))
+        height, width = ({None, 1, *(size[axis] for size in sizes)} for axis in (0, 1))
+        allowed = ({None, label_shape[0]}, height, width, {None, 1})
+        unknown = (label_shape[0] is None, *(any(None in size for size in sizes),) * 2, False)
+        fits = 1 <= len(weight_shape) <= 4 and all(
+            free or size in values for size, values, free in zip(weight_shape, allowed, unknown, strict=False)
+        )
+        if not fits or (len(weight_shape) == 2 and weight_shape[1] not in (None, 1)):
+            raise ValueError(
+                f"{_PREFIX}{name} must be one weight per image, (batch,), or per pixel, (batch, height, width) or "
+                f"(batch, height, width, 1); got shape {_dimensions(weight_shape)} for labels of shape "
+                f"{_dimensions(label_shape)}"
             )
 
     def images_tensor(self, images, name="x"):

@@ -6,6 +6,7 @@ import functools
 
 import keras
 
+from kseg._class_arguments import check_flag
 from kseg._image_size import check_image_size
 from kseg.layers import CropTo, Normalize, PadToStride
 from kseg.layers.conv_block import check_block_arguments
@@ -123,6 +124,7 @@ class UNet(SegmentationModel):
             "padding": padding,
         }
         on_backbone = {"decoder_filters": decoder_filters, "center_block": center_block}
+        check_flag("center_block", center_block)
         refuse_other_form(UNet, backbone, published, on_backbone)
         backbone = None if backbone is None else as_backbone(backbone)
         check_unet_arguments(input_shape, depth, padding)

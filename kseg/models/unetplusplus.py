@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 
+from kseg._class_arguments import check_flag
 from kseg.backbones import ResNet
 from kseg.layers import SkipUpBlock
 from kseg.models.backbone_graph import (
@@ -99,6 +100,8 @@ class UNetPlusPlus(SegmentationModel):
         **kwargs,
     ):
         check_classes(num_classes, ignore_index, class_names)
+        check_flag("center_block", center_block)
+        check_flag("deep_supervision", deep_supervision)
         kernel_initializer = keras.initializers.get(kernel_initializer)
         block = {"norm": norm, "kernel_initializer": kernel_initializer}
         given = backbone

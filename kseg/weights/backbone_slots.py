@@ -120,6 +120,6 @@ def backbone_of(model: keras.Model) -> Backbone:
         if isinstance(layer, Backbone):
             return layer
     raise TypeError(
-        f"there are no published names for a {type(model).__name__} without a backbone: build it with one, such as "
-        "kseg.backbones.ResNet(34)"
+        f"there are no published names for a {type(model).__name__} without a backbone: build it with one, "
+        "if it takes one, such as kseg.backbones.ResNet(34)"
     )

@@ -21,6 +21,7 @@ def hints_for(model: keras.Model, slots: list[Slot]) -> Callable[[set, set, dict
         yield from _classes(slots, misshaped)
         yield from _channels(slots, misshaped)
         yield from _auxiliary(missing, surplus)
+        yield from _other_head(slots, surplus)
         yield from _backbone(model, slots, missing, surplus)
 
     return hints
@@ -62,6 +63,15 @@ def _auxiliary(missing, surplus):
                 f"The model has an auxiliary head and the file has no {part}.*: keep the model's as it is with "
                 f'skip=["{part}"], or build the model without.'
             )
+
+
+def _other_head(slots, surplus):
+    """Parts that the published networks do not have at all, such as the classifier that a backbone was trained with."""
+    ours = {slot.name.partition(".")[0] for slot in slots}
+    parts = list(dict.fromkeys(name.partition(".")[0] for name in sorted(surplus)))
+    strange = [part for part in parts if part not in (*ours, *_AUXILIARY)]
+    if strange and strange == parts:
+        yield f"The model has nothing under {listed(strange, 4)}: leave such tensors out with skip={strange}."
 
 
 def _backbone(model, slots, missing, surplus):

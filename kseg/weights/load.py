@@ -13,7 +13,7 @@ from kseg.weights.errors import WeightsError, listed
 from kseg.weights.fitting import fit
 from kseg.weights.hints import hints_for
 from kseg.weights.reading import read_state
-from kseg.weights.sources import recognise
+from kseg.weights.sources import check_model, recognise, without_common_prefix
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,8 @@ def load(model: keras.Model, path: str | os.PathLike, *, skip: Iterable[str] = (
       classification network. Heads that the file has beside it are left out.
 
     The dictionary may lie under `"model"` or `"state_dict"` in the file, and all names may begin with `module.` or
-    `_orig_mod.`, as wrappers leave them. Tensors may be float16, bfloat16, float32 or float64; the model holds float32.
+    `_orig_mod.`, as wrappers leave them, or with another common part such as `model.` or `net.`. Tensors may be
+    float16, bfloat16, float32 or float64; the model holds float32.
     Counters (`num_batches_tracked`) are ignored.
 
     Settings that no tensor shows have to be the published network's: the output stride of the backbone, and for
@@ -77,7 +78,7 @@ def load(model: keras.Model, path: str | os.PathLike, *, skip: Iterable[str] = (
     Raises:
         WeightsError: a file that cannot be read, or is not of a known source; tensors that are missing, surplus, of
             another shape or with values that are not finite. The model is as before.
-        TypeError: a model or a backbone that has no published names.
+        TypeError: an argument of another type; a model or a backbone that has no published names.
         ImportError: the package that reads the file is not installed.
 
     Example:
@@ -85,8 +86,9 @@ def load(model: keras.Model, path: str | os.PathLike, *, skip: Iterable[str] = (
         >>> print(kseg.weights.load(model, "deeplabv3_resnet50_coco.safetensors", skip=["aux_classifier"]))
     """
     skip = _checked_skip(skip)
-    path = Path(path)
-    state = read_state(path)
+    path = _checked_path(path)
+    check_model(model)
+    state = without_common_prefix(read_state(path))
     source = recognise(state, path)
     state = {source.current_name(name): value for name, value in state.items()}
     slots = source.slots(model, path)
@@ -115,14 +117,23 @@ def source_of(path: str | os.PathLike) -> str:
         WeightsError: a file that cannot be read, or is not of a known source.
         ImportError: the package that reads the file is not installed.
     """
-    path = Path(path)
-    return recognise(read_state(path), path).title
+    path = _checked_path(path)
+    return recognise(without_common_prefix(read_state(path)), path).title
+
+
+def _checked_path(path):
+    if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
+        raise TypeError(f"path must be the name of a .safetensors, .pth or .pt file, or a pathlib.Path; got {path!r}")
+    if not os.fspath(path):
+        raise ValueError("path must be the name of a .safetensors, .pth or .pt file; got ''")
+    return Path(path)
 
 
 def _checked_skip(skip):
-    if isinstance(skip, str) or not all(isinstance(part, str) for part in skip):
+    parts = list(skip) if isinstance(skip, Iterable) and not isinstance(skip, str) else [None]
+    if not all(isinstance(part, str) for part in parts):
         raise TypeError(f'skip must be a list of names, such as ["aux_classifier"]; got {skip!r}')
-    return tuple(part.rstrip(".") for part in skip)
+    return tuple(part.rstrip(".") for part in parts)
 
 
 def _skipped(name, skip):

@@ -65,9 +65,9 @@ def _read_safetensors(path):
     safetensors = _needed("safetensors", path, "pip install 'kseg[weights]'")
     try:
         # Not through safetensors.numpy, which knows no bfloat16.
-        tensors = safetensors.deserialize(path.read_bytes())
+        tensors = sorted(safetensors.deserialize(path.read_bytes()))
     except safetensors.SafetensorError as error:
-        raise _unreadable(path, "a whole .safetensors file", error) from error
+        raise _unreadable(path, "a whole .safetensors file", ".safetensors", error) from error
     return {name: _from_bytes(tensor) for name, tensor in tensors}
 
 
@@ -119,7 +119,7 @@ def _refused(path, error):
             f"{path} is a TorchScript archive, a program; expected a state dictionary. Save only the tensors: "
             "torch.save(torch.jit.load(...).state_dict(), ...)"
         )
-    return _unreadable(path, "a whole file of torch.save", None)
+    return _unreadable(path, "a whole file of torch.save", ".pth")
 
 
 def _state_dictionary(path, loaded, torch):
@@ -148,6 +148,8 @@ def _is_named_tensor(name, value, torch):
 def _from_torch(tensor, torch):
     if tensor.is_quantized or tensor.layout != torch.strided:
         return "quantised" if tensor.is_quantized else "sparse"
+    if tensor.device.type == "meta":
+        return 'without values, on the device "meta": save the network after its weights are loaded'
     tensor = tensor.detach()
     return (tensor.float() if tensor.is_floating_point() and tensor.dtype != torch.float64 else tensor).numpy()
 
@@ -161,9 +163,31 @@ def _needed(package, path, fix):
         raise ImportError(f"{path}: {path.suffix} files are read by {package}, which is not installed: {fix}") from None
 
 
-def _unreadable(path, expected, error):
+# A long integer of ten bytes, with which torch.save began before its files were archives.
+_BEFORE_ARCHIVES = b"\x80\x02\x8a\x0a"
+
+
+def _format_of(start):
+    """The suffix that the first bytes of a file stand for, or None."""
+    if start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):  # archive, pickle
+        return ".pth"
+    return ".safetensors" if start[8:9] == b"{" and start[6:8] == b"\0\0" else None  # the header's length, its text
+
+
+def _unreadable(path, expected, suffix, error=None):
     with open(path, "rb") as file:
-        start = file.read(64).lstrip()
+        start = file.read(64)
+    other = _format_of(start)
+    start = start.lstrip()
+    if other not in (None, suffix):
+        return WeightsError(
+            f"{path} is not {expected}: its content is that of a {other} file. Rename it to {path.stem}{other}"
+        )
+    if other == ".pth" and start.startswith(b"\x80") and not start.startswith(_BEFORE_ARCHIVES):
+        return WeightsError(
+            f"{path} is not {expected}: it is a pickle that something else wrote. Where you trust its origin, load it "
+            "with what wrote it and save only the tensors: torch.save(tensors, ...)"
+        )
     if start.startswith(b"version https://git-lfs"):
         reason = "it is a Git LFS pointer, not the file itself: git lfs pull fetches that"
     elif start[:1] == b"<":

@@ -9,8 +9,9 @@ from pathlib import Path
 import keras
 
 from kseg.backbones import Backbone
+from kseg.models import FasterRCNN, SegmentationModel
 from kseg.weights import segmentation_models, torchvision, torchvision_detection
-from kseg.weights.backbone_slots import backbone_slots, features_prefix
+from kseg.weights.backbone_slots import backbone_of, backbone_slots, features_prefix
 from kseg.weights.errors import WeightsError, listed
 from kseg.weights.slots import Slot
 
@@ -53,6 +54,7 @@ class Source:
         if isinstance(model, Backbone):
             return list(backbone_slots(model, self.backbone_prefix(model)))
         if self.model_slots is None:
+            backbone_of(model)
             raise WeightsError(
                 f"{path} is of {self.title}, and {type(model).__name__} is a segmentation model: load it into its "
                 'backbone, model.get_layer("backbone")'
@@ -100,6 +102,37 @@ SOURCES = (
 )
 
 
+def check_model(model):
+    """Refuse what no published weights can be loaded into.
+
+    Raises:
+        TypeError: neither a model nor a backbone of kseg.
+    """
+    if not isinstance(model, (Backbone, FasterRCNN, SegmentationModel)):
+        raise TypeError(
+            "model must be a model of kseg, such as kseg.DeepLabV3(...), or a backbone of kseg.backbones; got "
+            + (f"a {type(model).__name__}" if isinstance(model, keras.layers.Layer) else repr(model))
+        )
+
+
+def without_common_prefix(state: dict) -> dict:
+    """A state dictionary without a part that all names begin with, such as `model.`, if a known source is under it.
+
+    Training frameworks keep a network as an attribute of a module of theirs, whose name then stands before each
+    tensor's.
+    """
+    first = next(iter(state), "").partition(".")[0]
+    prefix = f"{first}."
+    if not all(name.startswith(prefix) for name in state) or _sources(state):
+        return state
+    inner = {name.removeprefix(prefix): value for name, value in state.items()}
+    return inner if _sources(inner) else state
+
+
+def _sources(names):
+    return [source for source in SOURCES if any(map(source.names, names))]
+
+
 def recognise(names: Iterable[str], path: Path) -> Source:
     """The source that names its tensors so.
 
@@ -107,11 +140,17 @@ def recognise(names: Iterable[str], path: Path) -> Source:
         WeightsError: none does, or several.
     """
     names = list(names)
-    found = [source for source in SOURCES if any(map(source.names, names))]
+    found = _sources(names)
     if len(found) == 1:
         return found[0]
     known = "; ".join(f"{source.title}: {' or '.join(f'{mark}*' for mark in source.marks)}" for source in SOURCES)
     if found:
         examples = [next(filter(source.names, names)) for source in found]
         raise WeightsError(f"{path} has tensors of several sources at once, {listed(examples)}. Those are {known}")
-    raise WeightsError(f"{path} has tensors of no known source: {listed(names, 5)}. Expected names of one of {known}")
+    first = names[0].partition(".")[0] if names else ""
+    common = ""
+    if len(names) > 1 and all(name.startswith(f"{first}.") for name in names):
+        common = f". All names begin with {first}., and what follows that is of no known source either"
+    raise WeightsError(
+        f"{path} has tensors of no known source: {listed(sorted(names), 5)}{common}. Expected names of one of {known}"
+    )

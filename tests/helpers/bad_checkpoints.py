@@ -147,6 +147,11 @@ def cut_pth(folder, state):
     return path
 
 
+def renamed(folder, state):
+    """A file of torch under the name of the other format."""
+    return through_torch(lambda torch, state: state)(folder, state).rename(folder / "a.safetensors")
+
+
 def script(folder, state):
     """A TorchScript archive."""
     import torch
@@ -289,6 +294,35 @@ BAD = [
         "a whole module",
         through_torch(lambda torch, state: torch.nn.Linear(2, 2)),
         ("holds more than tensors (torch.nn.modules.linear.Linear)",),
+        needs_torch=True,
+    ),
+    Bad("a .pth under the other name", renamed, ("content is that of a .pth file. Rename it to a.pth",), True),
+    Bad(
+        "a .safetensors under the other name",
+        saved(lambda state: state, "a.pth"),
+        ("content is that of a .safetensors file. Rename it to a.safetensors",),
+        needs_torch=True,
+    ),
+    Bad(
+        "a pickle under the other name",
+        raw("a.safetensors", pickle.dumps({"a": 1}, 4)),
+        ("is not a whole .safetensors file: its content is that of a .pth file",),
+    ),
+    Bad(
+        "a bare pickle",
+        raw("a.pth", pickle.dumps({"a": 1}, 2)),
+        ("is not a whole file of torch.save: it is a pickle that something else wrote.", "save only the tensors"),
+        needs_torch=True,
+    ),
+    Bad(
+        "the head of a classification network",
+        saved(changed(fc__weight=np.zeros((2, 2), np.float32))),
+        ("1 surplus in the file: fc.weight.", "The model has nothing under fc: leave", "skip=['fc']"),
+    ),
+    Bad(
+        "tensors without values",
+        through_torch(lambda torch, state: {**state, "classifier.4.bias": torch.ones(3, device="meta")}),
+        ('classifier.4.bias without values, on the device "meta": save the network after',),
         needs_torch=True,
     ),
     Bad("TorchScript", script, ("is a TorchScript archive, a program",), needs_torch=True),

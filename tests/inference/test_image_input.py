@@ -52,6 +52,12 @@ def test_grey_images_may_lack_the_channel_axis():
         (np.zeros((8, 8, 3)), 13, ValueError, "Use a model built for this number of channels"),
         (np.zeros(5), 1, ValueError, r"shape \(H, W\) or \(H, W, C\); got \(5,\)"),
         (np.zeros((0, 5)), 1, ValueError, "must not be empty"),
+        (
+            [np.zeros((8, 8, 3)), np.zeros((6, 8, 3))],
+            3,
+            ValueError,
+            r"list of 2 of different shapes: \(8, 8, 3\), \(6, 8, 3\)\. Predict them one by one, .*predict_files",
+        ),
         (np.zeros((4, 5), bool), 1, TypeError, r"integers or floats; got dtype bool.*astype\('float32'\)"),
         (np.zeros((4, 5), complex), 1, TypeError, "got dtype complex128"),
         (np.array([["a"]]), 1, TypeError, "integers or floats"),

@@ -90,7 +90,10 @@ def test_enlargement_keeps_a_constant():
     ("arguments", "message"),
     [
         ({"form": "4s"}, 'form must be None, "32s", "16s" or "8s"; got \'4s\''),
-        ({"backbone": VGG(11, filters=1)}, 'backbone must be a kseg.backbones.VGG with pool_padding="same"'),
+        (
+            {"backbone": VGG(11, filters=1)},
+            'VGG with pool_padding="same" for .*, whose sizes fit no other; got one with pool_padding="valid"',
+        ),
         ({"classifier_filters": 0}, "classifier_filters must be a positive int; got 0"),
         ({"auxiliary": True}, "auxiliary needs form=None: the published form '8s' has no such head"),
         ({"dropout": 1}, r"dropout must be a rate in \[0, 1\); got 1"),

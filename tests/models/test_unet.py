@@ -204,6 +204,9 @@ def test_dtype_argument_is_saved(tmp_path):
         ({"padding": "full"}, 'padding must be "same" or "valid"'),
         ({"upsampling": "cubic"}, 'upsampling must be "transpose" or "bilinear"'),
         ({"input_range": (255, 0)}, "input_range must be two increasing numbers"),
+        ({"input_range": (0, float("inf"))}, r"input_range must be two .* both finite.*got \(0, inf\)"),
+        ({"input_range": (float("nan"), 1)}, r"input_range must be two .* both finite.*got \(nan, 1\)"),
+        ({"center_block": "no"}, "center_block must be True or False; got 'no'"),
         ({"padding": "valid", "input_shape": (40, 99, 3)}, "at least 44 x 44 pixels .* got 40 x 99"),
     ],
 )
@@ -211,6 +214,12 @@ def test_argument_errors(arguments, message):
     with pytest.raises(ValueError, match=message):
         small(**arguments)
     assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.mark.parametrize("names", ["ab", [1, 2], {"a": 0, "b": 1}])
+def test_class_names_that_are_no_list_of_texts(names):
+    with pytest.raises(TypeError, match=r'class_names must be a list of texts, such as \["background", "cell"\]; got '):
+        small(class_names=names)
 
 
 def test_unknown_arguments():

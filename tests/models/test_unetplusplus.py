@@ -72,6 +72,9 @@ def test_deep_supervision_trains_the_heads_and_leaves_the_logits(tmp_path):
 def test_errors():
     with pytest.raises(ValueError, match=r"must have the levels P1, P2, P3, P4, P5 for UNetPlusPlus; P1 is missing"):
         tiny(levels=(2, 3, 4, 5))
+    for flag in ("center_block", "deep_supervision"):
+        with pytest.raises(ValueError, match=f"{flag} must be True or False; got 1"):
+            tiny(**{flag: 1})
     with pytest.raises(ValueError, match="decoder_filters must be 5 numbers"):
         tiny(decoder_filters=(4, 4))
     with pytest.raises(ValueError, match=r"input_shape belongs to the default backbone, .* takes \(None, None, 3\)"):

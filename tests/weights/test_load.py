@@ -152,6 +152,11 @@ def test_a_network_of_early_levels_takes_whole_encoders(tmp_path):
     [
         (lambda: kseg.UNet(3, filters=4, depth=2), "encoder.x", "UNet without a backbone: build it with one"),
         (lambda: kseg.SegNet(3), "backbone.x", "torchvision has no network like SegNet"),
+        (
+            lambda: kseg.SegNet(3),
+            "conv1.x",
+            "no published names for a SegNet without a backbone: build it with one, if",
+        ),
         (lambda: kseg.UNet(3, backbone=ResNet()), "backbone.x", "torchvision has no network like UNet"),
         (
             lambda: kseg.UNetPlusPlus(3, VGG(), center_block=True),
@@ -183,3 +188,48 @@ def test_a_backbone_of_another_library_has_no_published_names(tmp_path):
 def test_skip_is_a_list():
     with pytest.raises(TypeError, match=r"skip must be a list of names, such as \[\"aux_classifier\"\]; got 'fc'"):
         kseg.weights.load(None, "a.pth", skip="fc")
+
+
+@pytest.mark.parametrize("skip", [3, None, [3]])
+def test_skip_is_a_list_of_texts(skip):
+    with pytest.raises(TypeError, match=r"skip must be a list of names, such as \[\"aux_classifier\"\]; got "):
+        kseg.weights.load(None, "a.pth", skip=skip)
+
+
+@pytest.mark.parametrize("path", [None, 5, b"a.pth"])
+def test_path_is_a_name(path):
+    for call in (kseg.weights.source_of, functools.partial(kseg.weights.load, small_fcn())):
+        with pytest.raises(TypeError, match=rf"path must be the name of a .*, or a pathlib\.Path; got {path!r}"):
+            call(path)
+        with pytest.raises(ValueError, match=r"path must be the name of a .*; got ''"):
+            call("")
+
+
+@pytest.mark.parametrize(
+    ("model", "came"), [(None, "None"), ("FCN", "'FCN'"), (keras.Sequential, "a Sequential"), (kseg.FCN, "<class ")]
+)
+def test_model_is_of_kseg(model, came):
+    model = model() if model is keras.Sequential else model
+    with pytest.raises(TypeError, match=rf"model must be a model of kseg, such as .*kseg\.backbones; got {came}"):
+        kseg.weights.load(model, "a.pth")
+
+
+@pytest.mark.parametrize("prefix", ["model.", "net.", "module.model.", "_orig_mod.network."])
+def test_a_common_part_of_all_names_goes(prefix, tmp_path):
+    model = small_fcn()
+    state = published_state(model)
+    save_file({prefix + name: value for name, value in state.items()}, tmp_path / "a.safetensors")
+    assert kseg.weights.source_of(tmp_path / "a.safetensors") == "torchvision"
+    assert kseg.weights.load(model, tmp_path / "a.safetensors").left_out == ()
+    np.testing.assert_array_equal(model.get_layer("classifier_4").bias.numpy(), state["classifier.4.bias"])
+
+
+def test_a_common_part_over_no_known_names_is_told(tmp_path):
+    names = ("model.b.weight", "model.a.weight")
+    save_file({name: np.zeros(1, np.float32) for name in names}, tmp_path / "a.safetensors")
+    message = (
+        r"of no known source: model\.a\.weight, model\.b\.weight\. All names begin with model\., and what follows "
+        r"that is of no known source either\. Expected names of one of torchvision"
+    )
+    with pytest.raises(kseg.weights.WeightsError, match=message):
+        kseg.weights.load(small_fcn(), tmp_path / "a.safetensors")
