@@ -14,8 +14,9 @@ import numpy as np
 import tensorflow as tf
 
 import kseg_ops
+from kseg.exporting.detection_graph import DetectionGraph
 from kseg.exporting.serving_graph import ServingGraph
-from kseg.inference.model_spec import ModelSpec
+from kseg.models import FasterRCNN
 
 logger = logging.getLogger(__name__)
 
@@ -91,19 +92,18 @@ def export(model, path, ops="reference", size=None, overwrite=False) -> Export:
         >>> serve(images=tf.zeros([1, 480, 640, 3], tf.uint8))["classes"].shape  # doctest: +SKIP
         TensorShape([1, 480, 640])
     """
-    spec = ModelSpec.of(model)
+    kind = DetectionGraph if isinstance(model, FasterRCNN) else ServingGraph
+    spec = kind.spec_of(model)
     if ops not in ("reference", "native"):
         raise ValueError(f'ops must be "reference" or "native"; got {ops!r}.')
     size = _checked_size(size, spec)
     path = Path(path)
     _check_path(path, overwrite)
     if ops == "native":
-        _require_native()
+        _require_native(kind.native_ops)
     with kseg_ops.use_reference() if ops == "reference" else contextlib.nullcontext():
-        functions = {
-            name: function.get_concrete_function()
-            for name, function in ServingGraph(model, spec, size).signatures().items()
-        }
+        graph = kind(model, spec, size)
+        functions = {name: function.get_concrete_function() for name, function in graph.signatures().items()}
     custom = tuple(sorted(set().union(*(_custom_ops(f.graph.as_graph_def()) for f in functions.values()))))
     if custom and ops == "reference":
         raise RuntimeError(
@@ -112,7 +112,7 @@ def export(model, path, ops="reference", size=None, overwrite=False) -> Export:
         )
     needs = _server_needs(custom)
     signatures = {name: _describe(function) for name, function in functions.items()}
-    facts = _facts(model, spec, size, ops, custom, needs, signatures)
+    facts = {**_facts(model, spec, size, ops, custom, needs, signatures), **graph.facts()}
     _write(path, functions, facts)
     logger.log(logging.WARNING if custom else logging.INFO, "%s: %s", path, needs)
     return Export(path, signatures, custom, needs)
@@ -140,15 +140,16 @@ def _check_path(path, overwrite):
         raise FileExistsError(f"{path} is a file; path must name a folder to be made.")
 
 
-def _require_native():
+def _require_native(names):
     from kseg_ops import _library
 
-    state = _library.op_states(["resize_argmax"])["resize_argmax"]
-    if _library.native_op("resize_argmax") is None:
-        raise RuntimeError(
-            f'ops="native" needs kseg\'s compiled ops, but they are not in use: {state}. '
-            'Run `kseg build-ops`, or export with ops="reference".'
-        )
+    for name in names:
+        if _library.native_op(name) is None:
+            state = _library.op_states([name])[name]
+            raise RuntimeError(
+                f'ops="native" needs kseg\'s compiled ops, but they are not in use: {state}. '
+                'Run `kseg build-ops`, or export with ops="reference".'
+            )
 
 
 def _custom_ops(graph_def) -> set[str]:
@@ -197,7 +198,6 @@ def _facts(model, spec, size, ops, custom, needs, signatures):
         "class_names": None if spec.class_names is None else list(spec.class_names),
         "channels": spec.channels,
         "input_range": None if spec.input_range is None else list(spec.input_range),
-        "ignore_index": spec.ignore_index,
         "size": None if size is None else list(size),
         "ops": ops,
         "custom_ops": list(custom),

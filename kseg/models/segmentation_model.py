@@ -256,12 +256,6 @@ class SegmentationModel(ConfiguredModel, CheckedModel):
         logits = self.small_logits(images)
         return argmax_of(logits) if self.upsampling is None else self._small.classes(logits, image_size(images))
 
-    def export(self, filepath, **kwargs):
-        """Write a SavedModel for serving, of stock TensorFlow ops unless told otherwise: `kseg.export(self, ...)`."""
-        from kseg.exporting.export import export
-
-        return export(self, filepath, **kwargs)
-
 
 class _Reference:
     """Holds an object without Keras tracking it."""
