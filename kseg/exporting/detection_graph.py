@@ -110,12 +110,11 @@ class DetectionGraph:
 
     def _fitted(self, sizes):
         """The largest sizes of the same proportions within `size`; `[..., 2]`, in whole numbers throughout."""
-        height, width = tf.unstack(tf.cast(sizes, tf.int64), axis=-1)
-        most_height, most_width = self.size
-        tall = height * most_width >= width * most_height
-        fitted_height = tf.where(tall, most_height, tf.maximum(1, height * most_width // width))
-        fitted_width = tf.where(tall, tf.maximum(1, width * most_height // height), most_width)
-        return tf.cast(tf.stack([fitted_height, fitted_width], axis=-1), tf.int32)
+        sizes = tf.cast(sizes, tf.int64)
+        most = tf.constant(self.size, tf.int64)
+        # Of both axes at once: the length that goes with the largest on the other axis.
+        lengths = sizes * most[::-1] // tf.reverse(sizes, axis=[-1])
+        return tf.cast(tf.clip_by_value(lengths, tf.ones_like(most), most), tf.int32)
 
     def _fit(self, images, fitted):
         """Resizes `[..., h, w, C]` as `kseg.predict_instances` does, and pads it to `size`."""
