@@ -39,7 +39,7 @@ class Export:
 
 
 def export(model, path, ops="reference", size=None, overwrite=False) -> Export:
-    """Exports a model as a SavedModel whose graph holds everything from raw images to class maps.
+    """Exports a model as a SavedModel whose graph holds everything from raw images to class maps or detections.
 
     Signatures, `classes_*` for the class map and `probabilities_*` for softmax (sigmoid for one class) probabilities:
 
@@ -49,7 +49,7 @@ def export(model, path, ops="reference", size=None, overwrite=False) -> Export:
     | `*_uint16` | `images`, uint16 `[B, H, W, C]` | it ends above 255 |
     | `*_encoded` | `image_bytes`, string `[B]`: JPEG, PNG, BMP, GIF | as `*_uint8`, and 1, 3 or 4 (PNG only) channels |
     | `*_float` | `images`, float32 `[B, H, W, C]` in the model's `input_range` | always |
-    | `serving_default` | the first `classes_*` of this list | always |
+    | `serving_default` | the first `classes_*` or `detections_*` of this list | always |
 
     Outputs: `classes`, uint8 `[B, H, W]` (uint16 or int32 above 256 or 65536 classes), with one output channel 1 where
     the logit is above 0; or `probabilities`, float32 `[B, H, W, num_classes]`. Batch, height and width are free, unless
@@ -62,8 +62,17 @@ def export(model, path, ops="reference", size=None, overwrite=False) -> Export:
     images are padded with `ignore_index` (0 if there is none, and probabilities) to the largest of the batch; a second
     output `sizes`, int32 `[B, 2]`, says where they end.
 
-    The folder also gets `assets.extra/kseg_export.json` with these facts, class names and versions. Optimizer state is
-    not exported. The folder appears when it is complete.
+    Signatures of a `kseg.FasterRCNN` or `kseg.MaskRCNN`, with the same inputs: `detections_*`, and for raw images also
+    `detections_*_sizes` with a second input `sizes`, int32 `[B, 2]`, the heights and widths without padding at the
+    bottom and the right. Outputs are those of the model: `boxes`, float32 `[B, D, 4]`, `scores`, float32 `[B, D]`,
+    `classes`, int32 `[B, D]`, -1 for padding, and of a `MaskRCNN` `masks`, float32 `[B, D, 28, 28]`, probabilities in
+    the frames of the boxes. Encoded images may always differ in size: they are padded to the largest of the batch, and
+    `sizes` is a further output. With `size`, each image is fitted into it with its proportions kept, bilinearly as in
+    `kseg.predict_instances`, and the boxes are in pixels of the image as it came.
+
+    The folder also gets `assets.extra/kseg_export.json` with these facts, class names and versions, of a detector also
+    thresholds, the number of places and the `mode` of `kseg_ops.paste_masks` that goes with its masks. Optimizer state
+    is not exported. The folder appears when it is complete.
 
     Args:
         model: a `kseg` model, or any functional Keras model from images `(B, H, W, C)` to logits `(B, H, W,
