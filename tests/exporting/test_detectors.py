@@ -94,7 +94,7 @@ def models():
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, models):
     server = StockProcess(tmp_path_factory.mktemp("served"))
-    server.done = {name: server.export(name, model) for name, model in models.items()}
+    server.done = {"masks": server.export("masks", models["masks"])}
     sizes = np.array([SIZE, SMALLER], np.int32)
 
     server.call("masks", "serving_default", images=pictures())
@@ -114,9 +114,6 @@ def server(tmp_path_factory, models):
     server.call("masks", "detections_uint8_sizes", "wrong-none", images=pictures(), sizes=0 * sizes)
     server.call("masks", "detections_uint8_sizes", "wrong-count", images=pictures(), sizes=sizes[:1])
 
-    scaled = pictures().astype(np.float32) / 255
-    server.call("boxes", "detections_float", images=scaled)
-
     server.done["fitted"] = server.export("fitted", models["masks"], size=FITTED)
     server.call("fitted", "detections_uint8", images=pictures())
     server.call("fitted", "detections_encoded", image_bytes=pngs(mixed()))
@@ -128,7 +125,7 @@ def server(tmp_path_factory, models):
     return server
 
 
-@pytest.mark.parametrize("name", ["masks", "boxes", "fitted"])
+@pytest.mark.parametrize("name", ["masks", "fitted"])
 def test_every_op_is_one_of_stock_tensorflow(server, name):
     assert server.imported == []
     assert server.done[name].custom_ops == ()
@@ -143,11 +140,6 @@ def test_detections_are_those_of_the_model(server, models, signature):
     assert_same(found, {name: value.numpy() for name, value in models["masks"](pictures()).items()})
     if signature == "detections_encoded":
         np.testing.assert_array_equal(found["sizes"], [SIZE] * 2)
-
-
-def test_boxes_alone(server, models):
-    scaled = pictures().astype(np.float32) / 255
-    assert_same(server.result("boxes", "detections_float"), by_hand(models["boxes"], scaled, [SIZE] * 2))
 
 
 def test_padding_does_not_count(server, models):
@@ -216,12 +208,6 @@ def test_signatures(server):
         "output": outputs,
     }
     assert signatures["detections_encoded"]["output"] == f"{outputs}; sizes: int32 [?, 2]"
-    assert set(server.done["boxes"].signatures) == {
-        "serving_default",
-        "detections_float",
-        "detections_float_sizes",
-    }
-    assert "masks" not in server.done["boxes"].signatures["detections_float"]["output"]
 
 
 def test_facts(server):
@@ -241,8 +227,6 @@ def test_facts(server):
     assert {name: facts[name] for name in expected} == expected
     assert facts["boxes"].startswith("x1, y1, x2, y2 in pixels of the image")
     assert "ignore_index" not in facts
-    boxes = json.loads((server.done["boxes"].path / "assets.extra" / "kseg_export.json").read_text())
-    assert boxes["paste_mode"] is None
 
 
 @native_only
@@ -256,10 +240,16 @@ def test_native_ops_are_kept_and_a_stock_process_refuses_them(server, models):
     assert_same(found, by_hand(models["masks"], pictures(), [SIZE] * 2))
 
 
-def test_the_models_own_export_holds_stock_ops(models, tmp_path):
+def test_boxes_alone_and_the_models_own_export(models, tmp_path):
     done = models["boxes"].export(tmp_path / "m")
     assert done.custom_ops == ()
-    assert "detections_float" in done.signatures
+    assert set(done.signatures) == {"serving_default", "detections_float", "detections_float_sizes"}
+    assert "masks" not in done.signatures["detections_float"]["output"]
+    assert json.loads((done.path / "assets.extra" / "kseg_export.json").read_text())["paste_mode"] is None
+    scaled = pictures().astype(np.float32) / 255
+    served = tf.saved_model.load(done.path).signatures["serving_default"](images=tf.constant(scaled))
+    found = {name: value.numpy() for name, value in served.items()}
+    assert_same(found, by_hand(models["boxes"], scaled, [SIZE] * 2))
 
 
 # Refusals
