@@ -1,4 +1,4 @@
-"""The base class of kseg's models: what `fit`, `evaluate`, `save` and `export` do for a segmentation network."""
+"""The base class of kseg's models: what `fit`, `evaluate` and `save` do for a segmentation network."""
 
 from __future__ import annotations
 
