@@ -23,7 +23,11 @@ def add_arguments(parser) -> None:
         "--ops", choices=("reference", "native"), default="reference", help="which ops (default reference)"
     )
     parser.add_argument(
-        "--size", type=whole(1), nargs=2, metavar=("H", "W"), help="size that encoded images are resized to"
+        "--size",
+        type=whole(1),
+        nargs=2,
+        metavar=("H", "W"),
+        help="size at which the model is to work; images may have any",
     )
 
 

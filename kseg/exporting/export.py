@@ -14,8 +14,9 @@ import numpy as np
 import tensorflow as tf
 
 import kseg_ops
+from kseg.exporting.detection_graph import DetectionGraph
 from kseg.exporting.serving_graph import ServingGraph
-from kseg.inference.model_spec import ModelSpec
+from kseg.models import FasterRCNN
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ class Export:
 
 
 def export(model, path, ops="reference", size=None, overwrite=False) -> Export:
-    """Exports a model as a SavedModel whose graph holds everything from raw images to class maps.
+    """Exports a model as a SavedModel whose graph holds everything from raw images to class maps or detections.
 
     Signatures, `classes_*` for the class map and `probabilities_*` for softmax (sigmoid for one class) probabilities:
 
@@ -48,7 +49,7 @@ def export(model, path, ops="reference", size=None, overwrite=False) -> Export:
     | `*_uint16` | `images`, uint16 `[B, H, W, C]` | it ends above 255 |
     | `*_encoded` | `image_bytes`, string `[B]`: JPEG, PNG, BMP, GIF | as `*_uint8`, and 1, 3 or 4 (PNG only) channels |
     | `*_float` | `images`, float32 `[B, H, W, C]` in the model's `input_range` | always |
-    | `serving_default` | the first `classes_*` of this list | always |
+    | `serving_default` | the first `classes_*` or `detections_*` of this list | always |
 
     Outputs: `classes`, uint8 `[B, H, W]` (uint16 or int32 above 256 or 65536 classes), with one output channel 1 where
     the logit is above 0; or `probabilities`, float32 `[B, H, W, num_classes]`. Batch, height and width are free, unless
@@ -61,8 +62,17 @@ def export(model, path, ops="reference", size=None, overwrite=False) -> Export:
     images are padded with `ignore_index` (0 if there is none, and probabilities) to the largest of the batch; a second
     output `sizes`, int32 `[B, 2]`, says where they end.
 
-    The folder also gets `assets.extra/kseg_export.json` with these facts, class names and versions. Optimizer state is
-    not exported. The folder appears when it is complete.
+    Signatures of a `kseg.FasterRCNN` or `kseg.MaskRCNN`, with the same inputs: `detections_*`, and for raw images also
+    `detections_*_sizes` with a second input `sizes`, int32 `[B, 2]`, the heights and widths without padding at the
+    bottom and the right. Outputs are those of the model: `boxes`, float32 `[B, D, 4]`, `scores`, float32 `[B, D]`,
+    `classes`, int32 `[B, D]`, -1 for padding, and of a `MaskRCNN` `masks`, float32 `[B, D, 28, 28]`, probabilities in
+    the frames of the boxes. Encoded images may always differ in size: they are padded to the largest of the batch, and
+    `sizes` is a further output. With `size`, each image is fitted into it with its proportions kept, bilinearly as in
+    `kseg.predict_instances`, and the boxes are in pixels of the image as it came.
+
+    The folder also gets `assets.extra/kseg_export.json` with these facts, class names and versions, of a detector also
+    thresholds, the number of places and the `mode` of `kseg_ops.paste_masks` that goes with its masks. Optimizer state
+    is not exported. The folder appears when it is complete.
 
     Args:
         model: a `kseg` model, or any functional Keras model from images `(B, H, W, C)` to logits `(B, H, W,
@@ -91,19 +101,18 @@ def export(model, path, ops="reference", size=None, overwrite=False) -> Export:
         >>> serve(images=tf.zeros([1, 480, 640, 3], tf.uint8))["classes"].shape  # doctest: +SKIP
         TensorShape([1, 480, 640])
     """
-    spec = ModelSpec.of(model)
+    kind = DetectionGraph if isinstance(model, FasterRCNN) else ServingGraph
+    spec = kind.spec_of(model)
     if ops not in ("reference", "native"):
         raise ValueError(f'ops must be "reference" or "native"; got {ops!r}.')
     size = _checked_size(size, spec)
     path = Path(path)
     _check_path(path, overwrite)
     if ops == "native":
-        _require_native()
+        _require_native(kind.native_ops)
     with kseg_ops.use_reference() if ops == "reference" else contextlib.nullcontext():
-        functions = {
-            name: function.get_concrete_function()
-            for name, function in ServingGraph(model, spec, size).signatures().items()
-        }
+        graph = kind(model, spec, size)
+        functions = {name: function.get_concrete_function() for name, function in graph.signatures().items()}
     custom = tuple(sorted(set().union(*(_custom_ops(f.graph.as_graph_def()) for f in functions.values()))))
     if custom and ops == "reference":
         raise RuntimeError(
@@ -112,7 +121,7 @@ def export(model, path, ops="reference", size=None, overwrite=False) -> Export:
         )
     needs = _server_needs(custom)
     signatures = {name: _describe(function) for name, function in functions.items()}
-    facts = _facts(model, spec, size, ops, custom, needs, signatures)
+    facts = {**_facts(model, spec, size, ops, custom, needs, signatures), **graph.facts()}
     _write(path, functions, facts)
     logger.log(logging.WARNING if custom else logging.INFO, "%s: %s", path, needs)
     return Export(path, signatures, custom, needs)
@@ -140,15 +149,16 @@ def _check_path(path, overwrite):
         raise FileExistsError(f"{path} is a file; path must name a folder to be made.")
 
 
-def _require_native():
+def _require_native(names):
     from kseg_ops import _library
 
-    state = _library.op_states(["resize_argmax"])["resize_argmax"]
-    if _library.native_op("resize_argmax") is None:
-        raise RuntimeError(
-            f'ops="native" needs kseg\'s compiled ops, but they are not in use: {state}. '
-            'Run `kseg build-ops`, or export with ops="reference".'
-        )
+    for name in names:
+        if _library.native_op(name) is None:
+            state = _library.op_states([name])[name]
+            raise RuntimeError(
+                f'ops="native" needs kseg\'s compiled ops, but they are not in use: {state}. '
+                'Run `kseg build-ops`, or export with ops="reference".'
+            )
 
 
 def _custom_ops(graph_def) -> set[str]:
@@ -197,7 +207,6 @@ def _facts(model, spec, size, ops, custom, needs, signatures):
         "class_names": None if spec.class_names is None else list(spec.class_names),
         "channels": spec.channels,
         "input_range": None if spec.input_range is None else list(spec.input_range),
-        "ignore_index": spec.ignore_index,
         "size": None if size is None else list(size),
         "ops": ops,
         "custom_ops": list(custom),

@@ -1,4 +1,4 @@
-"""A model and everything around it as TensorFlow graph functions: decoding, resizing, mirroring, argmax, softmax."""
+"""A model of class maps and everything around it as TensorFlow graph functions: resizing, argmax, softmax."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from kseg.exporting.image_forms import ImageForms
 from kseg.inference.model_spec import ModelSpec
 from kseg.layers import ResizeTo
 from kseg.layers._interpolation import resize_bilinear
@@ -19,10 +20,18 @@ class ServingGraph:
         model: a functional Keras model.
         spec: its facts.
         size: `(height, width)` to which images are resized before the model, and back after it; `None` for neither.
+
+    Attributes:
+        native_ops: the compiled ops that it cannot do without where such are wanted.
+        spec_of: the function that reads the facts of a model.
     """
+
+    native_ops = ("resize_argmax",)
+    spec_of = staticmethod(ModelSpec.of)
 
     def __init__(self, model, spec: ModelSpec, size: tuple[int, int] | None):
         self.spec, self.size = spec, size
+        self._forms = ImageForms(spec, size)
         shape = (None, *(size or spec.fixed_size)) if not any(spec.margins) else (None, *spec.fixed_size)
 
         # Such a model is stored up to its small logits: probabilities upsample them, classes are found without that.
@@ -38,34 +47,16 @@ class ServingGraph:
 
     def signatures(self) -> dict[str, Callable]:
         """The signatures by name, each a `tf.function` of one argument; `serving_default` comes first."""
-        forms = {}
-        pixels = self._pixel_dtype()
-        if pixels is not None:
-            forms[pixels.name] = (self._image_spec(pixels), self._images)
-        if pixels == tf.uint8 and self.spec.channels in (1, 3, 4):
-            forms["encoded"] = (tf.TensorSpec([None], tf.string, "image_bytes"), self._encoded)
-        forms["float"] = (self._image_spec(tf.float32), self._images)
         named = {}
-        for form, (spec, pipeline) in forms.items():
+        for form, spec in self._forms.specs().items():
+            pipeline = self._encoded if spec.dtype == tf.string else self._images
             named[f"classes_{form}"] = _function(pipeline, spec, self._classes, "classes")
             named[f"probabilities_{form}"] = _function(pipeline, spec, self._probabilities, "probabilities")
         return {"serving_default": next(iter(named.values())), **named}
 
-    def _pixel_dtype(self):
-        """The integer type whose values are those of the model's input range, if there is one."""
-        if self.spec.input_range is None or self.spec.input_range[1] <= 1:
-            return None
-        return tf.uint8 if self.spec.input_range[1] <= 255 else tf.uint16 if self.spec.input_range[1] <= 65535 else None
-
-    def _image_size(self):
-        """Height and width that images must have, `None` where they are free."""
-        if self.size is not None:
-            return [None, None]
-        fixed = zip(self.spec.fixed_size, self.spec.margins, strict=True)
-        return [None if length is None else length - 2 * margin for length, margin in fixed]
-
-    def _image_spec(self, dtype):
-        return tf.TensorSpec([None, *self._image_size(), self.spec.channels], dtype, "images")
+    def facts(self) -> dict:
+        """What the facts file says of class maps only."""
+        return {"ignore_index": self.spec.ignore_index}
 
     # Pipelines: input -> (logits, sizes to bring them to or None), then `finish` -> output.
 
@@ -77,8 +68,8 @@ class ServingGraph:
 
     def _encoded(self, contents, finish, name):
         if self.size is None:
-            return {name: self._same_size(tf.cast(self._decode_equal(contents), tf.float32), finish)}
-        images, sizes = self._decode_resized(contents)
+            return {name: self._same_size(tf.cast(self._forms.decode_equal(contents), tf.float32), finish)}
+        images, sizes = self._forms.decode_each(contents, self._resize_in)
         logits = self._logits(images)
         largest = tf.reduce_max(sizes, axis=0)
 
@@ -107,74 +98,6 @@ class ServingGraph:
     @property
     def _class_dtype(self):
         return tf.as_dtype(self.spec.class_dtype)
-
-    # Decoding.
-
-    def _decode(self, content):
-        if self.spec.channels == 4:
-            # JPEG and BMP have no fourth channel; decode_image refuses to ask for one.
-            image = tf.io.decode_png(content, channels=4)
-        else:
-            image = tf.io.decode_image(content, channels=self.spec.channels, expand_animations=False)
-        image.set_shape([None, None, self.spec.channels])
-        return image
-
-    def _decode_equal(self, contents):
-        """Decodes a batch of images that must all have the size of the first."""
-        wanted = self._image_size()
-
-        def body(index, first, images):
-            image = self._decode(contents[index])
-            size = tf.shape(image)[:2]
-            first = tf.where(index == 0, size, first)
-            equal = tf.debugging.Assert(
-                tf.reduce_all(size == first),
-                [
-                    "images of one batch must have equal sizes (send them one by one, or export the model with "
-                    "size=(height, width)); image number, its size and that of the first:",
-                    index,
-                    size,
-                    first,
-                ],
-            )
-            fits = tf.debugging.Assert(
-                tf.reduce_all([s is None or size[axis] == s for axis, s in enumerate(wanted)]),
-                [
-                    f"images must have the size {wanted} that the model was built for; image number and its size:",
-                    index,
-                    size,
-                ],
-            )
-            with tf.control_dependencies([equal, fits]):
-                return index + 1, first, images.write(index, image)
-
-        images = self._loop(contents, body, tf.zeros([2], tf.int32), tf.uint8, [None, None, self.spec.channels])[
-            1
-        ].stack()
-        images.set_shape([None, *wanted, self.spec.channels])
-        return images
-
-    def _decode_resized(self, contents):
-        """Decodes images of any sizes and resizes them; returns the batch and the original sizes `[B, 2]`."""
-
-        def body(index, sizes, images):
-            image = tf.cast(self._decode(contents[index]), tf.float32)
-            return index + 1, sizes.write(index, tf.shape(image)[:2]), images.write(index, self._resize_in(image))
-
-        sizes = tf.TensorArray(tf.int32, size=tf.shape(contents)[0], element_shape=[2])
-        shape = [*self.size, self.spec.channels]
-        sizes, images = self._loop(contents, body, sizes, tf.float32, shape)
-        return images.stack(), sizes.stack()
-
-    def _loop(self, contents, body, carried, dtype, element_shape):
-        count = tf.shape(contents)[0]
-        enough = tf.debugging.Assert(count > 0, ["image_bytes must hold at least one image, got an empty batch"])
-        with tf.control_dependencies([enough]):
-            images = tf.TensorArray(dtype, size=count, element_shape=element_shape)
-            _, carried, images = tf.while_loop(
-                lambda index, *_: index < count, body, (tf.constant(0), carried, images), parallel_iterations=16
-            )
-        return carried, images
 
     # Around the model.
 

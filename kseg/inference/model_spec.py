@@ -15,7 +15,7 @@ UNKNOWN_STRIDE = 32
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """The facts of a segmentation model that tiling, file prediction and export build on.
+    """The facts of a model that tiling, file prediction and export build on.
 
     Attributes:
         channels: channels of the input image.
@@ -73,6 +73,20 @@ class ModelSpec:
             input_range=None if value_range is None else (float(value_range[0]), float(value_range[1])),
             ignore_index=getattr(model, "ignore_index", None),
             class_names=None if names is None else tuple(str(name) for name in names),
+        )
+
+    @classmethod
+    def of_detector(cls, model) -> ModelSpec:
+        """Reads the facts from a `kseg.FasterRCNN` or `kseg.MaskRCNN`, which is built when it is made."""
+        height, width, channels = model.backbone.input_shape[1:]
+        value_range = model.input_range
+        return cls(
+            channels=channels,
+            num_classes=model.num_classes,
+            fixed_size=(height, width),
+            stride=model.pad.stride,
+            input_range=None if value_range is None else (float(value_range[0]), float(value_range[1])),
+            class_names=None if model.class_names is None else tuple(str(name) for name in model.class_names),
         )
 
     @property

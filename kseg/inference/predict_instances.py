@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import types
-
 import numpy as np
 import tensorflow as tf
 
 from kseg._class_arguments import is_finite_number
 from kseg.inference.detections import Detections
 from kseg.inference.image_input import open_image, warn_about_range
+from kseg.inference.model_spec import ModelSpec
 from kseg.models import FasterRCNN
 
 
@@ -51,7 +50,7 @@ def predict_instances(
     for name, value in (("shorter_side", shorter_side), ("longer_side", longer_side)):
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
             raise ValueError(f"{name} must be a positive int or None; got {value!r}")
-    image = open_image(image, types.SimpleNamespace(channels=model.backbone.input_shape[-1]))
+    image = open_image(image, ModelSpec.of_detector(model))
     warn_about_range(image, model.input_range, stacklevel=3)
     given = image if shorter_side is None else _resized(image, shorter_side, longer_side)
     found = {name: value[0] for name, value in model.predict_on_batch(given[None]).items()}

@@ -1,4 +1,4 @@
-"""What kseg's models have in common: their configuration, the default compilation, frozen batch normalisation."""
+"""What kseg's models have in common: configuration, default compilation, export, frozen batch normalisation."""
 
 from __future__ import annotations
 
@@ -59,6 +59,12 @@ class ConfiguredModel:
         self.compile(**config)
         if built:
             self.optimizer.build(self.trainable_variables)
+
+    def export(self, filepath, **kwargs):
+        """Write a SavedModel for serving, of stock TensorFlow ops unless told otherwise: `kseg.export(self, ...)`."""
+        from kseg.exporting.export import export
+
+        return export(self, filepath, **kwargs)
 
     def freeze_batch_norms_for_good(self, frozen):
         """Whether every BatchNormalization keeps its statistics, gamma and beta, whatever `trainable` says."""

@@ -1,4 +1,4 @@
-"""The base class of kseg's models: what `fit`, `evaluate`, `save` and `export` do for a segmentation network."""
+"""The base class of kseg's models: what `fit`, `evaluate` and `save` do for a segmentation network."""
 
 from __future__ import annotations
 
@@ -255,12 +255,6 @@ class SegmentationModel(ConfiguredModel, CheckedModel):
         """The class of each pixel, int32 `(B, H, W)`, from small logits if the model has such."""
         logits = self.small_logits(images)
         return argmax_of(logits) if self.upsampling is None else self._small.classes(logits, image_size(images))
-
-    def export(self, filepath, **kwargs):
-        """Write a SavedModel for serving, of stock TensorFlow ops unless told otherwise: `kseg.export(self, ...)`."""
-        from kseg.exporting.export import export
-
-        return export(self, filepath, **kwargs)
 
 
 class _Reference:
