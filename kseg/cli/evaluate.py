@@ -13,7 +13,8 @@ HELP = "figures of a model on labelled images"
 DESCRIPTION = (
     "Evaluate a model on whole images: IoU, Dice, precision and recall per class, their means, pixel accuracy, "
     "frequency-weighted IoU and confusion matrix, as a table, metrics.json, pictures and a report. For a model that "
-    "finds objects: COCO's average precision and recall of masks and boxes. Or, without a model, detections in COCO's format: average precision and recall."
+    "finds objects: COCO's average precision and recall of masks and boxes. Or, without a "
+    "model, detections in COCO's format: average precision and recall."
 )
 
 

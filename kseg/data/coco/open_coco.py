@@ -52,7 +52,8 @@ def open_coco(
         >>> train, val = kseg.data.open_coco("fruits_nuts", val_count=3)
         >>> dataset = kseg.data.instance_pipeline(train, 2, shuffle=True)
     """
-    sources = [CocoSource(*part, **arguments) for part in (parts := coco_parts(folder))]
+    parts = coco_parts(folder)
+    sources = [CocoSource(*part, **arguments) for part in parts]
     if len(sources) == 2:
         train, val = sources
         if train.class_names != val.class_names or train.category_ids != val.category_ids:
