@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from kseg_cli.main import main
 from PIL import Image
 
+from kseg_ops import rle
 from tests.helpers.object_files import write_squares
 
 SMALL = ("--backbone=resnet18_quarter", "--pyramid-filters=8", "--anchor-size=12", "--no-deterministic")
@@ -60,17 +62,32 @@ def test_evaluate_repeats_the_figures_of_the_run(trained, tmp_path, capsys):
 
 
 def test_evaluate_agrees_with_the_evaluation_of_the_predicted_results(trained, data, tmp_path):
+    # The truth: some of what the model finds, so that it finds some of it.
+    found, again = tmp_path / "found", tmp_path / "again"
+    images = str(data / "images")
     annotations = data / "instances.json"
-    assert main(["evaluate", str(trained), "--data", str(data), "--out", str(tmp_path / "e")]) == 0
-    arguments = ["--out", str(tmp_path / "p"), "--coco-annotations", str(annotations), "--score=0.9"]
-    assert main(["predict", str(trained), str(data / "images"), *arguments]) == 0
-    results = tmp_path / "p" / "detections.json"
-    assert json.loads(results.read_text())[0]["image_id"] == 100
-    arguments = ["--coco-annotations", str(annotations), "--coco-results", str(results), "--out", str(tmp_path / "c")]
-    assert main(["evaluate", *arguments, "--iou-type", "mask"]) == 0
-    whole, again = (json.loads((tmp_path / name / "metrics.json").read_text())["mask"] for name in "ec")
-    assert [row["objects"] for row in whole["classes"]] == [6, 6]
-    assert whole["figures"] == pytest.approx(again["figures"], abs=1e-9)
+    assert main(["predict", str(trained), images, "--out", str(found), "--coco-annotations", str(annotations)]) == 0
+    entries = json.loads((found / "detections.json").read_text())
+    assert {entry["image_id"] for entry in entries} <= set(range(100, 106))
+    areas = rle.area([entry["segmentation"] for entry in entries])
+    chosen = [(entry, int(area)) for entry, area in zip(entries, areas, strict=True) if area > 0][::3]
+    content = json.loads(annotations.read_text())
+    content["annotations"] = [
+        {**entry, "id": number, "area": area, "iscrowd": 0} for number, (entry, area) in enumerate(chosen, start=1)
+    ]
+    truth = tmp_path / "truth"
+    shutil.copytree(data / "images", truth / "images")
+    (truth / "instances.json").write_text(json.dumps(content))
+
+    assert main(["evaluate", str(trained), "--data", str(truth), "--out", str(again)]) == 0
+    of_files = ["--coco-annotations", str(truth / "instances.json"), "--coco-results", str(found / "detections.json")]
+    assert main(["evaluate", *of_files, "--iou-type", "mask", "--out", str(tmp_path / "files")]) == 0
+    first, second = (
+        json.loads((folder / "metrics.json").read_text())["mask"] for folder in (again, tmp_path / "files")
+    )
+    assert sum(row["objects"] for row in first["classes"]) == len(chosen)
+    assert first["figures"]["AP"] > 0.05
+    assert first["figures"] == pytest.approx(second["figures"], abs=1e-9)
 
 
 def test_predict(trained, data, tmp_path, capsys):
