@@ -71,7 +71,9 @@ def write_object_overlays(folder: Path, model, source, evaluation: InstanceEvalu
     def draw(index):
         image, truth = source.load(index)
         found = find_objects(model, image, sides, _DRAWN).plot()
-        names = [str(one) if source.class_names is None else source.class_names[one] for one in truth.classes]
+        names = None  # of one class they would only cover the picture
+        if source.num_classes > 1:
+            names = [str(one) if source.class_names is None else source.class_names[one] for one in truth.classes]
         true = viz.instances_overlay(image, truth.boxes, _Unpacked(truth), names, contour_width=2)
         return np.concatenate([true, np.full_like(true[:, :4], 255), found], axis=1)
 
