@@ -90,6 +90,8 @@ BACKBONES = {
     "mobilenet_v3_large": Backbone(
         "MobileNetV3", {"levels": "first"}, 16, model_options={"DeepLabV3": {"auxiliary_level": "P3"}}
     ),
+    # For objects of few kinds, from scratch: a quarter of the channels.
+    "resnet18_quarter": Backbone("ResNet", {"depth": 18, "filters": 16}, published=False),
     # Its own momentum is for hundreds of thousands of steps.
     "xception65": Backbone("Xception", {"norm_momentum": 0.99}, published=False),
 }
@@ -135,6 +137,12 @@ MODELS = {
         settings=("norm",),
         on_backbone=("norm",),
     ),
+}
+
+# Models of the task "instance".
+DETECTORS = {
+    "mask-rcnn": Architecture("MaskRCNN", "Mask R-CNN", "resnet50"),
+    "faster-rcnn": Architecture("FasterRCNN", "Faster R-CNN", "resnet50"),
 }
 
 # What `kseg convert` can name.

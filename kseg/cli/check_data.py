@@ -49,7 +49,7 @@ def run(arguments) -> int:
     from .quiet import import_tensorflow
 
     import_tensorflow()
-    from kseg.training.run import folder_reports
+    from kseg.training.semantic_task import folder_reports
 
     problems = 0
     for part, report in folder_reports(root, arguments, strict=False):

@@ -148,8 +148,8 @@ def _export_and_compare(folder: Path, console) -> bool:
     import numpy as np
 
     import kseg
-    from kseg.training.run import open_judged, open_sources
     from kseg.training.run_config import RunConfig
+    from kseg.training.tasks import task_of
 
     from . import models
 
@@ -157,7 +157,8 @@ def _export_and_compare(folder: Path, console) -> bool:
     shutil.rmtree(folder / "export", ignore_errors=True)
     kseg.export(model, folder / "export")
     config, _ = RunConfig.load(folder / "config.json")
-    image, _ = open_judged(config, open_sources(config)[1]).load(0)
+    task = task_of(config)
+    image, _ = task.open_judged(task.open_sources()[1]).load(0)
     image = image[:1024, :1024]
     with tempfile.TemporaryDirectory() as scratch:
         sample = Path(scratch) / "sample.npz"

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from . import evaluate_coco, models
+from . import evaluate_coco, evaluate_objects, models, sides
 from .arguments import mask_values, number, whole_or_none
 from .errors import CliError, no_folder
 
 HELP = "figures of a model on labelled images"
 DESCRIPTION = (
     "Evaluate a model on whole images: IoU, Dice, precision and recall per class, their means, pixel accuracy, "
-    "frequency-weighted IoU and confusion matrix, as a table, metrics.json, pictures and a report. Or, without a "
+    "frequency-weighted IoU and confusion matrix, as a table, metrics.json, pictures and a report. For a model that "
+    "finds objects: COCO's average precision and recall of masks and boxes. Or, without a "
     "model, detections in COCO's format: average precision and recall."
 )
 
@@ -23,8 +24,8 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--data",
         metavar="DIR",
-        help="folder with images and masks (of one with train and val, val); default: the images of the "
-        "run's own report",
+        help="folder with images and masks, or with images and instances.json in COCO's format (of one with train and "
+        "val, val); default: the images of the run's own report",
     )
     parser.add_argument(
         "--ignore-index",
@@ -51,6 +52,7 @@ def add_arguments(parser) -> None:
         help="with --surface: how far rows and columns of pixels are apart, such as in millimetres; default 1 1",
     )
     parser.add_argument("--calibration", action="store_true", help="expected calibration error as well")
+    sides.add_arguments(parser)
     evaluate_coco.add_arguments(parser)
     parser.add_argument("--out", metavar="DIR", help="folder for the results; default `evaluation` beside the model")
 
@@ -74,14 +76,27 @@ def run(arguments) -> int:
     import_tensorflow()
     from rich.console import Console
 
+    from kseg.models import FasterRCNN
+
+    from .tables import tables
+
+    model = models.load_model(arguments.model)
+    out = Path(arguments.out) if arguments.out else path.parent / "evaluation"
+    title = f"{path.parent.name or path.stem}, evaluated"
+    work = evaluate_objects.evaluate if isinstance(model, FasterRCNN) else _evaluate
+    evaluation = work(arguments, model, path, out, title)
+    console = Console()
+    console.print(*tables(evaluation), sep="\n")
+    console.print(f"Results:  {out / 'report.html'}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _evaluate(arguments, model, path, out, title):
     from kseg.training.evaluation_report import write_evaluation
     from kseg.training.extra_metrics import extra_metrics
     from kseg.training.run_report import evaluate_source
 
-    from .tables import class_table
-
-    model = models.load_model(arguments.model)
-    source = _own_source(path) if arguments.data is None else _folder_source(arguments, model)
+    source = own_source(path) if arguments.data is None else _folder_source(arguments, model)
     if source.num_classes != model.num_classes:
         raise CliError(f"--data: the masks hold {source.num_classes} classes and the model has {model.num_classes}.")
     extras = extra_metrics(
@@ -93,25 +108,22 @@ def run(arguments) -> int:
         calibration=arguments.calibration,
     )
     evaluation = evaluate_source(model, source, extras=extras)
-    out = Path(arguments.out) if arguments.out else path.parent / "evaluation"
-    write_evaluation(out, evaluation, model, source, title=f"{path.parent.name or path.stem}, evaluated")
-    console = Console()
-    console.print(class_table(evaluation))
-    console.print(f"Results:  {out / 'report.html'}", highlight=False, soft_wrap=True)
-    return 0
+    write_evaluation(out, evaluation, model, source, title=title)
+    return evaluation
 
 
-def _own_source(path):
-    from kseg.training.run import open_judged, open_sources
+def own_source(path):
+    """The images that the report of a run is about, by the path of its model."""
     from kseg.training.run_config import RunConfig
+    from kseg.training.tasks import task_of
 
-    config, _ = RunConfig.load(path.parent / "config.json")
-    return open_judged(config, open_sources(config)[1])
+    task = task_of(RunConfig.load(path.parent / "config.json")[0])
+    return task.open_judged(task.open_sources()[1])
 
 
 def _folder_source(arguments, model):
     from kseg.data import FolderSource
-    from kseg.training.run import parse_mask_values
+    from kseg.training.semantic_task import parse_mask_values
 
     root = Path(arguments.data)
     if (root / "val").is_dir():

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from . import models
+from . import models, predict_objects
 from .arguments import numbers, whole
 from .errors import CliError
 
-HELP = "segment image files"
+HELP = "segment image files, or find objects in them"
 DESCRIPTION = (
     "Segment images of any size and write class maps (pixel value = class), overlays and, on demand, probabilities. "
-    "Large images are worked on in tiles with --tile."
+    "Large images are worked on in tiles with --tile. A model that finds objects writes overlays with contours, "
+    "labels and scores, and detections.json in COCO's format of results."
 )
 
 
@@ -43,6 +44,7 @@ def add_arguments(parser) -> None:
         "--overlay", action=argparse.BooleanOptionalAction, default=True, help="draw overlays; default yes"
     )
     parser.add_argument("--batch-size", type=whole(1), default=4, metavar="N", help="tiles at once (default 4)")
+    predict_objects.add_arguments(parser)
 
 
 def run(arguments) -> int:
@@ -63,10 +65,25 @@ def run(arguments) -> int:
 
     from rich.console import Console
 
-    from kseg.inference import predict_files
+    from kseg.models import FasterRCNN
 
     model = models.load_model(arguments.model)
     console = Console(soft_wrap=True, highlight=False)
+    work = predict_objects.predict if isinstance(model, FasterRCNN) else _predict
+
+    def tell_error(result):
+        sys.stderr.write(f"kseg predict: {result.error}\n")
+
+    results = work(arguments, model, console, tell_error)
+    failed = sum(result.error is not None for result in results)
+    console.print(f"{len(results) - failed} of {len(results)} images written to {arguments.out}", markup=False)
+    return 2 if failed else 0
+
+
+def _predict(arguments, model, console, tell_error):
+    from kseg.inference import predict_files
+
+    predict_objects.check_unused(arguments)
 
     def tell(result):
         if result.error is None:
@@ -74,9 +91,9 @@ def run(arguments) -> int:
             if result.tiling is not None:
                 console.print(f"Tiled against untiled, on a crop of it: {result.tiling}", markup=False)
         else:
-            sys.stderr.write(f"kseg predict: {result.error}\n")
+            tell_error(result)
 
-    results = predict_files(
+    return predict_files(
         model,
         arguments.images,
         arguments.out,
@@ -90,6 +107,3 @@ def run(arguments) -> int:
         scales=arguments.scales,
         flips=arguments.flips,
     )
-    failed = sum(result.error is not None for result in results)
-    console.print(f"{len(results) - failed} of {len(results)} images written to {arguments.out}", markup=False)
-    return 2 if failed else 0

@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 
+def tables(evaluation) -> list:
+    """The rich tables of a `kseg.training.evaluation.Evaluation` or `InstanceEvaluation`."""
+    from kseg.training.instance_evaluation import InstanceEvaluation
+
+    if isinstance(evaluation, InstanceEvaluation):
+        return [detection_table(report) for report in evaluation.reports]
+    return [class_table(evaluation)]
+
+
 def class_table(evaluation):
     """A rich table of the figures per class and their means.
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from . import architectures
+from . import architectures, tasks
 from .arguments import mask_values, number, sum_of, whole, whole_or_none
 from .errors import CliError, no_folder
 
-HELP = "train a model on a folder of images and masks"
+HELP = "train a model on a folder of images and masks, or images and objects"
 DESCRIPTION = (
-    "Train a model on DIR/images and DIR/masks (or DIR/train/... and DIR/val/...), and write a run folder with the "
-    "best and the last model, figures, pictures and report.html. Ctrl-C saves; --resume continues, and ends bit for "
-    "bit as an uninterrupted run would."
+    "Train a model on DIR/images and DIR/masks (or DIR/train/... and DIR/val/...), or with --task instance on "
+    "DIR/images and DIR/instances.json in COCO's format (likewise, or COCO's own folders), and write a run folder "
+    "with the best and the last model, figures, pictures and report.html. Ctrl-C saves; --resume continues, and ends "
+    "bit for bit as an uninterrupted run would."
 )
 
 # Names that the help tells without waiting for TensorFlow; what they mean is in kseg.training (a test compares them).
@@ -24,14 +25,17 @@ LOSSES = (
 
 # Shown in the help; the values themselves live in kseg.training.run_config (a test compares the two).
 DEFAULTS = {
+    "task": "semantic",
     "val_fraction": "0.2",
     "ignore_index": "255",
+    "max_instances": "100",
     "model": "unet",
     "filters": "32",
     "depth": "4",
     "norm": "batch",
     "dropout": "0.0",
     "upsampling": "transpose",
+    "pyramid_filters": "256",
     "epochs": "50",
     "batch_size": "4",
     "lr": "0.001",
@@ -61,7 +65,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "result",
     )
     data = parser.add_argument_group("data")
+    _add(
+        data,
+        "--task",
+        choices=tuple(tasks.TASKS),
+        help="what is learned: the class of each pixel, or objects with their masks or boxes",
+    )
     _add(data, "--data", metavar="DIR", help="data folder")
+    data.add_argument("--cells", action="store_true", help="train on generated cells, instead of --data")
+    _add(data, "--cells-train", type=whole(1), metavar="N", help="generated cells: images to train on; default 96")
+    _add(data, "--cells-val", type=whole(1), metavar="N", help="generated cells: images to validate on; default 24")
+    _add(data, "--cells-size", type=whole(8), metavar="PX", help="generated cells: side of the images; default 128")
     _add(data, "--val-count", type=whole(1), metavar="N", help="images to validate on, instead of --val-fraction")
     _add(
         data, "--val-fraction", type=number(0, 1, open_low=True), metavar="F", help="part of the images to validate on"
@@ -76,6 +90,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add(data, "--ignore-index", type=whole_or_none, metavar="I", help='mask value that is not counted, or "none"')
     _add(data, "--mask-suffix", metavar="TEXT", help="what mask names have after the image's name, such as _mask")
     _add(data, "--mask-values", type=mask_values, metavar="V=C,...", help="classes of the masks' values: 0=0,255=1")
+    _add(data, "--min-side", type=whole(1), metavar="PX", help="objects: shorter side that images are resized to")
+    _add(data, "--max-side", type=whole(1), metavar="PX", help="objects: longest that the longer side then is")
+    _add(data, "--max-instances", type=whole(1), metavar="N", help="objects: most of an image that are learned")
     _add(
         data,
         "--crop-size",
@@ -105,7 +122,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "bent, noise",
     )
     model = parser.add_argument_group("model")
-    _add(model, "--model", choices=tuple(architectures.MODELS), help="architecture")
+    _add(model, "--model", choices=(*architectures.MODELS, *architectures.DETECTORS), help="architecture")
     _add(
         model,
         "--backbone",
@@ -117,6 +134,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add(model, "--norm", choices=("batch", "group", "none"), help="normalisation of a U-Net")
     _add(model, "--dropout", type=number(0, 1), metavar="F", help="dropout rate of a U-Net")
     _add(model, "--upsampling", choices=("transpose", "bilinear"), help="how the decoder of a U-Net enlarges")
+    _add(model, "--pyramid-filters", type=whole(1), metavar="N", help="channels of a detector's pyramid and heads")
+    _add(
+        model,
+        "--anchor-size",
+        type=whole(1),
+        metavar="PX",
+        help="about the smallest objects of a detector, in pixels of the resized images; default 32",
+    )
     training = parser.add_argument_group("training")
     _add(training, "--epochs", type=whole(1), metavar="N", help="passes over the training images")
     _add(training, "--batch-size", type=whole(1), metavar="N", help="images per step")
@@ -156,11 +181,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Trains, or continues."""
     given = given_settings(arguments)
-    if arguments.resume is None and "data" not in given:
+    if arguments.cells and "data" in given:
+        raise CliError(f"--cells: expected without --data, got --data {given['data']} beside it.")
+    if arguments.resume is None and "data" not in given and not arguments.cells:
         raise CliError("--data: expected a data folder, got nothing. `kseg demo` needs none.")
     if arguments.resume is not None:
         _check_resume(arguments)
-    elif not Path(given["data"]).is_dir():
+    elif "data" in given and not Path(given["data"]).is_dir():
         raise CliError(f"--data: expected a folder, got {given['data']}, {no_folder(given['data'])}.")
 
     from .quiet import import_tensorflow
@@ -177,8 +204,8 @@ def run(arguments: argparse.Namespace) -> int:
             )
         folder = arguments.resume
     else:
-        config = RunConfig(**given)
-        folder = arguments.out or _new_folder(Path(config.data).resolve().name)
+        config = RunConfig(**{"model": tasks.TASKS[given.get("task", DEFAULTS["task"])].models[0], **given})
+        folder = arguments.out or _new_folder("cells" if config.data is None else Path(config.data).resolve().name)
     return train_and_tell(config, folder, arguments)
 
 
@@ -196,8 +223,9 @@ def train_and_tell(config, folder, arguments, extras=None) -> int:
     """
     from kseg.training import TrainingInterrupted, TrainingProgress
     from kseg.training.run import train_run
+    from kseg.training.tasks import TASKS
 
-    progress = TrainingProgress()
+    progress = TrainingProgress(monitor=TASKS[config.task].monitor)
     seconds, batches = arguments.checkpoint_every
     try:
         evaluation = train_run(
@@ -213,16 +241,16 @@ def train_and_tell(config, folder, arguments, extras=None) -> int:
     except TrainingInterrupted:
         progress.message(f"Interrupted; everything is saved. Continue with:  kseg train --resume {folder}")
         return 130
-    from .tables import class_table
+    from .tables import tables
 
-    progress.console.print(class_table(evaluation))
+    progress.console.print(*tables(evaluation), sep="\n")
     progress.message(f"Report:  {Path(folder) / 'report.html'}")
     return 0
 
 
 def given_settings(arguments: argparse.Namespace) -> dict:
     """The settings that the user gave, by their names in `RunConfig`."""
-    not_settings = {"out", "overwrite", "resume", "checkpoint_every", "command", "run", "version"}
+    not_settings = {"cells", "out", "overwrite", "resume", "checkpoint_every", "command", "run", "version"}
     return {name: value for name, value in vars(arguments).items() if name not in not_settings}
 
 

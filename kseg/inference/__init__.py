@@ -3,6 +3,7 @@
 `kseg.predict` is `kseg.inference.predict`, `kseg.predict_instances` is `kseg.inference.predict_instances`.
 """
 
+from kseg.inference.detect_files import detect_files
 from kseg.inference.detections import Detections
 from kseg.inference.file_result import FileResult
 from kseg.inference.predict import predict, predict_rows
@@ -14,6 +15,7 @@ __all__ = [
     "Detections",
     "FileResult",
     "TilingDifference",
+    "detect_files",
     "list_images",
     "predict",
     "predict_files",

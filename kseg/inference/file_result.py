@@ -10,7 +10,7 @@ from kseg.inference.tiling_difference import TilingDifference
 
 @dataclass(frozen=True)
 class FileResult:
-    """The outcome of `kseg.inference.predict_files` for one image.
+    """The outcome of `kseg.inference.predict_files` or `detect_files` for one image.
 
     Attributes:
         source: the image file.
@@ -22,6 +22,7 @@ class FileResult:
         tiling: how far tiled prediction is from untiled on a crop of this image, where they may differ; measured for
             the first such image of a call only.
         error: what went wrong, in one sentence that names the file; `None` if nothing did.
+        objects: how many objects were found, by `detect_files`.
     """
 
     source: Path
@@ -32,3 +33,4 @@ class FileResult:
     pixels: tuple[int, ...] | None = None
     tiling: TilingDifference | None = None
     error: str | None = None
+    objects: int | None = None

@@ -87,7 +87,7 @@ def predict_files(
     out_dir = Path(out_dir)
     sources = list_images(paths)
     targets = [_Targets(source, out_dir, forward.spec.num_classes, form, overlay) for source in sources]
-    _check_targets(targets)
+    check_targets([(target.source, target.all()) for target in targets])
     # Of one pixel no tiles are made; what is left are the checks that do not depend on the image.
     augmentations = {"symmetries": symmetries(tta, flips), "scales": checked_scales(scales)}
     make_plan(forward, (1, 1), tile, overlap, **augmentations)
@@ -101,7 +101,7 @@ def predict_files(
         except (DataError, OSError, ValueError, TypeError, tf.errors.OpError) as error:
             for path in target.all():
                 _beside(path).unlink(missing_ok=True)
-            result = FileResult(target.source, error=_sentence(target.source, error))
+            result = FileResult(target.source, error=sentence(target.source, error))
         results.append(result)
         if on_result is not None:
             on_result(result)
@@ -146,19 +146,27 @@ class _Targets:
         return [path for path in (self.classes, self.probabilities, self.overlay) if path is not None]
 
 
-def _check_targets(targets):
+def check_targets(targets: list[tuple[Path, list[Path]]]) -> None:
+    """Checks that no two images lead to one file, and none to a file that is an image itself.
+
+    Args:
+        targets: images, each with the files that it leads to.
+
+    Raises:
+        ValueError: they do.
+    """
     writers = defaultdict(list)
-    for target in targets:
-        for path in target.all():
+    for source, paths in targets:
+        for path in paths:
             # Lower case: on a file system that ignores case, A.png and a.png are one file.
-            writers[str(path.resolve()).lower()].append(target.source)
+            writers[str(path.resolve()).lower()].append(source)
     for path, sources in writers.items():
         if len(sources) > 1:
             names = " and ".join(str(source) for source in sources[:3])
             raise ValueError(
                 f"{names} would both be written to {Path(path).name}: rename one, or predict them into two folders."
             )
-    inputs = {str(target.source.resolve()).lower() for target in targets}
+    inputs = {str(source.resolve()).lower() for source, _ in targets}
     for path, sources in writers.items():
         if path in inputs:
             raise ValueError(
@@ -188,12 +196,12 @@ def _predict_file(model, forward, target, options, measure):
         del scores
         os.replace(_beside(target.probabilities), target.probabilities)
     colours = max(2, spec.num_classes)
-    _write(target.classes, lambda path: _save_classes(path, classes, colours))
+    write_beside(target.classes, lambda path: _save_classes(path, classes, colours))
     if target.overlay is not None:
         step = max(1, int(np.ceil(np.sqrt(classes.size / OVERLAY_PIXELS))))
         # Every class index here is a prediction: none of them is void, whatever the model ignores in training.
         picture = draw_overlay(image[::step, ::step], classes[::step, ::step], colours, ignore_index=None)
-        _write(target.overlay, lambda path: Image.fromarray(picture).save(path, format="PNG"))
+        write_beside(target.overlay, lambda path: Image.fromarray(picture).save(path, format="PNG"))
     return FileResult(
         target.source,
         target.classes,
@@ -239,12 +247,13 @@ def _beside(path):
     return path.with_name(f".{path.name}.part{path.suffix}")
 
 
-def _write(path, save):
-    """Under another name first, so that an interruption leaves no half-written result."""
+def write_beside(path: Path, save: Callable[[Path], object]) -> None:
+    """Has `save` write `path`, under another name first, so that an interruption leaves no half-written result."""
     save(_beside(path))
     os.replace(_beside(path), path)
 
 
-def _sentence(source, error):
+def sentence(source: Path, error: Exception) -> str:
+    """What went wrong with a file, in one line that names it."""
     text = str(error).strip().split("\n")[0] or type(error).__name__
     return text if str(source) in text else f"{source}: {text}"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import keras
-from kseg_cli.architectures import BACKBONES, MODELS, UNET_SETTINGS
+from kseg_cli.architectures import BACKBONES, DETECTORS, MODELS, UNET_SETTINGS
 
 from kseg import backbones, models
+from kseg.models.backbone_graph import level_number
 
 
 def usable_settings(model: str, backbone: str | None) -> tuple[str, ...] | None:
@@ -59,4 +60,39 @@ def build_network(config, source) -> keras.Model:
     )
 
 
-__all__ = ["BACKBONES", "MODELS", "UNET_SETTINGS", "build_backbone", "build_network", "usable_settings"]
+def build_detector(config, source) -> keras.Model:
+    """Builds the detector of a run with random weights.
+
+    Args:
+        config: `RunConfig` of the task "instance".
+        source: `kseg.data.InstanceSource`; gives classes, channels and input range.
+    """
+    architecture = DETECTORS[config.model]
+    backbone = build_backbone(config.backbone or architecture.backbone, (None, None, source.channels), 32)
+    options = {}
+    if config.anchor_size is not None:
+        levels = sum(2 <= level_number(level) <= 5 for level in backbone.strides) + 1
+        options["anchor_sizes"] = tuple(config.anchor_size * 2**level for level in range(levels))
+    return getattr(models, architecture.kind)(
+        source.num_classes,
+        backbone=backbone,
+        pyramid_filters=config.pyramid_filters,
+        # The published ratio of 1024 to 256.
+        head_units=4 * config.pyramid_filters,
+        input_range=source.input_range,
+        class_names=source.class_names,
+        seed=config.seed,
+        **options,
+    )
+
+
+__all__ = [
+    "BACKBONES",
+    "DETECTORS",
+    "MODELS",
+    "UNET_SETTINGS",
+    "build_backbone",
+    "build_detector",
+    "build_network",
+    "usable_settings",
+]

@@ -12,14 +12,22 @@ from .evaluation import write_metrics
 _ENDLESS = 1e10  # COCO's way to say that an area range has no end
 
 
-def write_coco_evaluation(folder: str | Path, reports: Sequence, *, title: str, subtitle: str = "") -> Path:
+def write_coco_evaluation(
+    folder: str | Path,
+    reports: Sequence,
+    *,
+    metrics: dict | None = None,
+    more_figures: Sequence[tuple[str, str]] = (),
+    **of_report,
+) -> Path:
     """Writes metrics.json, precision-recall curves and confusion matrices as pictures, and report.html.
 
     Args:
         folder: Folder to write into; created.
         reports: One `kseg.metrics.CocoReport` per way of comparing objects, at least one.
-        title: Heading of the report.
-        subtitle: A sentence under it.
+        metrics: What metrics.json holds; None: the reports.
+        more_figures: Further headline figures of the report.
+        **of_report: Other arguments of `kseg.viz.write_report`: at least `title`.
 
     Returns:
         The report's path.
@@ -28,7 +36,7 @@ def write_coco_evaluation(folder: str | Path, reports: Sequence, *, title: str, 
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_metrics(folder / "metrics.json", {report.iou_type: report.to_dict() for report in reports})
+    write_metrics(folder / "metrics.json", metrics or {report.iou_type: report.to_dict() for report in reports})
     figures, tables, plots = [], [], []
     for report in reports:
         kind = report.iou_type
@@ -53,16 +61,14 @@ def write_coco_evaluation(folder: str | Path, reports: Sequence, *, title: str, 
         )
     return viz.write_report(
         folder / "report.html",
-        title=title,
-        subtitle=subtitle,
-        figures=figures,
+        figures=[*figures, *more_figures],
         tables=tables,
         plots=plots,
         notes=[
             "Average precision and recall as COCO's evaluation defines them, over IoU thresholds "
             f"{min(reports[0].iou_thresholds):g} to {max(reports[0].iou_thresholds):g}."
         ],
-        footer=f"kseg {kseg.__version__}",
+        **{"footer": f"kseg {kseg.__version__}", **of_report},
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from .checkpoint_store import CheckpointError
 
@@ -61,8 +62,25 @@ def prepare_model(model: keras.Model, batch: tuple) -> None:
     images, labels = batch
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
-    model.test_step((images[:1], labels[:1]))
+    model.test_step((images[:1], tf.nest.map_structure(lambda part: part[:1], labels)))
     model.reset_metrics()
+
+
+def capture_seeds(model: keras.Model) -> list[tuple]:
+    """Pairs of each variable that random numbers come from and its value, for `restore_seeds`."""
+    weights = {id(variable) for variable in model.weights}
+    weights |= {id(variable) for metric in model.metrics for variable in metric.variables}
+    return [
+        (variable, np.array(keras.ops.convert_to_numpy(variable)))
+        for variable in model.variables
+        if id(variable) not in weights
+    ]
+
+
+def restore_seeds(seeds: list[tuple]) -> None:
+    """Takes back what was drawn since `capture_seeds`."""
+    for variable, value in seeds:
+        variable.assign(value)
 
 
 def _variables(model):

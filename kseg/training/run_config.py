@@ -10,11 +10,14 @@ import typing
 from collections.abc import Mapping
 from pathlib import Path
 
-from .architectures import BACKBONES, MODELS, UNET_SETTINGS, usable_settings
+from kseg_cli.tasks import TASKS
+
+from .architectures import BACKBONES, DETECTORS, MODELS, UNET_SETTINGS, usable_settings
 from .loss_sums import parse_loss
 
 CHOICES = {
-    "model": tuple(MODELS),
+    "task": tuple(TASKS),
+    "model": (*MODELS, *DETECTORS),
     "backbone": tuple(BACKBONES),
     "norm": ("batch", "group", "none"),
     "upsampling": ("transpose", "bilinear"),
@@ -28,6 +31,10 @@ CHOICES = {
 
 # As `kseg.data` allows: a mistyped number would fill the memory with lists as long.
 MAX_CLASSES = 65536
+_COUNTS = (
+    *("epochs", "batch_size", "filters", "depth", "cells_train", "cells_val", "cells_size"),
+    *("max_instances", "pyramid_filters"),
+)
 
 
 class ConfigError(ValueError):
@@ -39,14 +46,21 @@ class RunConfig:
     """Everything that the result of a training run depends on, besides the images themselves.
 
     Attributes:
-        data: Data folder, as `kseg.data.open_folder` takes it; `None`: generated cells (`kseg.data.CellsSource`).
+        task: What is learned: `semantic`, the class of each pixel, or `instance`, objects. Settings that only another
+            task has must stay at their defaults.
+        data: Data folder, as `kseg.data.open_folder` or, for objects, `kseg.data.open_coco` takes it; `None`: generated
+            cells (`kseg.data.CellsSource`).
         val_count: Number of images to validate on; `None`: by `val_fraction`.
         val_fraction: Part of the images to validate on, where the folder has no validation part of its own.
         num_classes: Number of classes, at most 65536; `None`: inferred from the masks. 1 is the sigmoid case.
         ignore_index: Label of void pixels; `None` if there are none.
         mask_suffix: What mask names have after the image's name.
         mask_values: Classes of the masks' values as text, "0=0,255=1"; `None`: the values are the classes.
-        model: Architecture, a key of `architectures.MODELS`.
+        min_side: Objects only, with the next: images are resized so that their shorter side has as many pixels.
+        max_side: The longer side has at most as many. `None` for both: images of one size keep it, others get 800 and
+            1333.
+        max_instances: Objects only: of an image that has more, those with the most pixels are learned.
+        model: Architecture, a key of `architectures.MODELS` or, for objects, of `architectures.DETECTORS`.
         backbone: What it stands on, a key of `architectures.BACKBONES`; `None`: what it was published with, and for
             U-Nets without "++" their own contracting path.
         filters: Channels at the first level. This and the next four belong to U-Nets without a backbone (`filters` to
@@ -56,6 +70,9 @@ class RunConfig:
         norm: Normalisation: `batch`, `group` or `none`.
         dropout: Dropout rate, 0 to below 1.
         upsampling: `transpose` or `bilinear`.
+        pyramid_filters: Channels of a detector's pyramid and of its heads, whose dense layers have four times as many.
+        anchor_size: Side in pixels of the anchors of a detector's finest level, twice that on each further one: about
+            the smallest objects. `None`: 32.
         epochs: Number of passes over the training images.
         batch_size: Images per step.
         lr: Learning rate of Adam at the start.
@@ -81,6 +98,7 @@ class RunConfig:
         ConfigError: A value is out of its range; the message names the setting.
     """
 
+    task: str = "semantic"
     data: str | None = None
     val_count: int | None = None
     val_fraction: float = 0.2
@@ -88,6 +106,9 @@ class RunConfig:
     ignore_index: int | None = 255
     mask_suffix: str = ""
     mask_values: str | None = None
+    min_side: int | None = None
+    max_side: int | None = None
+    max_instances: int = 100
     model: str = "unet"
     backbone: str | None = None
     filters: int = 32
@@ -95,6 +116,8 @@ class RunConfig:
     norm: str = "batch"
     dropout: float = 0.0
     upsampling: str = "transpose"
+    pyramid_filters: int = 256
+    anchor_size: int | None = None
     epochs: int = 50
     batch_size: int = 4
     lr: float = 1e-3
@@ -120,9 +143,9 @@ class RunConfig:
             _check_type(field.name, value, hints[field.name])
             if field.name in CHOICES and value is not None and value not in CHOICES[field.name]:
                 raise ConfigError(f"{field.name}: expected one of {', '.join(CHOICES[field.name])}, got {value!r}.")
-        for name in ("epochs", "batch_size", "filters", "depth", "cells_train", "cells_val", "cells_size"):
+        for name in _COUNTS:
             _require(name, getattr(self, name) >= 1, "at least 1", getattr(self, name))
-        for name in ("num_classes", "val_count", "crop_size"):
+        for name in ("num_classes", "val_count", "crop_size", "min_side", "max_side", "anchor_size"):
             value = getattr(self, name)
             _require(name, value is None or value >= 1, "at least 1", value)
         _require("num_classes", (self.num_classes or 1) <= MAX_CLASSES, f"from 1 to {MAX_CLASSES}", self.num_classes)
@@ -139,7 +162,28 @@ class RunConfig:
             parse_loss(self.loss)
         except ValueError as error:
             raise ConfigError(f"loss: {error}.") from None
-        self._check_building()
+        self._check_task()
+        if self.model in MODELS:
+            self._check_building()
+
+    def _check_task(self):
+        """Refuses settings that only other tasks have."""
+        task = TASKS[self.task]
+        if self.model not in task.models:
+            raise ConfigError(
+                f"model: expected one of {', '.join(task.models)} for the task {self.task}, got {self.model}."
+            )
+        others = {name for other in TASKS.values() for name in other.settings} - set(task.settings)
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name in others and value != field.default:
+                raise ConfigError(f"{field.name}: the task {self.task} has no such setting, got {value}; leave it out.")
+        if (self.min_side is None) != (self.max_side is None):
+            raise ConfigError(
+                "min_side, max_side: expected both or neither, got "
+                f"min_side {self.min_side} and max_side {self.max_side}."
+            )
+        _require("min_side", (self.min_side or 0) <= (self.max_side or 0), "of at most max_side", self.min_side)
 
     def _check_building(self):
         """Refuses settings that the model does not have."""

@@ -64,5 +64,8 @@ class RunFolder:
             shutil.rmtree(path, ignore_errors=True)
         for path in (self.metrics, self.log, self.best, self.last, self.curves, self.confusion, self.report):
             path.unlink(missing_ok=True)
+        for pattern in ("confusion_matrix_*.png", "precision_recall_*.png"):
+            for path in self.path.glob(pattern):
+                path.unlink()
         # Last, so that a folder that was cleared halfway is still known as a run folder.
         self.config.unlink()

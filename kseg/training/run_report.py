@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from kseg_cli.tasks import TASKS
 from PIL import Image
 
 from kseg import viz
 
-from .architectures import MODELS
+from .architectures import DETECTORS, MODELS
 from .evaluation import Evaluation, evaluate, write_metrics
 from .progress import duration
 from .run_config import RunConfig
@@ -86,42 +88,60 @@ def write_run_report(
         The figures.
     """
     evaluation = evaluate_source(model, source)
-    seconds = sum(row["seconds"] for row in history)
-    content = {"best_epoch": best_epoch, "epochs": len(history), "training_seconds": round(seconds, 3)}
-    write_metrics(folder.metrics, evaluation.to_dict() | content | (extra_metrics or {}))
+    training = training_facts(history, best_epoch)
+    write_metrics(folder.metrics, evaluation.to_dict() | training | (extra_metrics or {}))
     viz.curves_figure(history, folder.curves, best_epoch=best_epoch)
     viz.confusion_figure(evaluation.confusion, folder.confusion, evaluation.class_names)
     pictures = write_overlays(folder.overlays, model, source, evaluation)
-    subtitle = (
-        f"Trained for {len(history)} epochs on {facts['train_images']} images; the figures are those of the best epoch "
-        f"({best_epoch}) on {len(source)} images "
-        + ("that neither trained the model nor chose the epoch." if config.data is None else _VALIDATED)
-    )
-    name = "generated cells" if config.data is None else Path(config.data).resolve().name
-    settings = {key.replace("_", " "): value for key, value in dataclasses.asdict(config).items()}
-    settings["data"] = name
-    if config.data is not None:
-        for key in ("cells train", "cells val", "cells size"):
-            settings.pop(key)
-    settings = {key: value for key, value in settings.items() if value not in (None, "")}
-    settings |= {key: facts[key] for key in ("channels", "classes", "parameters") if key in facts}
-    settings |= {f"{package} version": version for package, version in facts.get("versions", {}).items()}
     viz.write_report(
         folder.report,
-        title=f"{MODELS[config.model].title} on {name}",
-        subtitle=subtitle,
         figures=headline(evaluation, len(source), "unseen images" if config.data is None else "validation images")
-        + [(duration(seconds), "training time")],
+        + [(duration(training["training_seconds"]), "training time")],
         comparison=[("this model, mean IoU", f"{evaluation.mean_iou:.4f}"), *comparison] if comparison else (),
         per_class=class_rows(evaluation),
         curves=folder.curves,
         confusion=folder.confusion,
         pictures=pictures,
-        settings=settings,
         notes=[*notes, *NOTES],
-        footer=f"kseg {facts.get('versions', {}).get('kseg', '')} · started {facts.get('started', '')}",
+        **about_run(config, facts, history, best_epoch, len(source)),
     )
     return evaluation
+
+
+def training_facts(history: list[dict], best_epoch: int | None) -> dict:
+    """What metrics.json tells about the training."""
+    seconds = sum(row["seconds"] for row in history)
+    return {"best_epoch": best_epoch, "epochs": len(history), "training_seconds": round(seconds, 3)}
+
+
+def about_run(config: RunConfig, facts: dict, history: list[dict], best_epoch: int | None, judged: int) -> dict:
+    """What a report of any run says: arguments `title`, `subtitle`, `settings` and `footer` of `viz.write_report`.
+
+    Args:
+        config: Settings of the run.
+        facts: Facts of the run.
+        history: One mapping per epoch.
+        best_epoch: Epoch of the best model, from 1.
+        judged: Number of images that the figures are about.
+    """
+    name = "generated cells" if config.data is None else Path(config.data).resolve().name
+    own = TASKS[config.task].settings
+    foreign = {setting for task in TASKS.values() for setting in task.settings} - set(own)
+    if config.data is not None:
+        foreign |= {"cells_train", "cells_val", "cells_size"}
+    settings = {key: value for key, value in dataclasses.asdict(config).items() if key not in foreign}
+    settings["data"] = name
+    settings = {key.replace("_", " "): value for key, value in settings.items() if value not in (None, "")}
+    settings |= {key: facts[key] for key in ("channels", "classes", "parameters") if key in facts}
+    settings |= {f"{package} version": version for package, version in facts.get("versions", {}).items()}
+    return {
+        "title": f"{(MODELS | DETECTORS)[config.model].title} on {name}",
+        "subtitle": f"Trained for {len(history)} epochs on {facts['train_images']} images; the figures are those of "
+        f"the best epoch ({best_epoch}) on {judged} images "
+        + ("that neither trained the model nor chose the epoch." if config.data is None else _VALIDATED),
+        "settings": settings,
+        "footer": f"kseg {facts.get('versions', {}).get('kseg', '')} · started {facts.get('started', '')}",
+    }
 
 
 _VALIDATED = "that were not trained on, but chose the epoch: expect slightly less on others."
@@ -170,9 +190,38 @@ def write_overlays(folder: Path, model, source, evaluation: Evaluation) -> list[
     """
     import kseg
 
+    def draw(index):
+        image, mask = source.load(index)
+        tile = TILE if max(image.shape[:2]) > TILE else None
+        return viz.triptych(
+            image,
+            np.asarray(mask).astype(np.int32),
+            kseg.predict(model, image, tile=tile),
+            len(evaluation.class_names),
+            class_names=evaluation.class_names,
+            ignore_index=source.ignore_index,
+        )
+
+    return write_ranked(folder, evaluation.images, draw, "mean IoU")
+
+
+def write_ranked(
+    folder: Path, images: list[tuple[str, float]], draw: Callable[[int], np.ndarray], figure: str
+) -> list[tuple[Path, str]]:
+    """Writes pictures of the worst images and of some others.
+
+    Args:
+        folder: Folder of the pictures; replaced.
+        images: Name and figure of each image.
+        draw: Makes the picture of the image at a position.
+        figure: What the figure is called.
+
+    Returns:
+        Picture files with captions, worst first.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    scores = np.array([score for _, score in evaluation.images])
+    scores = np.array([score for _, score in images])
     # NaN (an image that is void throughout) sorts last.
     order = np.argsort(scores, kind="stable")
     worst = list(order[:_WORST])
@@ -185,20 +234,10 @@ def write_overlays(folder: Path, model, source, evaluation: Evaluation) -> list[
     written = []
     for rank, index in enumerate([*worst, *others], start=1):
         index = int(index)
-        image, mask = source.load(index)
-        tile = TILE if max(image.shape[:2]) > TILE else None
-        picture = viz.triptych(
-            image,
-            np.asarray(mask).astype(np.int32),
-            kseg.predict(model, image, tile=tile),
-            len(evaluation.class_names),
-            class_names=evaluation.class_names,
-            ignore_index=source.ignore_index,
-        )
-        name = evaluation.images[index][0]
+        name = images[index][0]
         kind = "worst" if rank <= len(worst) else "other"
         path = folder / f"{rank:02d}_{kind}_{Path(name).name}.png"
-        Image.fromarray(picture).save(path, optimize=True)
+        Image.fromarray(draw(index)).save(path, optimize=True)
         place = _PLACES[rank - 1] if kind == "worst" else "For comparison"
-        written.append((path, f"{place}: {name}, mean IoU {scores[index]:.4f}"))
+        written.append((path, f"{place}: {name}, {figure} {scores[index]:.4f}"))
     return written

@@ -17,7 +17,7 @@ from .checkpoint_store import Checkpoint, CheckpointError, CheckpointStore, sync
 from .history_file import write_history
 from .interruption import Interruption, TrainingInterrupted
 from .model_file import damage
-from .model_state import capture_model, prepare_model, restore_model
+from .model_state import capture_model, capture_seeds, prepare_model, restore_model, restore_seeds
 from .progress import TrainingProgress
 
 
@@ -185,6 +185,8 @@ class Trainer:
         row["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         # Keras callbacks know nothing of our two extra columns; give them what fit would.
         self._callbacks.on_epoch_end(epoch, {name: row[name] for name in row if name != "epoch"})
+        # Keras's history, the last of the callbacks, has the figures that others added, such as `CocoEvaluation`.
+        row |= {name: values[-1] for name, values in self.model.history.history.items() if name not in row}
         row["seconds"] = round(time.monotonic() - self._epoch_clock, 3)
         self.history.append(row)
         better = self._is_best(row)
@@ -219,6 +221,7 @@ class Trainer:
         if self._validation_batches is None:
             return {}
         trained = self._epoch_seconds = time.monotonic() - self._epoch_clock
+        seeds = capture_seeds(self.model)
         self.model.reset_metrics()
         self._callbacks.on_test_begin()
         logs, count = {}, 0
@@ -228,7 +231,9 @@ class Trainer:
             self._callbacks.on_test_batch_end(count - 1, logs)
             self._progress.validation_batch(epoch, count)
             if self._interruption.requested:
-                # What validation did to the metrics is not state: it runs again from its beginning.
+                # What validation did to the metrics is not state: it runs again from its beginning, with the same
+                # random numbers.
+                restore_seeds(seeds)
                 self._epoch_seconds = trained
                 self._callbacks.on_test_end(logs)
                 self._stop_if_asked(epoch, self._steps)
@@ -342,11 +347,11 @@ def _first_batch(batches):
 
 def _relaxed_spec(batch) -> tuple[tf.TensorSpec, ...]:
     """Specification of batches like this one, of any size; only the channels of the images are fixed."""
-    images, labels = (tf.convert_to_tensor(part) for part in batch)
+    images, labels = tf.nest.map_structure(tf.convert_to_tensor, tuple(batch))
     free = [None] * (images.shape.rank - 1)
     return (
         tf.TensorSpec([*free, images.shape[-1]], images.dtype),
-        tf.TensorSpec([None] * labels.shape.rank, labels.dtype),
+        tf.nest.map_structure(lambda part: tf.TensorSpec([None] * part.shape.rank, part.dtype), labels),
     )
 
 

@@ -107,7 +107,7 @@ def test_every_setting_has_an_argument_and_the_help_tells_its_true_default():
     rest = fields.keys() - train.DEFAULTS.keys()
     assert rest == {
         *("data", "val_count", "num_classes", "mask_suffix", "mask_values", "crop_size", "jit", "deterministic"),
-        "backbone",
+        *("backbone", "anchor_size", "min_side", "max_side"),
         *("cells_train", "cells_val", "cells_size"),
     }
 

@@ -2,9 +2,10 @@
 
 python interrupted_command.py WHEN ARGUMENTS...
 
-WHEN: `never`; `sigint:N` or `batch:N` after N training batches of this process; `validation:N` in the N-th validation
-batch; `write:N` halfway through writing the N-th checkpoint; `rename:N` before the N-th one gets its name; `renamed:N`
-right after. All but `sigint` are SIGKILL: nothing can be tidied up.
+WHEN: `never`; `sigint:N`, `sigterm:N` or `batch:N` after N training batches of this process; `validation:N` or
+`validation-sigterm:N` in the N-th validation batch; `write:N` halfway through writing the N-th checkpoint; `rename:N`
+before the N-th one gets its name; `renamed:N` right after. All but those named after another signal are SIGKILL:
+nothing can be tidied up.
 """
 
 from __future__ import annotations
@@ -48,10 +49,10 @@ def at_batch(number, count):
     PredictionLog.on_train_batch_end = on_call(count, lambda: os.kill(os.getpid(), number))
 
 
-def in_validation(count):
+def in_validation(number, count):
     from kseg.callbacks import PredictionLog
 
-    PredictionLog.on_test_batch_end = on_call(count, kill)
+    PredictionLog.on_test_batch_end = on_call(count, lambda: os.kill(os.getpid(), number))
 
 
 def while_writing(count):
@@ -93,7 +94,9 @@ ACTIONS = {
     "never": lambda count: None,
     "sigint": lambda count: at_batch(signal.SIGINT, count),
     "batch": lambda count: at_batch(signal.SIGKILL, count),
-    "validation": in_validation,
+    "sigterm": lambda count: at_batch(signal.SIGTERM, count),
+    "validation": lambda count: in_validation(signal.SIGKILL, count),
+    "validation-sigterm": lambda count: in_validation(signal.SIGTERM, count),
     "write": while_writing,
     "rename": lambda count: at_rename(count, before=True),
     "renamed": lambda count: at_rename(count, before=False),

@@ -7,8 +7,8 @@ import pytest
 
 from kseg.data import ClassBalancedCrop, ForegroundCrop
 from kseg.training.rare_classes import class_weights, crop_place
-from kseg.training.run import build_model, train_batches
 from kseg.training.run_config import RunConfig
+from kseg.training.tasks import task_of
 from tests.helpers.data_files import write_pair
 
 
@@ -37,7 +37,7 @@ def test_crops_lie_where_they_should(source, around, low, high):
     config = RunConfig(crop_size=16, crop_around=around, crop_share=1.0, augment="none", batch_size=6)
     met = []
     for epoch in range(5):
-        ((_, masks),) = train_batches(config, source, epoch, 0)
+        ((_, masks),) = task_of(config).train_batches(source, epoch, 0)
         met += np.any((masks.numpy() > 0) & (masks.numpy() < 255), axis=(1, 2)).tolist()
     assert len(met) == 30
     assert low <= np.mean(met) <= high
@@ -62,7 +62,7 @@ def test_class_weights_are_those_of_the_training_masks(source):
     )
     assert class_weights(RunConfig(), source) is None
     config = RunConfig(class_weights="inverse-frequency", filters=2, depth=1, loss="ce+dice")
-    loss = build_model(config, source, steps=1).loss
+    loss = task_of(config).build_model(source, steps=1).loss
     assert [tuple(one.class_weights) for one in loss.losses] == [weights] * 2
 
 

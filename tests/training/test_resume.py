@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
-import kseg  # noqa: F401  (registers the classes)
-from kseg.training import CheckpointStore
-from kseg.training.history_file import read_history
-from tests.helpers import interrupted_command
 from tests.helpers.data_files import write_pair
+from tests.helpers.run_checks import assert_same_runs, run_kseg
 
 # 16 training images in batches of 3: six steps an epoch, the last one with a single image.
 SETTINGS = (
@@ -36,26 +28,6 @@ def data(tmp_path_factory) -> Path:
         image = np.clip(90 + 70 * mask + random.normal(0, 20, mask.shape), 0, 255).astype(np.uint8)
         write_pair(root, f"{index:02d}", image, mask)
     return root
-
-
-def run_kseg(when: str, *arguments: object) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, interrupted_command.__file__, when, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "KSEG_DEBUG": "0"},
-    )
-
-
-def variables_of(path: Path) -> list[np.ndarray]:
-    model = keras.models.load_model(path)
-    # A .keras file holds no dropout seeds; those are compared in the checkpoints.
-    return [keras.ops.convert_to_numpy(v) for v in [*model.weights, *model.optimizer.variables]]
-
-
-def without_times(content: dict) -> dict:
-    return {name: value for name, value in content.items() if name not in ("training_seconds", "seconds")}
 
 
 @pytest.mark.slow
@@ -93,20 +65,4 @@ def test_interrupted_run_equals_uninterrupted_run(data, tmp_path):
     assert "is damaged" in finished.stdout
     assert "Resuming at epoch 2, batch 5 of 6" in finished.stdout
 
-    for name in ("last.keras", "best.keras"):
-        expected, got = variables_of(whole / name), variables_of(broken / name)
-        assert len(expected) == len(got)
-        for left, right in zip(expected, got, strict=True):
-            np.testing.assert_array_equal(left, right)
-    final = [CheckpointStore(folder / "checkpoints").load_newest().arrays for folder in (whole, broken)]
-    assert final[0].keys() == final[1].keys()
-    for name, array in final[0].items():
-        np.testing.assert_array_equal(array, final[1][name], err_msg=name)
-    rows, again = read_history(whole / "log.csv"), read_history(broken / "log.csv")
-    assert [row["epoch"] for row in again] == [1, 2]
-    assert [without_times(row) for row in again] == [without_times(row) for row in rows]
-    metrics = [without_times(json.loads((folder / "metrics.json").read_text())) for folder in (whole, broken)]
-    assert metrics[0] == metrics[1]
-    # Nothing half-written is left.
-    assert [path.name for path in broken.rglob(".*")] == []
-    assert len(list((broken / "checkpoints").iterdir())) == 2
+    assert_same_runs(whole, broken)

@@ -52,27 +52,40 @@ def open_coco(
         >>> train, val = kseg.data.open_coco("fruits_nuts", val_count=3)
         >>> dataset = kseg.data.instance_pipeline(train, 2, shuffle=True)
     """
+    parts = coco_parts(folder)
+    sources = [CocoSource(*part, **arguments) for part in parts]
+    if len(sources) == 2:
+        train, val = sources
+        if train.class_names != val.class_names or train.category_ids != val.category_ids:
+            raise DataError(
+                f"{parts[0][1]} has the categories {_named(train)}, but {parts[1][1]} has {_named(val)}: pass "
+                "categories=[...] with those to take"
+            )
+        return train, val
+    (source,) = sources
+    train, val = split_indices(len(source), Path(folder), "images", val_fraction, val_count, seed)
+    return InstanceSubset(source, train), InstanceSubset(source, val)
+
+
+def coco_parts(folder: str | Path) -> list[tuple[Path, Path]]:
+    """Folder of images and annotation file of the training and the validation half, or of the one part that there is.
+
+    Raises:
+        DataError: no such folder, or another layout than `open_coco` knows.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"no such data folder: {folder}")
     for halves in _HALVES:
         if all((folder / name).exists() for half in halves for name in half):
-            train, val = (CocoSource(*(folder / name for name in half), **arguments) for half in halves)
-            if train.class_names != val.class_names or train.category_ids != val.category_ids:
-                raise DataError(
-                    f"{folder / halves[0][1]} has the categories {_named(train)}, but {folder / halves[1][1]} has "
-                    f"{_named(val)}: pass categories=[...] with those to take"
-                )
-            return train, val
+            return [(folder / images, folder / annotations) for images, annotations in halves]
     if not (folder / "images").is_dir() or not (folder / _ANNOTATIONS).is_file():
         raise DataError(
             f"{folder} has neither images/ and {_ANNOTATIONS}, nor train/ and val/ with these, nor train2017/, "
             "val2017/ and annotations/instances_train2017.json. It holds: "
             f"{listed(sorted(path.name for path in folder.iterdir()), 10) or 'nothing'}"
         )
-    source = CocoSource(folder / "images", folder / _ANNOTATIONS, **arguments)
-    train, val = split_indices(len(source), folder, "images", val_fraction, val_count, seed)
-    return InstanceSubset(source, train), InstanceSubset(source, val)
+    return [(folder / "images", folder / _ANNOTATIONS)]
 
 
 def _named(source: CocoSource) -> str:
