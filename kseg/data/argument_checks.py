@@ -1,10 +1,12 @@
-"""Checks of the arguments that the functions over data folders share."""
+"""Checks of the arguments that the functions over data share."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from numbers import Integral, Real
+
+from kseg.data.errors import DataError
 
 # More than any data set has; a mistyped number would fill the memory with lists as long.
 MAX_CLASSES = 65536
@@ -116,3 +118,22 @@ def _check_mask_values(mask_values) -> None:
             raise TypeError(f"mask_values must have class numbers (integers) as values, got {stored!r}: {label!r}")
         if not -(2**31) <= label < 2**31:
             raise ValueError(f"mask_values must have class numbers as values, got {stored!r}: {label!r}")
+
+
+def check_resumption(epoch, start_batch, batches) -> None:
+    """ValueError unless a pipeline of so many batches per epoch can start there."""
+    if epoch is None and start_batch:
+        raise ValueError(f"start_batch={start_batch} needs epoch: say which epoch is resumed")
+    if epoch is not None and epoch < 0:
+        raise ValueError(f"epoch must be None or at least 0, got {epoch}")
+    if not 0 <= start_batch <= batches:
+        raise ValueError(f"start_batch must lie in 0..{batches} (the batches of an epoch), got {start_batch}")
+
+
+def checked_indices(indices, count: int) -> list[int]:
+    """Positions in a source of `count` samples as a list of ints; DataError names the first one outside."""
+    indices = [int(index) for index in indices]
+    outside = [index for index in indices if not 0 <= index < count]
+    if outside:
+        raise DataError(f"indices must lie in 0..{count - 1}, got {outside[0]}")
+    return indices

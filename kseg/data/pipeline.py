@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from kseg.data import hashing
-from kseg.data.argument_checks import check_flag
+from kseg.data.argument_checks import check_flag, check_resumption
 from kseg.data.augment import Augment
 from kseg.data.crop_place import CropPlace
 from kseg.data.cropping import crop_maps, pair_of_sizes, uniform_place
@@ -98,12 +98,7 @@ def pipeline(
             f"batch_size={batch_size} with drop_remainder=True leaves no batch of the {count} samples: "
             f"use at most {count}"
         )
-    if epoch is None and start_batch:
-        raise ValueError(f"start_batch={start_batch} needs epoch: say which epoch is resumed")
-    if epoch is not None and epoch < 0:
-        raise ValueError(f"epoch must be None or at least 0, got {epoch}")
-    if not 0 <= start_batch <= batches:
-        raise ValueError(f"start_batch must lie in 0..{batches} (the batches of an epoch), got {start_batch}")
+    check_resumption(epoch, start_batch, batches)
     size = pair_of_sizes("size", size)
     crop_size = pair_of_sizes("crop_size", crop_size)
     if random_crop is None:

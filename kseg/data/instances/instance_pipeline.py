@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from kseg.data import hashing
-from kseg.data.argument_checks import check_flag, check_number, check_whole
+from kseg.data.argument_checks import check_flag, check_number, check_resumption, check_whole
 from kseg.data.errors import DataError, listed
 from kseg.data.instances.instance_augment import InstanceAugment
 from kseg.data.instances.instance_source import InstanceSource
@@ -113,12 +113,7 @@ def instance_pipeline(
             f"batch_size={batch_size} with drop_remainder=True leaves no batch: the canvases hold at most "
             f"{in_bucket.max()} images"
         )
-    if epoch is None and start_batch:
-        raise ValueError(f"start_batch={start_batch} needs epoch: say which epoch is resumed")
-    if epoch is not None and epoch < 0:
-        raise ValueError(f"epoch must be None or at least 0, got {epoch}")
-    if not 0 <= start_batch <= batches:
-        raise ValueError(f"start_batch must lie in 0..{batches} (the batches of an epoch), got {start_batch}")
+    check_resumption(epoch, start_batch, batches)
     _warn_of_crowded(source, max_instances)
 
     def plan(of_epoch: int) -> tuple[np.ndarray, ...]:

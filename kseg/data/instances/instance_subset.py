@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from kseg.data.errors import DataError
+from kseg.data.argument_checks import checked_indices
 from kseg.data.instances.instance_source import InstanceSource
 from kseg.data.instances.instances import Instances
 
@@ -36,10 +36,7 @@ class InstanceSubset(InstanceSource):
             class_names=source.class_names,
         )
         self.source = source
-        self.indices = [int(index) for index in indices]
-        outside = [index for index in self.indices if not 0 <= index < len(source)]
-        if outside:
-            raise DataError(f"indices must lie in 0..{len(source) - 1}, got {outside[0]}")
+        self.indices = checked_indices(indices, len(source))
 
     def __len__(self) -> int:
         return len(self.indices)
