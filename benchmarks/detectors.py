@@ -20,6 +20,8 @@ from pathlib import Path
 import torch
 import torchvision
 
+# isort: split
+
 import keras
 import numpy as np
 import tensorflow as tf
