@@ -233,8 +233,8 @@ Status coco_eval_box_iou(const View<const double, 2>& detections, const View<con
                          const CocoGroups& groups, const View<const uint8_t, 1>& is_crowd,
                          const View<double, 1>& output, const ParallelFor& parallel_for) {
   if (detections.shape[1] != 4 || truths.shape[1] != 4) {
-    return invalid_argument("detections and truths must be boxes [N, 4], got ", to_string<2>(detections.shape),
-                            " and ", to_string<2>(truths.shape));
+    return invalid_argument("detections and truths must be boxes [N, 4], got ", to_string<2>(detections.shape), " and ",
+                            to_string<2>(truths.shape));
   }
   int64_t pairs = 0;
   KSEG_RETURN_IF_ERROR(check_coco_groups(groups, detections.shape[0], truths.shape[0], &pairs));
@@ -346,7 +346,8 @@ Status coco_eval_accumulate(const CocoAccumulateInput& input, const View<double,
   run_workers(parallel_for, classes * curves, 1, cost, [&](Pieces& pieces) {
     Curve curve(input, precision, recall, scores);
     for (int64_t begin, end; pieces.take(&begin, &end);) {
-      for (int64_t i = begin; i < end; ++i) curve.write(i / curves, i % curves / limits, i % limits, orders[i / curves]);
+      for (int64_t i = begin; i < end; ++i)
+        curve.write(i / curves, i % curves / limits, i % limits, orders[i / curves]);
     }
   });
   return Status();

@@ -44,9 +44,8 @@ py::tuple match(const py::array& ious, const py::array& detection_splits, const 
   auto [ignored, ignored_view] = new_array<uint8_t, 3>(shape);
   const View<int32_t, 3> to_matches = matches_view;
   const View<uint8_t, 3> to_ignored = ignored_view;
-  run_kernel([&](const ParallelFor& parallel_for) {
-    return coco_eval_match(input, to_matches, to_ignored, parallel_for);
-  });
+  run_kernel(
+      [&](const ParallelFor& parallel_for) { return coco_eval_match(input, to_matches, to_ignored, parallel_for); });
   return py::make_tuple(matches, ignored);
 }
 
@@ -90,8 +89,7 @@ void bind_coco_eval(py::module_& module) {
              py::arg("thresholds"), "-> matches int32 [A, T, D], ignored uint8 [A, T, D].");
   module.def("coco_eval_accumulate", &accumulate, py::arg("scores"), py::arg("ranks"), py::arg("class_splits"),
              py::arg("matches"), py::arg("ignored"), py::arg("positives"), py::arg("most_detections"),
-             py::arg("recalls"),
-             "-> precision float64 [T, R, K, A, M], recall [T, K, A, M], scores [T, R, K, A, M].");
+             py::arg("recalls"), "-> precision float64 [T, R, K, A, M], recall [T, K, A, M], scores [T, R, K, A, M].");
 }
 
 }  // namespace kseg

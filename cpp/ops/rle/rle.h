@@ -75,8 +75,9 @@ KSEG_API Status rle_decode_packed(const std::vector<RleSource>& rles, int64_t wi
 // polygon.
 KSEG_API Status rle_from_polygon(const double* corners, int64_t points, Rle* rle);
 
-// The pixels of a mask within `reach` rows and columns, at least 1, of a pixel that is not of it or of the outside: what
-// it loses when it is eroded `reach` times by 3 x 3 pixels. The result has no runs of length 0 (but for a first one).
+// The pixels of a mask within `reach` rows and columns, at least 1, of a pixel that is not of it or of the outside:
+// what it loses when it is eroded `reach` times by 3 x 3 pixels. The result has no runs of length 0 (but for a first
+// one).
 KSEG_API void rle_boundary(const Rle& rle, int64_t reach, Rle* boundary);
 
 // Pairs of masks to compare: each of a[a_begin..a_end) with each of b[b_begin..b_end).
