@@ -37,12 +37,12 @@ fuzz: $(STAMPS)/native $(STAMPS)/test
 lint: $(STAMPS)/lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run -Werror $(shell find cpp -name '*.h' -o -name '*.cc' -o -name '*.cu')
+	$(BIN)/clang-format --dry-run -Werror $(shell find cpp -name '*.h' -o -name '*.cc' -o -name '*.cu' -o -name '*.cuh')
 
 format: $(STAMPS)/lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $(shell find cpp -name '*.h' -o -name '*.cc' -o -name '*.cu')
+	$(BIN)/clang-format -i $(shell find cpp -name '*.h' -o -name '*.cc' -o -name '*.cu' -o -name '*.cuh')
 
 native: $(STAMPS)/native
 

@@ -56,6 +56,10 @@ inline absl::Status to_absl(const Status& status) {
       return absl::OkStatus();
     case StatusCode::kInvalidArgument:
       return absl::InvalidArgumentError(status.message());
+    case StatusCode::kOutOfMemory:
+      return absl::ResourceExhaustedError(status.message());
+    case StatusCode::kInternal:
+      break;
   }
   return absl::InternalError(status.message());
 }

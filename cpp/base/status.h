@@ -9,7 +9,8 @@
 
 namespace kseg {
 
-enum class StatusCode { kOk, kInvalidArgument };
+// kInternal: a device or the code itself has failed; no argument is to blame.
+enum class StatusCode { kOk, kInvalidArgument, kOutOfMemory, kInternal };
 
 class [[nodiscard]] Status {
  public:
@@ -25,12 +26,21 @@ class [[nodiscard]] Status {
   std::string message_;
 };
 
+template <class... Parts>
+Status make_status(StatusCode code, const Parts&... parts) {
+  std::ostringstream text;
+  (text << ... << parts);
+  return Status(code, text.str());
+}
+
 // invalid_argument("boxes must be finite, got ", value) joins its parts as a stream would.
 template <class... Parts>
 Status invalid_argument(const Parts&... parts) {
-  std::ostringstream text;
-  (text << ... << parts);
-  return Status(StatusCode::kInvalidArgument, text.str());
+  return make_status(StatusCode::kInvalidArgument, parts...);
+}
+template <class... Parts>
+Status internal_error(const Parts&... parts) {
+  return make_status(StatusCode::kInternal, parts...);
 }
 
 }  // namespace kseg

@@ -19,7 +19,7 @@ def python_files(*folders: str) -> list[Path]:
 
 
 def cpp_files() -> list[Path]:
-    return sorted(path for path in CPP.rglob("*") if path.suffix in (".h", ".cc", ".cu"))
+    return sorted(path for path in CPP.rglob("*") if path.suffix in (".h", ".cc", ".cu", ".cuh"))
 
 
 @cache

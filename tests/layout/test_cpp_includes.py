@@ -16,7 +16,11 @@ ALLOWED = {
     "Python.h": [],
     "adapters/tf_adapter.h": ["*_tf.cc"],
     "adapters/numpy_adapter.h": ["*_py.cc", "module.cc"],
-    "cuda": ["*.cu", "cuda_*.h", "*_tf.cc", "tf_adapter.h"],
+    "cuda_runtime": ["device.cuh"],
+    "cuda_fp16": ["device.cuh"],
+    "cuda_bf16": ["device.cuh"],
+    "base/cuda/host/": ["device.cuh", "block.*", "fibre.cc", "emulation.*", "cuda_*.h"],
+    "cuda_harness/": ["*_harness.cc", "device.cu", "selftest.cu"],
     "immintrin.h": ["kernel.h"],
     "arm_neon.h": ["kernel.h"],
 }
@@ -29,6 +33,30 @@ def test_only_the_adapters_know_the_frameworks():
         for line, name in includes(path)
         for prefix, files in ALLOWED.items()
         if name.startswith(prefix) and not any(fnmatch.fnmatch(path.name, pattern) for pattern in files)
+    ]
+    assert not wrong
+
+
+def test_device_code_is_included_by_device_code_only():
+    """What ends in .h is plain C++, so that contracts and adapters compile without nvcc."""
+    wrong = [
+        f"{where(path, line)} includes {name}"
+        for path in cpp_files()
+        for line, name in includes(path)
+        if name.endswith(".cuh") and path.suffix not in (".cu", ".cuh")
+    ]
+    assert not wrong
+
+
+def test_kernels_are_launched_by_launch_only():
+    """Raw launches would neither be checked nor run on the CPU."""
+    device_code = [path for path in cpp_files() if path.suffix in (".cu", ".cuh") and path.name != "launch.cuh"]
+    assert device_code
+    wrong = [
+        f"{path.relative_to(CPP)} has {word}"
+        for path in device_code
+        for word in ("<<<", "cudaLaunch", "__shared__")
+        if word in path.read_text() and path.name != "device.cuh"
     ]
     assert not wrong
 
@@ -117,7 +145,7 @@ def test_instruction_sets_are_chosen_in_kernel_h_only():
 def test_headers_are_guarded_by_their_path():
     wrong = []
     for path in cpp_files():
-        if path.suffix == ".h":
+        if path.suffix in (".h", ".cuh"):
             guard = "KSEG_" + str(path.relative_to(CPP)).upper().replace("/", "_").replace(".", "_") + "_"
             if f"#ifndef {guard}\n#define {guard}\n" not in path.read_text():
                 wrong.append(f"{path.relative_to(CPP)} lacks the guard {guard}")

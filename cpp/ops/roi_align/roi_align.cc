@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/huge_pages.h"
+#include "ops/roi_align/roi_align_check.h"
 #include "ops/roi_align/roi_align_taps.h"
 // Last: these switch the instruction set.
 #include "base/kernel.h"
@@ -284,54 +285,17 @@ KSEG_DECLARE_KERNEL(template <class T> Status roi_align_grad_kernel(const View<c
 
 Status check_roi_align(int64_t output_height, int64_t output_width, float spatial_scale, int64_t sampling_ratio,
                        int* narrowed) {
-  for (const int64_t size : {output_height, output_width}) {
-    if (size < 1 || size > kMaxRoiOutputSize) {
-      return invalid_argument("output_size must be in 1..", kMaxRoiOutputSize, ", got ", size);
-    }
-  }
-  if (!(spatial_scale > 0) || !std::isfinite(spatial_scale)) {
-    return invalid_argument("spatial_scale must be positive and finite, got ", spatial_scale);
-  }
-  if (sampling_ratio < 0 || sampling_ratio > kMaxRoiSamplingRatio) {
-    return invalid_argument("sampling_ratio must be in 0..", kMaxRoiSamplingRatio, ", got ", sampling_ratio);
-  }
+  KSEG_RETURN_IF_ERROR(check_roi_align_attributes(output_height, output_width, spatial_scale, sampling_ratio));
   *narrowed = static_cast<int>(sampling_ratio);
   return Status();
 }
 
 namespace {
 
-// What the caller knows the two arrays as.
-struct Names {
-  const char* features;
-  const char* output;
-};
-
-Status check(const Names& names, const Shape<4>& features, const Shape<4>& output, const Rois& rois,
+Status check(const RoiAlignNames& names, const Shape<4>& features, const Shape<4>& output, const Rois& rois,
              const RoiAlignOptions& options) {
-  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
-  const int64_t boxes = rois.boxes.shape[0];
-  if (rois.boxes.shape[1] != 4) {
-    return invalid_argument("boxes must have shape [K, 4], got ", to_string<2>(rois.boxes.shape));
-  }
-  if (rois.image_indices.shape[0] != boxes) {
-    return invalid_argument("box_indices must have one entry per box, ", boxes, ", got ", rois.image_indices.shape[0]);
-  }
-  int sampling_ratio;
-  KSEG_RETURN_IF_ERROR(
-      check_roi_align(output[1], output[2], options.spatial_scale, options.sampling_ratio, &sampling_ratio));
-  for (const int axis : {1, 2}) {
-    if (features[axis] > kMost || (boxes > 0 && features[axis] < 1)) {
-      return invalid_argument(names.features,
-                              " must have at least one row and one column, and fewer than 2**31, got shape ",
-                              to_string<4>(features));
-    }
-  }
-  if (output[0] != boxes || output[3] != features[3]) {
-    return invalid_argument(names.output, " must have shape [K, h, w, C] with K = ", boxes, " and C = ", features[3],
-                            ", got ", to_string<4>(output));
-  }
-  for (int64_t box = 0; box < boxes; ++box) {
+  KSEG_RETURN_IF_ERROR(check_roi_align_shapes(names, features, output, rois, options));
+  for (int64_t box = 0; box < rois.boxes.shape[0]; ++box) {
     const int32_t image = rois.image_indices.data[box];
     if (image < 0 || image >= features[0]) {
       return invalid_argument("box_indices must be in 0..B-1 with B = ", features[0], " images, got ", image,
