@@ -42,9 +42,6 @@ struct BatchedNmsArgs {
 
 KSEG_API Status batched_nms(const BatchedNmsArgs& args, const ParallelFor& parallel_for);
 
-// What batched_nms() demands, for callers that must make room first.
-KSEG_API Status check_batched_nms(const BatchedNmsArgs& args);
-KSEG_API Status check_batched_nms_options(const BatchedNmsOptions& options);
 // "hard", "linear", "gaussian", "matrix_linear", "matrix_gaussian".
 KSEG_API Status parse_nms_method(const std::string& name, NmsMethod* method);
 

@@ -1,4 +1,5 @@
 #include "ops/batched_nms/batched_nms.h"
+#include "ops/batched_nms/batched_nms_check.h"
 
 #include <string>
 

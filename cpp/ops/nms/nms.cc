@@ -1,11 +1,11 @@
 #include "ops/nms/nms.h"
 
 #include <algorithm>
-#include <cmath>
 #include <memory>
 #include <vector>
 
 #include "ops/nms/candidates.h"
+#include "ops/nms/nms_check.h"
 
 #include "base/kernel.h"
 #include "base/argmax.h"           // target code only
@@ -38,33 +38,6 @@ KSEG_KERNEL_END
 namespace kseg {
 
 KSEG_DECLARE_KERNEL(Status nms_kernel(const NmsArgs&, int32_t*, int64_t*, const ParallelFor&))
-
-Status check_nms_thresholds(float iou_threshold, float score_threshold) {
-  if (!(iou_threshold >= 0.0f && iou_threshold <= 1.0f)) {
-    return invalid_argument("iou_threshold must be in 0..1, got ", iou_threshold);
-  }
-  if (std::isnan(score_threshold)) return invalid_argument("score_threshold must be a number, got NaN");
-  return Status();
-}
-
-Status check_nms(const NmsArgs& args) {
-  KSEG_RETURN_IF_ERROR(check_nms_thresholds(args.iou_threshold, args.score_threshold));
-  const int64_t count = args.boxes.shape[0];
-  if (args.boxes.shape[1] != 4) {
-    return invalid_argument("boxes must have shape [N, 4], got ", to_string<2>(args.boxes.shape));
-  }
-  if (args.scores.shape[0] != count) {
-    return invalid_argument("scores must have one entry per box, got ", args.scores.shape[0], " for ", count, " boxes");
-  }
-  if (args.class_ids.shape[0] != 0 && args.class_ids.shape[0] != count) {
-    return invalid_argument("class_ids must have one entry per box, got ", args.class_ids.shape[0], " for ", count,
-                            " boxes");
-  }
-  if (count > kMostCandidates) {
-    return invalid_argument("boxes must be at most ", kMostCandidates, ", got ", count);
-  }
-  return Status();
-}
 
 Status nms(const NmsArgs& args, int32_t* kept, int64_t* kept_count, const ParallelFor& parallel_for) {
   KSEG_RETURN_IF_ERROR(check_nms(args));

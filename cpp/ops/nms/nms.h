@@ -23,10 +23,6 @@ struct NmsArgs {
 // Writes the indices of the kept boxes, best first, to `kept`, which has room for min(N, max_output_size) of them.
 KSEG_API Status nms(const NmsArgs& args, int32_t* kept, int64_t* kept_count, const ParallelFor& parallel_for);
 
-// What nms() demands, for callers that must make room first.
-KSEG_API Status check_nms(const NmsArgs& args);
-KSEG_API Status check_nms_thresholds(float iou_threshold, float score_threshold);
-
 }  // namespace kseg
 
 #endif  // KSEG_OPS_NMS_NMS_H_

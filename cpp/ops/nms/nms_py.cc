@@ -1,4 +1,5 @@
 #include "ops/nms/nms.h"
+#include "ops/nms/nms_check.h"
 
 #include <cstring>
 #include <vector>
