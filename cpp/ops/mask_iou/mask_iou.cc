@@ -1,11 +1,11 @@
 #include "ops/mask_iou/mask_iou.h"
 
 #include <algorithm>
-#include <limits>
 #include <numeric>
 #include <vector>
 
 #include "ops/mask_iou/cropped_mask.h"
+#include "ops/mask_iou/mask_iou_check.h"
 #include "ops/mask_iou/mask_window.h"
 // Last: these switch the instruction set.
 #include "base/kernel.h"
@@ -49,47 +49,6 @@ namespace kseg {
 
 KSEG_DECLARE_KERNEL(Status mask_iou_kernel(const MaskStack&, const MaskStack&, const View<const uint8_t, 1>&,
                                            const View<float, 2>&, const ParallelFor&))
-
-Status make_mask_stack(const char* argument, const uint8_t* data, const Shape<3>& shape, int64_t width,
-                       MaskStack* stack) {
-  stack->data = data;
-  stack->count = shape[0];
-  stack->height = shape[1];
-  stack->packed = width != kDenseMasks;
-  stack->width = stack->packed ? width : shape[2];
-  if (stack->width < 0 || stack->width > kMaxMaskWidth) {
-    return invalid_argument("width must be in 0..", kMaxMaskWidth, ", or ", kDenseMasks,
-                            " for masks with a byte per pixel, got ", stack->width);
-  }
-  if (stack->height > kMaxMaskWidth) {
-    return invalid_argument(argument, " must have at most ", kMaxMaskWidth, " rows, got shape ", to_string<3>(shape));
-  }
-  if (stack->packed && shape[2] != stack->row_bytes()) {
-    return invalid_argument(argument, " must have ceil(width / 8) = ", stack->row_bytes(),
-                            " bytes per row with width = ", width, ", got shape ", to_string<3>(shape));
-  }
-  return Status();
-}
-
-Status set_mask_boxes(const char* argument, const View<const float, 2>& boxes, MaskStack* stack) {
-  KSEG_RETURN_IF_ERROR(check_mask_boxes(argument, boxes.shape, stack->count));
-  stack->boxes = boxes.shape[0] == 0 ? nullptr : boxes.data;
-  return Status();
-}
-
-Status check_mask_iou(const MaskStack& a, const MaskStack& b, int64_t crowd_flags) {
-  if (a.height != b.height || a.width != b.width || a.packed != b.packed) {
-    return invalid_argument("a and b must be masks of one height and width, got ", a.height, " x ", a.width, " and ",
-                            b.height, " x ", b.width);
-  }
-  if (crowd_flags != b.count) {
-    return invalid_argument("is_crowd must have one entry per mask of b, ", b.count, ", got ", crowd_flags);
-  }
-  if (b.count > 0 && a.count > kMaxMaskPairs / b.count) {
-    return invalid_argument("a and b must make at most ", kMaxMaskPairs, " pairs, got ", a.count, " x ", b.count);
-  }
-  return Status();
-}
 
 Status mask_iou(const MaskStack& a, const MaskStack& b, const View<const uint8_t, 1>& is_crowd,
                 const View<float, 2>& output, const ParallelFor& parallel_for) {

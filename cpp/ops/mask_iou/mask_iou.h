@@ -34,16 +34,6 @@ struct MaskStack {
   bool without_pixels() const { return height == 0 || width == 0; }
 };
 
-// A stack of an array [count, H, W], or [count, H, ceil(width / 8)] unless `width` is kDenseMasks. Checks the shape.
-KSEG_API Status make_mask_stack(const char* argument, const uint8_t* data, const Shape<3>& shape, int64_t width,
-                                MaskStack* stack);
-
-// Gives the masks boxes of shape [count, 4], or none where that is [0, 4].
-KSEG_API Status set_mask_boxes(const char* argument, const View<const float, 2>& boxes, MaskStack* stack);
-
-// Checks what decides the size of the result, before it is allocated.
-KSEG_API Status check_mask_iou(const MaskStack& a, const MaskStack& b, int64_t crowd_flags);
-
 // output[i, j] = |a_i and b_j| / |a_i or b_j|, or, where is_crowd[j] is not 0, |a_i and b_j| / |a_i| (COCO's rule for
 // crowd regions); 0 where the denominator is 0. The quotient of the exact counts, rounded to double and then to float.
 KSEG_API Status mask_iou(const MaskStack& a, const MaskStack& b, const View<const uint8_t, 1>& is_crowd,

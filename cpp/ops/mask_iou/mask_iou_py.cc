@@ -1,4 +1,5 @@
 #include "ops/mask_iou/mask_iou.h"
+#include "ops/mask_iou/mask_iou_check.h"
 
 #include <optional>
 

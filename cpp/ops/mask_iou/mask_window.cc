@@ -33,12 +33,4 @@ MaskWindow mask_window(const float* box, int64_t height, int64_t width) {
   return {floor_in(y1, height), ceil_in(y2, height), floor_in(x1, width), ceil_in(x2, width)};
 }
 
-Status check_mask_boxes(const char* argument, const Shape<2>& shape, int64_t count) {
-  if (shape[1] != 4 || (shape[0] != 0 && shape[0] != count)) {
-    return invalid_argument(argument, " must have shape [", count, ", 4], one box per mask, or [0, 4] for none, got ",
-                            to_string<2>(shape));
-  }
-  return Status();
-}
-
 }  // namespace kseg

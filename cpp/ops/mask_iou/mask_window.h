@@ -4,10 +4,6 @@
 
 #include <cstdint>
 
-#include "base/status.h"
-#include "base/target.h"
-#include "base/view.h"
-
 namespace kseg {
 
 struct MaskWindow {
@@ -20,9 +16,6 @@ struct MaskWindow {
 // From `box` (x1 y1 x2 y2) the rows floor(y1) up to but not including ceil(y2) and likewise the columns, as far as the
 // image has them. Without pixels for a box that has no area, is inverted or has a NaN. A subnormal coordinate is 0.
 MaskWindow mask_window(const float* box, int64_t height, int64_t width);
-
-// Checks that there is a box for each of `count` masks, or none at all.
-KSEG_API Status check_mask_boxes(const char* argument, const Shape<2>& shape, int64_t count);
 
 }  // namespace kseg
 

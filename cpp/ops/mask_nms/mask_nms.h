@@ -40,8 +40,6 @@ struct MaskNmsInput {
   View<const float, 3> boxes{};  // [B, N, 4], x1 y1 x2 y2, outside which nothing is set; [B, 0, 4] or [0, 0, 4]: none
 };
 
-KSEG_API Status check_mask_nms(const MaskNmsInput& input, const MaskNmsOptions& options);
-
 struct MaskNmsOutput {
   View<int32_t, 2> indices;  // [B, max_output_size]: kept masks by falling score, then -1
   View<float, 2> scores;  // [B, max_output_size]: theirs, decayed unless hard, then 0

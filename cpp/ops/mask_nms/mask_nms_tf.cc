@@ -1,4 +1,5 @@
 #include "ops/mask_nms/mask_nms.h"
+#include "ops/mask_nms/mask_nms_check.h"
 
 #include <string>
 

@@ -1,0 +1,96 @@
+"""mask_iou on a GPU: dense and packed masks, rows of every alignment, boxes, crowds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchmarks.cuda.case import Case
+
+
+def random_masks(generator: np.random.Generator, count: int, height: int, width: int) -> np.ndarray:
+    """Masks uint8 `[count, height, width]`: patches with holes, an empty one, a full one and single pixels."""
+    masks = np.zeros((count, height, width), np.uint8)
+    for mask in masks:
+        top, left = generator.integers(0, height), generator.integers(0, width)
+        bottom, right = generator.integers(top, height) + 1, generator.integers(left, width) + 1
+        patch = generator.uniform(size=(bottom - top, right - left)) < 0.7
+        mask[top:bottom, left:right] = patch * generator.integers(1, 256)
+    if count > 4:
+        masks[0] = 0
+        masks[1] = 200
+        masks[2] = 0
+        masks[2, -1, -1] = 1
+        masks[3] = 0
+        masks[3, 0, 0] = 128
+    return masks
+
+
+def random_boxes(generator: np.random.Generator, count: int, height: int, width: int) -> np.ndarray:
+    """Boxes float32 `[count, 4]` within the image and beyond it, some of them strange."""
+    corners = generator.uniform(-6, [width, height], (count, 2))
+    boxes = np.concatenate([corners, corners + generator.uniform(0, [width, height], (count, 2))], 1)
+    boxes = boxes.astype(np.float32)
+    strange = [
+        [-1e30, -np.inf, np.inf, 1e30],
+        [np.nan, 0, 5, 5],
+        [5, 0, 2, 9],
+        [1e-40, 0, 3, 1e-40],
+        [width, 0, width + 9, height],
+        [1, 0, 32, height],
+        [0, 0, 0.25, 0.25],
+    ]
+    boxes[: len(strange)] = strange[:count]
+    return boxes
+
+
+def packed(masks: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """A bit per pixel, with noise behind the last one of each row, which is to be ignored."""
+    bits = np.packbits(masks != 0, axis=-1, bitorder="little")
+    spare = -masks.shape[-1] % 8
+    if spare and bits.size:
+        bits[..., -1] |= (generator.integers(0, 256, bits.shape[:-1]) << (8 - spare) & 255).astype(np.uint8)
+    return bits
+
+
+def cases(seed: int) -> list[Case]:
+    """Widths around 32, aligned and not, with and without boxes, and without masks or pixels."""
+    generator = np.random.default_rng(seed)
+    made = []
+    for counts, height, width, boxes, same in [
+        ((9, 5), 7, 40, (False, False), False),
+        ((6, 40), 5, 128, (False, True), False),
+        ((12, 12), 23, 101, (True, True), True),
+        ((8, 8), 70, 33, (False, False), True),
+        ((3, 2), 300, 64, (True, False), False),
+        ((2, 3), 0, 10, (True, True), False),
+        ((0, 3), 4, 10, (False, False), False),
+    ]:
+        a = random_masks(generator, counts[0], height, width) if height else np.zeros((counts[0], 0, width), np.uint8)
+        b = a if same else (random_masks(generator, counts[1], height, width) if height else a[:1].repeat(counts[1], 0))
+        crowd = (generator.uniform(size=len(b)) < 0.3).astype(np.uint8)
+        boxes_a = random_boxes(generator, len(a), height, width) if boxes[0] else np.zeros((0, 4), np.float32)
+        boxes_b = random_boxes(generator, len(b), height, width) if boxes[1] else np.zeros((0, 4), np.float32)
+        for pack in (False, True):
+            made.append(
+                _case(*(packed(m, generator) if pack else m for m in (a, b)), crowd, boxes_a, boxes_b, width, pack)
+            )
+    return made
+
+
+def _case(a, b, crowd, boxes_a, boxes_b, width, pack) -> Case:
+    def expected():
+        import kseg_ops
+
+        with kseg_ops.use_reference():
+            boxes = [boxes if len(boxes) else None for boxes in (boxes_a, boxes_b)]
+            return [kseg_ops.mask_iou(a, b, crowd != 0, width if pack else None, *boxes).numpy()]
+
+    return Case(
+        name=f"mask_iou/{a.shape} x {len(b)}, width {width}, packed={pack}, {len(boxes_a)} and {len(boxes_b)} boxes",
+        launcher="mask_iou",
+        inputs=[a, b, crowd, boxes_a, boxes_b],
+        outputs=[np.zeros((len(a), len(b)), np.float32)],
+        expected=expected,
+        tolerance=[0],
+        numbers=[width if pack else -1],
+    )
