@@ -62,6 +62,17 @@ inline unsigned __float_as_uint(float value) {
   return bits;
 }
 
+inline double __longlong_as_double(long long bits) {
+  double value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+inline long long __double_as_longlong(double value) {
+  long long bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
 // Quick forms, which on a GPU are less exact.
 inline float __expf(float value) { return expf(value); }
 inline float __logf(float value) { return logf(value); }
