@@ -1,11 +1,11 @@
 #include "ops/connected_components/connected_components.h"
 
 #include <algorithm>
-#include <limits>
 #include <memory>
 #include <vector>
 
 #include "base/huge_pages.h"
+#include "ops/connected_components/connected_components_check.h"
 // Last: it switches the instruction set.
 #include "base/kernel.h"
 
@@ -272,24 +272,6 @@ KSEG_KERNEL_END
 namespace kseg {
 
 KSEG_DECLARE_KERNEL(Status connected_components_kernel(const ConnectedComponentsArgs&, const ParallelFor&))
-
-Status check_connected_components(const Shape<3>& masks, int64_t connectivity, int* narrowed) {
-  if (connectivity != 4 && connectivity != 8) {
-    return invalid_argument("connectivity must be 4 or 8, got ", connectivity);
-  }
-  *narrowed = static_cast<int>(connectivity);
-  if (masks[0] > kMostComponentImages) {
-    return invalid_argument("masks must hold at most ", kMostComponentImages, " images, got shape ",
-                            to_string<3>(masks));
-  }
-  // Places for runs are counted in 32 bits; a stripe may end beyond the last row.
-  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
-  const int64_t height = masks[1], width = masks[2];
-  if (height > 0 && width > 0 && (width > kMost - 1 || height > kMost || width / 2 + 1 > kMost / (2 * height))) {
-    return invalid_argument("masks must have fewer than 2**31 pixels per image, got shape ", to_string<3>(masks));
-  }
-  return Status();
-}
 
 Status connected_components(const ConnectedComponentsArgs& args, const ParallelFor& parallel_for) {
   int connectivity;

@@ -24,9 +24,6 @@ struct ConnectedComponentsArgs {
   View<int32_t, 1> counts;  // [N]
 };
 
-// Checks what a result's size depends on before memory is allocated for it, and sets `*narrowed` to the connectivity.
-KSEG_API Status check_connected_components(const Shape<3>& masks, int64_t connectivity, int* narrowed);
-
 KSEG_API Status connected_components(const ConnectedComponentsArgs& args, const ParallelFor& parallel_for);
 
 }  // namespace kseg

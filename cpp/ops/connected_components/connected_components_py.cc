@@ -1,4 +1,5 @@
 #include "ops/connected_components/connected_components.h"
+#include "ops/connected_components/connected_components_check.h"
 
 #include "adapters/numpy_adapter.h"
 

@@ -9,6 +9,7 @@
 
 #include "base/cuda/launch.cuh"
 #include "base/cuda/reduce.cuh"
+#include "ops/mask_iou/dense_bits.cuh"
 #include "ops/mask_iou/mask_bits_cuda.h"
 
 namespace kseg {
@@ -80,12 +81,6 @@ __global__ void __launch_bounds__(kThreads) begin_spans_kernel(const __grid_cons
   }
 }
 
-// Bit i: whether byte i of 4 is not 0.
-KSEG_DEVICE uint32_t nonzero_bytes(uint32_t bytes) {
-  const uint32_t high = (((bytes & 0x7f7f7f7fu) + 0x7f7f7f7fu) | bytes) & 0x80808080u;
-  return (high >> 7) * 0x10204080u >> 28;
-}
-
 // Word `word` of a row, of which nothing behind the row is read. Bits behind its last pixel are undefined if packed.
 KSEG_DEVICE uint32_t read_word(const Packing& p, const uint8_t* row, int64_t word) {
   uint32_t bits = 0;
@@ -95,28 +90,7 @@ KSEG_DEVICE uint32_t read_word(const Packing& p, const uint8_t* row, int64_t wor
     for (int i = 0; i < bytes; ++i) bits |= static_cast<uint32_t>(row[4 * word + i]) << (8 * i);
     return bits;
   }
-  const int64_t pixels = min(p.width - 32 * word, static_cast<int64_t>(32));
-  const uint8_t* const from = row + 32 * word;
-  if (p.quads && pixels == 32) {
-    const uint4 low = reinterpret_cast<const uint4*>(from)[0], high = reinterpret_cast<const uint4*>(from)[1];
-    return nonzero_bytes(low.x) | nonzero_bytes(low.y) << 4 | nonzero_bytes(low.z) << 8 | nonzero_bytes(low.w) << 12 |
-           nonzero_bytes(high.x) << 16 | nonzero_bytes(high.y) << 20 | nonzero_bytes(high.z) << 24 |
-           nonzero_bytes(high.w) << 28;
-  }
-  const unsigned shift = static_cast<unsigned>(reinterpret_cast<uintptr_t>(from) % 4);
-  if (pixels == 32 && word > 0 && 32 * word + 36 <= p.width) {  // what is read on either side is of the row
-    const uint32_t* const quads = reinterpret_cast<const uint32_t*>(from - shift);
-    uint32_t before = quads[0];
-#pragma unroll
-    for (int i = 0; i < 8; ++i) {
-      const uint32_t next = quads[i + 1];
-      bits |= nonzero_bytes(__funnelshift_r(before, next, 8 * shift)) << (4 * i);
-      before = next;
-    }
-    return bits;
-  }
-  for (int i = 0; i < pixels; ++i) bits |= (from[i] != 0 ? 1u : 0u) << i;
-  return bits;
+  return dense_word(row, p.width, word, p.quads);
 }
 
 __global__ void __launch_bounds__(kThreads) pack_kernel(const __grid_constant__ Packing p) {
