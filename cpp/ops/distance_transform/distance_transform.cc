@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "base/huge_pages.h"
+#include "ops/distance_transform/distance_transform_check.h"
+#include "ops/distance_transform/distance_weights.h"
 // Last: these switch the instruction set.
 #include "base/kernel.h"
 #include "ops/distance_transform/column_offsets.h"  // target code only
@@ -59,19 +61,6 @@ KSEG_KERNEL_END
 namespace kseg {
 
 KSEG_DECLARE_KERNEL(Status distance_transform_kernel(const DistanceTransformArgs&, const ParallelFor&))
-
-Status check_distance_transform(const Shape<3>& masks, double row_spacing, double column_spacing) {
-  for (const double spacing : {row_spacing, column_spacing}) {
-    if (!(spacing >= 1 / kMostSpacing && spacing <= kMostSpacing)) {
-      return invalid_argument("sampling must be in 2**-60..2**60 on both axes, got ", spacing);
-    }
-  }
-  if (masks[1] > kMostDistanceSide || masks[2] > kMostDistanceSide) {
-    return invalid_argument("masks must have at most ", kMostDistanceSide, " rows and columns, got shape ",
-                            to_string<3>(masks));
-  }
-  return Status();
-}
 
 Status distance_transform(const DistanceTransformArgs& args, const ParallelFor& parallel_for) {
   KSEG_RETURN_IF_ERROR(check_distance_transform(args.masks.shape, args.row_spacing, args.column_spacing));

@@ -20,13 +20,6 @@ inline constexpr int64_t kMostDistanceSide = (int64_t{1} << 26) - 1;
 inline constexpr int64_t kMostShortSide = (int64_t{1} << 15) - 1;
 inline constexpr double kMostSpacing = 1152921504606846976.0;  // 2**60; the least is its inverse
 
-// What a step costs: the squared distance is unit * (row * rows**2 + column * columns**2).
-struct DistanceWeights {
-  double row = 1;
-  double column = 1;
-  double unit = 1;
-};
-
 struct DistanceTransformArgs {
   View<const uint8_t, 3> masks;  // [N, H, W]; whatever is not 0 is foreground
   double row_spacing = 1;
@@ -35,13 +28,6 @@ struct DistanceTransformArgs {
   View<float, 3> distances;    // [N, H, W]
   View<int32_t, 4> indices{};  // [N, H, W, 2], row and column of the nearest pixel; not wanted if data is null
 };
-
-// Checks what a result's size depends on before memory is allocated for it.
-KSEG_API Status check_distance_transform(const Shape<3>& masks, double row_spacing, double column_spacing);
-
-// `row` and `column` are whole numbers where the squared spacings have a ratio of small ones, as all common spacings
-// do. Squared distances are then exact for sides of up to 2**15, and no two that are equal compare as different.
-DistanceWeights distance_weights(double row_spacing, double column_spacing);
 
 KSEG_API Status distance_transform(const DistanceTransformArgs& args, const ParallelFor& parallel_for);
 

@@ -1,4 +1,5 @@
 #include "ops/distance_transform/distance_transform.h"
+#include "ops/distance_transform/distance_transform_check.h"
 
 #include <utility>
 

@@ -3,6 +3,7 @@
 #define KSEG_OPS_DISTANCE_TRANSFORM_ROW_DISTANCES_H_
 
 #include "ops/distance_transform/distance_transform.h"
+#include "ops/distance_transform/distance_weights.h"
 
 #include "base/kernel.h"
 

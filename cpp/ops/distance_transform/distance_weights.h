@@ -1,11 +1,24 @@
-#include <cmath>
+// What steps along rows and columns add to a squared distance.
+#ifndef KSEG_OPS_DISTANCE_TRANSFORM_DISTANCE_WEIGHTS_H_
+#define KSEG_OPS_DISTANCE_TRANSFORM_DISTANCE_WEIGHTS_H_
 
-#include "ops/distance_transform/distance_transform.h"
+#include <cmath>
+#include <cstdint>
 
 namespace kseg {
 
+// What a step costs: the squared distance is unit * (row * rows**2 + column * columns**2).
+struct DistanceWeights {
+  double row = 1;
+  double column = 1;
+  double unit = 1;
+};
+
+// `row` and `column` are whole numbers where the squared spacings have a ratio of small ones, as all common spacings
+// do. Squared distances are then exact for sides of up to 2**15, and no two that are equal compare as different.
+//
 // kseg_ops/reference/distance_transform.py takes the same steps: the two must agree on which spacings become whole.
-DistanceWeights distance_weights(double row_spacing, double column_spacing) {
+inline DistanceWeights distance_weights(double row_spacing, double column_spacing) {
   constexpr double kTolerance = 1.0 / (int64_t{1} << 50);  // a few times what squaring and dividing round off
   constexpr double kMost = 1 << 23;  // times squared sides of 2**15 this is 2**53, up to where doubles are whole
   const double row = row_spacing * row_spacing, column = column_spacing * column_spacing;
@@ -29,3 +42,5 @@ DistanceWeights distance_weights(double row_spacing, double column_spacing) {
 }
 
 }  // namespace kseg
+
+#endif  // KSEG_OPS_DISTANCE_TRANSFORM_DISTANCE_WEIGHTS_H_

@@ -1,0 +1,64 @@
+"""distance_transform on a GPU: whole and other spacings, signed, with indices, and images of one kind only."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchmarks.cuda.case import Case
+
+EPS = float(np.finfo(np.float32).eps)
+
+
+def cases(seed: int) -> list[Case]:
+    """Distances within and beyond words, steps and rows; ties everywhere."""
+    generator = np.random.default_rng(seed)
+    points = np.ones((1, 45, 333), np.uint8)
+    points.reshape(-1)[generator.integers(0, points.size, 12)] = 0
+    disc = (np.hypot(*(np.indices((1, 71, 200))[1:] - np.array([[[[35]]], [[[90]]]]))) < 34).astype(np.uint8)
+    one = np.ones((1, 5, 260), np.uint8)
+    one[0, 2, 257] = 0
+    images = [
+        ("noise", (generator.uniform(size=(2, 37, 70)) < 0.8).astype(np.uint8) * 7, (1, 1)),
+        ("points", points, (1, 1)),
+        ("points", points, (2, 2)),
+        ("points", 1 - points, (1.5, 0.5)),
+        ("points", points, (np.pi, 1)),
+        ("disc", disc, (1, 1)),
+        ("disc", disc * 255, (0.8, 1.25)),
+        ("one", one, (1, 1)),
+        ("stripes", np.tile(np.arange(100, dtype=np.uint8) // 9 % 2, (1, 64, 1)), (1, 1)),
+        ("foreground only", np.ones((2, 33, 34), np.uint8), (1, 1)),
+        ("background only", np.zeros((1, 3, 65), np.uint8), (3, 1)),
+        ("a row", (generator.uniform(size=(2, 1, 97)) < 0.9).astype(np.uint8), (1, 1)),
+        ("a column", (generator.uniform(size=(2, 97, 1)) < 0.9).astype(np.uint8), (1, 1)),
+        ("tall", (generator.uniform(size=(1, 32768, 3)) < 0.999).astype(np.uint8), (1, 1)),
+        ("no pixels", np.zeros((2, 0, 3), np.uint8), (1, 1)),
+        ("no images", np.zeros((0, 4, 3), np.uint8), (1, 1)),
+    ]
+    made = []
+    for what, masks, spacing in images:
+        whole = spacing[0] != np.pi
+        for signed, indices in [(False, whole), (True, False), *([(True, True)] if what in ("points", "noise") else [])]:
+            made.append(_case(what, masks, spacing, signed, indices and whole, whole))
+    return made
+
+
+def _case(what, masks, spacing, signed, indices, whole) -> Case:
+    def expected():
+        import kseg_ops
+
+        with kseg_ops.use_reference():
+            found = kseg_ops.distance_transform(masks, spacing, signed, indices)
+        return [part.numpy() for part in (found if indices else [found])]
+
+    longest = np.hypot(masks.shape[1] * spacing[0], masks.shape[2] * spacing[1])
+    return Case(
+        name=f"distance_transform/{what}, {masks.shape}, spacing {spacing}, signed={signed}, indices={indices}",
+        launcher="distance_transform",
+        inputs=[masks],
+        outputs=[np.zeros(masks.shape, np.float32), *([np.zeros((*masks.shape, 2), np.int32)] if indices else [])],
+        expected=expected,
+        # Where squared distances are not whole, float64 rounds them differently by the order of the sums.
+        tolerance=[0 if whole else longest * EPS, *([0] if indices else [])],
+        numbers=[*spacing, signed],
+    )
