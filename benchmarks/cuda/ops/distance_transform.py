@@ -38,7 +38,11 @@ def cases(seed: int) -> list[Case]:
     made = []
     for what, masks, spacing in images:
         whole = spacing[0] != np.pi
-        for signed, indices in [(False, whole), (True, False), *([(True, True)] if what in ("points", "noise") else [])]:
+        for signed, indices in [
+            (False, whole),
+            (True, False),
+            *([(True, True)] if what in ("points", "noise") else []),
+        ]:
             made.append(_case(what, masks, spacing, signed, indices and whole, whole))
     return made
 

@@ -4,6 +4,8 @@
 #include <string>
 
 #include "adapters/tf_adapter.h"
+#include "adapters/tf_gpu_adapter.h"
+#include "ops/batched_nms/batched_nms_cuda.h"
 #include "tensorflow/core/framework/op.h"
 
 namespace kseg {
@@ -111,6 +113,7 @@ absl::Status view_scores(const Tensor& tensor, View<const float, 3>* view) {
   return absl::OkStatus();
 }
 
+template <class Device>
 class BatchedNmsOp final : public NativeOp {
  public:
   explicit BatchedNmsOp(OpKernelConstruction* context) : NativeOp(context) {
@@ -138,14 +141,23 @@ class BatchedNmsOp final : public NativeOp {
     args.out_classes = classes->flat<int32_t>().data();
     args.out_indices = indices->flat<int32_t>().data();
     args.num_valid = num_valid->flat<int32_t>().data();
-    OP_REQUIRES_OK(context, to_absl(batched_nms(args, TfParallelFor(context))));
+    OP_REQUIRES_OK(context,
+                   run_on<Device>(
+                       context, [&](const ParallelFor& parallel_for) { return batched_nms(args, parallel_for); },
+                       [&](const auto& cuda) {
+                         return batched_nms_cuda(args, nms_plan(images, args.scores.shape[1] * args.scores.shape[2]),
+                                                 cuda);
+                       }));
   }
 
  private:
   BatchedNmsOptions options_;
 };
 
-REGISTER_KERNEL_BUILDER(Name("Kseg>BatchedNms").Device(tensorflow::DEVICE_CPU), BatchedNmsOp);
+REGISTER_KERNEL_BUILDER(Name("Kseg>BatchedNms").Device(tensorflow::DEVICE_CPU), BatchedNmsOp<OnCpu>);
+#if KSEG_CUDA
+REGISTER_KERNEL_BUILDER(Name("Kseg>BatchedNms").Device(tensorflow::DEVICE_GPU), BatchedNmsOp<OnGpu>);
+#endif
 
 }  // namespace
 }  // namespace kseg

@@ -131,7 +131,7 @@ Status rank_by_matrix_cuda(const RankedCuda& ranked, const CudaRankedBoxes& boxe
   p.ranked = ranked;
   p.boxes = boxes;
   p.tiles = ceil_div(candidates, kPairThreads);
-  const int64_t wanted = ceil_div(32 * int64_t{context.multiprocessors}, std::max<int64_t>(ranked.images * p.tiles, 1));
+  const int64_t wanted = ceil_div(32 * int64_t{multiprocessors()}, std::max<int64_t>(ranked.images * p.tiles, 1));
   p.splits = static_cast<int>(std::clamp<int64_t>(wanted, 1, std::max<int64_t>(p.tiles, 1)));
   const LaunchShape shape = blocks_for(ranked.images * p.tiles * p.splits, kPairThreads);
   KSEG_RETURN_IF_ERROR(launch(&matrix_kernel<Pass::kMostIou>, shape, context, p));

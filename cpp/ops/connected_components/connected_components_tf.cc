@@ -2,6 +2,8 @@
 #include "ops/connected_components/connected_components_check.h"
 
 #include "adapters/tf_adapter.h"
+#include "adapters/tf_gpu_adapter.h"
+#include "ops/connected_components/connected_components_cuda.h"
 #include "tensorflow/core/framework/op.h"
 
 namespace kseg {
@@ -34,6 +36,7 @@ REGISTER_OP("Kseg>ConnectedComponents")
 Connected components of the nonzero pixels of masks [N, H, W]: labels 1 and up in raster order, 0 for background.
 )doc");
 
+template <class Device>
 class ConnectedComponentsOp final : public NativeOp {
  public:
   explicit ConnectedComponentsOp(OpKernelConstruction* context) : NativeOp(context) {
@@ -52,14 +55,20 @@ class ConnectedComponentsOp final : public NativeOp {
     OP_REQUIRES_OK(context, context->allocate_output(1, TensorShape({masks.dim_size(0)}), &counts));
     args.labels = mutable_view_of<int32_t, 3>(labels);
     args.counts = mutable_view_of<int32_t, 1>(counts);
-    OP_REQUIRES_OK(context, to_absl(connected_components(args, TfParallelFor(context))));
+    OP_REQUIRES_OK(
+        context, run_on<Device>(
+                     context, [&](const ParallelFor& parallel_for) { return connected_components(args, parallel_for); },
+                     [&](const auto& cuda) { return connected_components_cuda(args, cuda); }));
   }
 
  private:
   int64_t connectivity_ = 8;
 };
 
-REGISTER_KERNEL_BUILDER(Name("Kseg>ConnectedComponents").Device(tensorflow::DEVICE_CPU), ConnectedComponentsOp);
+REGISTER_KERNEL_BUILDER(Name("Kseg>ConnectedComponents").Device(tensorflow::DEVICE_CPU), ConnectedComponentsOp<OnCpu>);
+#if KSEG_CUDA
+REGISTER_KERNEL_BUILDER(Name("Kseg>ConnectedComponents").Device(tensorflow::DEVICE_GPU), ConnectedComponentsOp<OnGpu>);
+#endif
 
 }  // namespace
 }  // namespace kseg

@@ -2,6 +2,8 @@
 #include "ops/distance_transform/distance_transform_check.h"
 
 #include "adapters/tf_adapter.h"
+#include "adapters/tf_gpu_adapter.h"
+#include "ops/distance_transform/distance_transform_cuda.h"
 #include "tensorflow/core/framework/op.h"
 
 namespace kseg {
@@ -39,6 +41,7 @@ Exact Euclidean distance of the nonzero pixels of masks [N, H, W] to the nearest
 row and column of that pixel, or have no elements if they are not asked for.
 )doc");
 
+template <class Device>
 class DistanceTransformOp final : public NativeOp {
  public:
   explicit DistanceTransformOp(OpKernelConstruction* context) : NativeOp(context) {
@@ -72,7 +75,10 @@ class DistanceTransformOp final : public NativeOp {
     OP_REQUIRES_OK(context, context->allocate_output(1, shape, &indices));
     args.distances = mutable_view_of<float, 3>(distances);
     if (return_indices_) args.indices = mutable_view_of<int32_t, 4>(indices);
-    OP_REQUIRES_OK(context, to_absl(distance_transform(args, TfParallelFor(context))));
+    OP_REQUIRES_OK(context,
+                   run_on<Device>(
+                       context, [&](const ParallelFor& parallel_for) { return distance_transform(args, parallel_for); },
+                       [&](const auto& cuda) { return distance_transform_cuda(args, cuda); }));
   }
 
  private:
@@ -80,7 +86,11 @@ class DistanceTransformOp final : public NativeOp {
   bool return_indices_ = false;
 };
 
-REGISTER_KERNEL_BUILDER(Name("Kseg>DistanceTransform").Device(tensorflow::DEVICE_CPU), DistanceTransformOp);
+REGISTER_KERNEL_BUILDER(Name("Kseg>DistanceTransform").Device(tensorflow::DEVICE_CPU), DistanceTransformOp<OnCpu>);
+#if KSEG_CUDA
+REGISTER_KERNEL_BUILDER(Name("Kseg>DistanceTransform").Device(tensorflow::DEVICE_GPU).HostMemory("sampling"),
+                        DistanceTransformOp<OnGpu>);
+#endif
 
 }  // namespace
 }  // namespace kseg

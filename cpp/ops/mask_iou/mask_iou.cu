@@ -67,7 +67,7 @@ Status mask_iou_cuda(const MaskStack& a, const MaskStack& b, const View<const ui
   }
   p.a_count = a.count;
   p.b_count = b.count;
-  p.per_warp = mask_pairs_per_warp(a.count * b.count, context.multiprocessors);
+  p.per_warp = mask_pairs_per_warp(a.count * b.count, multiprocessors());
   p.groups = ceil_div(b.count, p.per_warp);
   p.is_crowd = is_crowd.data;
   p.output = output.data;

@@ -2,6 +2,8 @@
 #include "ops/mask_iou/mask_iou_check.h"
 
 #include "adapters/tf_adapter.h"
+#include "adapters/tf_gpu_adapter.h"
+#include "ops/mask_iou/mask_iou_cuda.h"
 #include "tensorflow/core/framework/op.h"
 
 namespace kseg {
@@ -67,6 +69,7 @@ absl::Status stack_of(const Argument& argument, int64_t width, MaskStack* stack)
   return to_absl(set_mask_boxes(boxes_name, view_of<float, 2>(boxes), stack));
 }
 
+template <class Device>
 class MaskIouOp final : public NativeOp {
  public:
   explicit MaskIouOp(OpKernelConstruction* context) : NativeOp(context) {
@@ -85,14 +88,21 @@ class MaskIouOp final : public NativeOp {
     Tensor* output = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, TensorShape({a.count, b.count}), &output));
     const View<const uint8_t, 1> flags{static_cast<const uint8_t*>(crowd.data()), shape_of<1>(crowd)};
-    OP_REQUIRES_OK(context, to_absl(mask_iou(a, b, flags, mutable_view_of<float, 2>(output), TfParallelFor(context))));
+    const auto to = mutable_view_of<float, 2>(output);
+    OP_REQUIRES_OK(
+        context, run_on<Device>(
+                     context, [&](const ParallelFor& parallel_for) { return mask_iou(a, b, flags, to, parallel_for); },
+                     [&](const auto& cuda) { return mask_iou_cuda(a, b, flags, to, cuda); }));
   }
 
  private:
   int64_t width_;
 };
 
-REGISTER_KERNEL_BUILDER(Name("Kseg>MaskIou").Device(tensorflow::DEVICE_CPU), MaskIouOp);
+REGISTER_KERNEL_BUILDER(Name("Kseg>MaskIou").Device(tensorflow::DEVICE_CPU), MaskIouOp<OnCpu>);
+#if KSEG_CUDA
+REGISTER_KERNEL_BUILDER(Name("Kseg>MaskIou").Device(tensorflow::DEVICE_GPU), MaskIouOp<OnGpu>);
+#endif
 
 }  // namespace
 }  // namespace kseg

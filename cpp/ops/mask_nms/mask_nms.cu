@@ -96,7 +96,7 @@ Status suppress(const CudaRankedMasks& masks, float iou_threshold, int64_t most,
   p.most = most;
   p.threshold = iou_threshold;
   p.round = plan.round;
-  p.per_warp = mask_pairs_per_warp(images * in_round * in_round / 2, context.multiprocessors);
+  p.per_warp = mask_pairs_per_warp(images * in_round * in_round / 2, multiprocessors());
   p.splits = static_cast<int>(ceil_div(in_round, p.per_warp));
   for (; p.first < masks.per_image; p.first += plan.round) {
     KSEG_RETURN_IF_ERROR(fill_bytes(p.bits, 0, images * words * plan.round, context));

@@ -47,7 +47,7 @@ Status find_overlaps(const CudaRankedMasks& masks, bool both, const CudaContext&
   OverlapMatrix p{};
   KSEG_RETURN_IF_ERROR(context.scratch->allocate(images * count * count, &p.iou));
   p.masks = masks;
-  p.per_warp = mask_pairs_per_warp(images * count * count / 2, context.multiprocessors);
+  p.per_warp = mask_pairs_per_warp(images * count * count / 2, multiprocessors());
   p.groups = ceil_div(count, p.per_warp);
   p.both = both;
   *iou = p.iou;

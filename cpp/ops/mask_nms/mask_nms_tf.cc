@@ -4,6 +4,8 @@
 #include <string>
 
 #include "adapters/tf_adapter.h"
+#include "adapters/tf_gpu_adapter.h"
+#include "ops/mask_nms/mask_nms_cuda.h"
 #include "tensorflow/core/framework/op.h"
 
 namespace kseg {
@@ -73,6 +75,7 @@ Non-maximum suppression of binary masks [B, N, H, W] by their overlap; results a
 Boxes [B, N, 4] (x1 y1 x2 y2) are one per mask, outside which nothing is set, or [0, 0, 4] for none.
 )doc");
 
+template <class Device>
 class MaskNmsOp final : public NativeOp {
  public:
   explicit MaskNmsOp(OpKernelConstruction* context) : NativeOp(context) {
@@ -104,14 +107,23 @@ class MaskNmsOp final : public NativeOp {
     OP_REQUIRES_OK(context, context->allocate_output(2, TensorShape({batch}), &num_valid));
     const MaskNmsOutput output{mutable_view_of<int32_t, 2>(indices), mutable_view_of<float, 2>(scores),
                                mutable_view_of<int32_t, 1>(num_valid)};
-    OP_REQUIRES_OK(context, to_absl(mask_nms(input, options, output, TfParallelFor(context))));
+    OP_REQUIRES_OK(
+        context,
+        run_on<Device>(
+            context, [&](const ParallelFor& parallel_for) { return mask_nms(input, options, output, parallel_for); },
+            [&](const auto& cuda) {
+              return mask_nms_cuda(input, options, output, nms_plan(batch, masks.dim_size(1)), cuda);
+            }));
   }
 
  private:
   MaskNmsOptions options_;
 };
 
-REGISTER_KERNEL_BUILDER(Name("Kseg>MaskNms").Device(tensorflow::DEVICE_CPU), MaskNmsOp);
+REGISTER_KERNEL_BUILDER(Name("Kseg>MaskNms").Device(tensorflow::DEVICE_CPU), MaskNmsOp<OnCpu>);
+#if KSEG_CUDA
+REGISTER_KERNEL_BUILDER(Name("Kseg>MaskNms").Device(tensorflow::DEVICE_GPU), MaskNmsOp<OnGpu>);
+#endif
 
 }  // namespace
 }  // namespace kseg

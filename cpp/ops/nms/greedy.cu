@@ -307,7 +307,7 @@ Status pick_greedily_cuda(const RankedCuda& ranked, const CudaRankedBoxes& boxes
   pairs.threshold = iou_threshold < 0x1p-126f ? 0x1p-126f : iou_threshold;
   pairs.round = plan.round;
   const int64_t tiles = plan.round / kPairThreads;
-  const int64_t wanted = ceil_div(16 * int64_t{context.multiprocessors}, std::max<int64_t>(images * tiles, 1));
+  const int64_t wanted = ceil_div(16 * int64_t{multiprocessors()}, std::max<int64_t>(images * tiles, 1));
   pairs.splits = static_cast<int>(std::clamp<int64_t>(wanted, 1, tiles));
   for (int64_t first = 0; first < candidates && limits.most > 0; first += plan.round) {
     pairs.first = first;
