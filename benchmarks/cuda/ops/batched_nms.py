@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
 from benchmarks.cuda.case import Case
+from benchmarks.cuda.device import Device
 from benchmarks.cuda.ops.nms import SMALL_PLAN, boxes_and_scores
+from benchmarks.cuda.race import Race, our_milliseconds, torch_milliseconds
+from benchmarks.proposals import proposal_boxes
 
 METHODS = ("hard", "linear", "gaussian", "matrix_linear", "matrix_gaussian")  # in the order of enum NmsMethod
 
@@ -68,7 +72,7 @@ def _case(method, boxes, scores, class_ids, options, plan) -> Case:
         return [part.numpy() for part in found]
 
     return Case(
-        name=f"batched_nms/{method}, scores {scores.shape}, boxes {boxes.shape}, ids {class_ids.shape}, {options}, {plan}",
+        name=f"batched_nms/{method}, {scores.shape}, boxes {boxes.shape}, ids {class_ids.shape}, {options}, {plan}",
         launcher="batched_nms",
         inputs=[boxes, scores, class_ids],
         outputs=[
@@ -82,3 +86,43 @@ def _case(method, boxes, scores, class_ids, options, plan) -> Case:
         tolerance=[0] * 5,
         numbers=[*options, *plan],
     )
+
+
+def races(device: Device) -> Iterator[Race]:
+    """Proposals of eight images, of one class and of 80, against torchvision's function in a loop over images."""
+    import torch
+    import torchvision
+
+    generator = np.random.default_rng(0)
+    images, rows = 8, 12000
+    boxes = np.stack([proposal_boxes(rows, seed) for seed in range(images)])
+    scores = generator.permuted(np.tile(np.arange(rows, dtype=np.float32) / rows, (images, 1)), axis=1)
+    for classes, places in ((1, 1000), (1, rows), (80, rows)):
+        ids = generator.integers(0, classes, (images, rows)).astype(np.int32)
+        arrays = [device.array(array) for array in (boxes[:, :, None], scores[:, :, None], ids)]
+        shapes = ((images, places, 4), (images, places), (images, places), (images, places), (images,))
+        kinds = (np.float32, np.float32, np.int32, np.int32, np.int32)
+        made = [device.empty(np.zeros(shape, kind)) for shape, kind in zip(shapes, kinds, strict=True)]
+        theirs = [torch.from_numpy(array).cuda() for array in (boxes, scores, ids.astype(np.int64))]
+
+        def loop(theirs=theirs, places=places):
+            return [torchvision.ops.batched_nms(*image, 0.7)[:places] for image in zip(*theirs, strict=True)]
+
+        expected = [kept.cpu().numpy() for kept in loop()]
+        times = {}
+        for method in METHODS if places == 1000 else METHODS[:1]:
+            numbers = [0.7, -1.0, places, -1, 0, 0.5, METHODS.index(method)]
+            times[method] = our_milliseconds(device, "batched_nms", [*arrays, *made], numbers)
+            if method == "hard":
+                found, count = made[3].numpy(), made[4].numpy()
+                differ = [len(np.setxor1d(found[i, : count[i]], expected[i])) for i in range(images)]
+        what = f"batched NMS {images} x {rows}, {classes} classes, {places} places"
+        yield Race(
+            what,
+            times.pop("hard"),
+            {"torchvision, image by image": torch_milliseconds(loop)},
+            {"torchvision, image by image": 3.0},
+            off=float(sum(differ) / sum(map(len, expected))),
+        )
+        for method, milliseconds in times.items():
+            yield Race(f"{what}, {method}", milliseconds)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from benchmarks.cuda.case import Case
+from benchmarks.cuda.device import Device
+from benchmarks.cuda.ops.mask_iou import blobs
+from benchmarks.cuda.race import Race, our_milliseconds
 
 
 def spiral(height: int, width: int) -> np.ndarray:
@@ -69,3 +74,21 @@ def _case(what: str, masks: np.ndarray, connectivity: int) -> Case:
         tolerance=[0, 0],
         numbers=[connectivity],
     )
+
+
+def races(device: Device) -> Iterator[Race]:
+    """Eight masks of 1024 x 2048: objects, noise, and all foreground but a pixel."""
+    shape = (8, 1024, 2048)
+    objects = np.stack([blobs(40, *shape[1:]).max(0)] * shape[0])
+    noise = (np.random.default_rng(0).uniform(size=shape) < 0.6).astype(np.uint8)
+    full = np.ones(shape, np.uint8)
+    full[:, 300, 500] = 0
+    for name, masks in (("objects", objects), ("noise", noise), ("all but a pixel", full)):
+        arrays = [
+            device.array(masks),
+            device.empty(np.zeros(masks.shape, np.int32)),
+            device.empty(np.zeros(len(masks), np.int32)),
+        ]
+        milliseconds = our_milliseconds(device, "connected_components", arrays, [8])
+        what = " x ".join(map(str, shape))
+        yield Race(f"connected components of {what}, {name}", milliseconds, least_bytes=5 * masks.size)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from benchmarks.cuda.case import Case
+from benchmarks.cuda.device import Device
+from benchmarks.cuda.ops.mask_iou import blobs
+from benchmarks.cuda.race import Race, our_milliseconds
 
 EPS = float(np.finfo(np.float32).eps)
 
@@ -66,3 +71,17 @@ def _case(what, masks, spacing, signed, indices, whole) -> Case:
         tolerance=[0 if whole else longest * EPS, *([0] if indices else [])],
         numbers=[*spacing, signed],
     )
+
+
+def races(device: Device) -> Iterator[Race]:
+    """Eight masks of 1024 x 2048: objects, noise, and all foreground but a pixel."""
+    shape = (8, 1024, 2048)
+    objects = np.stack([blobs(40, *shape[1:]).max(0)] * shape[0])
+    noise = (np.random.default_rng(0).uniform(size=shape) < 0.6).astype(np.uint8)
+    full = np.ones(shape, np.uint8)
+    full[:, 300, 500] = 0
+    for name, masks in (("objects", objects), ("noise", noise), ("all but a pixel", full)):
+        arrays = [device.array(masks), device.empty(np.zeros(masks.shape, np.float32))]
+        milliseconds = our_milliseconds(device, "distance_transform", arrays, [1, 1, 0])
+        what = " x ".join(map(str, shape))
+        yield Race(f"distance transform of {what}, {name}", milliseconds, least_bytes=5 * masks.size)

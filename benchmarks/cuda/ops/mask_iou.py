@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from benchmarks.cuda.case import Case
+from benchmarks.cuda.device import Device
+from benchmarks.cuda.race import Race, our_milliseconds, torch_milliseconds
 
 
 def random_masks(generator: np.random.Generator, count: int, height: int, width: int) -> np.ndarray:
@@ -94,3 +98,43 @@ def _case(a, b, crowd, boxes_a, boxes_b, width, pack) -> Case:
         tolerance=[0],
         numbers=[width if pack else -1],
     )
+
+
+def blobs(count: int, height: int, width: int) -> np.ndarray:
+    """Ellipses uint8 `[count, height, width]` of the sizes of objects."""
+    generator = np.random.default_rng(0)
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    masks = np.empty((count, height, width), np.uint8)
+    for mask in masks:
+        middle, axes = generator.uniform(0, [height, width]), np.exp(generator.uniform(2, 5, 2))
+        mask[:] = ((y - middle[0]) / axes[0]) ** 2 + ((x - middle[1]) / axes[1]) ** 2 < 1
+    return masks
+
+
+def races(device: Device) -> Iterator[Race]:
+    """100 x 100 masks of an image, dense and packed, against a product of matrices in half precision."""
+    import torch
+
+    count, height, width = 100, 800, 1216
+    masks = blobs(count, height, width)
+    flat = torch.from_numpy(masks).cuda().flatten(1).half()
+
+    def product():
+        common = (flat @ flat.T).float()
+        area = flat.float().sum(1)
+        return common / (area[:, None] + area - common)
+
+    for pack in (False, True):
+        ours = packed(masks, np.random.default_rng(0)) if pack else masks
+        arrays = [
+            device.array(array)
+            for array in (ours, ours, np.zeros(count, np.uint8), *[np.zeros((0, 4), np.float32)] * 2)
+        ]
+        iou = device.empty(np.zeros((count, count), np.float32))
+        milliseconds = our_milliseconds(device, "mask_iou", [*arrays, iou], [width if pack else -1])
+        yield Race(
+            f"mask IoU of {count} x {count}, {height} x {width}, {'packed' if pack else 'dense'}",
+            milliseconds,
+            {"torch, masks as float16 beforehand": torch_milliseconds(product)},
+            least_bytes=2 * ours.size + 4 * count**2,
+        )

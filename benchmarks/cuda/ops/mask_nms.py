@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from benchmarks.cuda.case import Case
-from benchmarks.cuda.ops.mask_iou import packed, random_boxes, random_masks
+from benchmarks.cuda.device import Device
+from benchmarks.cuda.ops.mask_iou import blobs, packed, random_boxes, random_masks
 from benchmarks.cuda.ops.nms import SMALL_PLAN
+from benchmarks.cuda.race import Race, our_milliseconds
 
 KINDS = ("hard", "soft", "matrix")  # in the order of enum MaskNmsKind
 
@@ -19,7 +23,7 @@ def cases(seed: int) -> list[Case]:
         for shape, pack, boxes, classes, iou, least, most, plan in [
             ((2, 30, 9, 20), False, False, 3, 0.4, None, 30, ()),
             ((1, 50, 12, 70), True, True, 1, 0.2, 0.1, 12, SMALL_PLAN),
-            ((1, 300, 3, 9), False, False, 1, 0.6, None, 310, SMALL_PLAN),
+            ((1, 150, 3, 9), False, False, 1, 0.6, None, 160, SMALL_PLAN),
             ((2, 6, 0, 4), False, False, 2, 0.5, None, 4, ()),
             ((2, 0, 5, 4), True, False, 2, 0.5, None, 3, ()),
             ((2, 6, 5, 4), True, False, 2, -0.5, -1.0, 6, ()),
@@ -61,3 +65,16 @@ def _case(generator, kind, shape, pack, boxes, classes, iou, least, most, plan) 
         tolerance=[0, 0, 0],
         numbers=[width if pack else -1, KINDS.index(kind), iou, 0.3, most, least is not None, least or 0, *plan],
     )
+
+
+def races(device: Device) -> Iterator[Race]:
+    """100 masks of an image."""
+    masks = blobs(100, 800, 1216)[None]
+    scores = np.random.default_rng(0).uniform(size=(1, 100)).astype(np.float32)
+    inputs = [masks, scores, np.zeros((1, 100), np.int32), np.zeros((0, 0, 4), np.float32)]
+    outputs = [np.zeros((1, 100), np.int32), np.zeros((1, 100), np.float32), np.zeros(1, np.int32)]
+    arrays = [*map(device.array, inputs), *map(device.empty, outputs)]
+    for kind in KINDS:
+        numbers = [-1, KINDS.index(kind), 0.5, 0.5, 100, 0, 0]
+        milliseconds = our_milliseconds(device, "mask_nms", arrays, numbers)
+        yield Race(f"mask NMS of 100 masks of 800 x 1216, {kind}", milliseconds, least_bytes=masks.size)

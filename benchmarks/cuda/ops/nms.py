@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
 from benchmarks.cuda.case import Case
+from benchmarks.cuda.device import Device
+from benchmarks.cuda.race import Race, our_milliseconds, torch_milliseconds
+from benchmarks.proposals import proposal_boxes
 
 # Tiles, merges and rounds so small that few boxes need several of each.
 SMALL_PLAN = (64, 2, 128)
@@ -82,3 +86,29 @@ def _case(boxes, scores, ids, iou, score, limit, plan) -> Case:
         tolerance=[0, 0],
         numbers=[iou, score, limit, *plan],
     )
+
+
+def races(device: Device) -> Iterator[Race]:
+    """Proposals of one image, of one class."""
+    import torch
+    import torchvision
+
+    generator = np.random.default_rng(0)
+    for count in (1000, 12000):
+        boxes, scores = proposal_boxes(count, 0), generator.permutation(count).astype(np.float32) / count
+        arrays = [device.array(array) for array in (boxes, scores, np.zeros(0, np.int32))]
+        kept, found = device.empty(np.zeros(count, np.int32)), device.empty(np.zeros(1, np.int32))
+        ours = our_milliseconds(device, "nms", [*arrays, kept, found], [0.7, -math.inf, -1])
+        theirs = [torch.from_numpy(array).cuda() for array in (boxes, scores)]
+
+        def peer(theirs=theirs):
+            return torchvision.ops.nms(*theirs, 0.7)
+
+        expected = peer().cpu().numpy()
+        got = kept.numpy()[: found.numpy()[0]]
+        yield Race(
+            f"NMS of {count} boxes",
+            ours,
+            {"torchvision": torch_milliseconds(peer)},
+            off=float(len(np.setxor1d(got, expected)) / len(expected)),
+        )

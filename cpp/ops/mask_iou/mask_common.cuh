@@ -39,7 +39,6 @@ KSEG_DEVICE unsigned long long common_pixels(const CudaMaskBits& masks_a, int64_
       row_b += rows * words;
     }
   }
-  __syncwarp();
   return warp_reduce(sum, Add());
 }
 
