@@ -44,3 +44,14 @@ def test_arguments_are_checked(device, boxes, scores, places, numbers, message):
     inputs = [np.zeros(boxes, np.float32), np.zeros(scores, np.float32), np.zeros(0, np.int32)]
     with pytest.raises(HarnessError, match=message):
         device.run("nms", inputs, [np.zeros(places, np.int32), np.zeros(1, np.int32)], numbers)
+
+
+def test_plan(device):
+    def plan(images, candidates):
+        return device.run("nms_plan", [], [np.zeros(3, np.int64)], [images, candidates])[0].tolist()
+
+    assert plan(1, 0) == plan(0, 5) == [64, 32, 128]
+    assert plan(8, 12000) == [512, 32, 4096]
+    # The bits of a round are 256 MB at most, or rounds of 1024.
+    assert plan(512, 12000) == [512, 32, 2048]
+    assert plan(1 << 20, 2**31 - 1) == [512, 32, 1024]

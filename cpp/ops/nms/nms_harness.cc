@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "cuda_harness/harness.h"
 #include "ops/nms/nms_cuda.h"
 
@@ -17,4 +19,13 @@ KSEG_HARNESS(nms) {
     plan = {static_cast<int>(call.integer(3)), static_cast<int>(call.integer(4)), static_cast<int>(call.integer(5))};
   }
   return nms_cuda(args, call.array<int32_t, 1>(3), static_cast<int32_t*>(call.data(4)), plan, call.context());
+}
+
+// For tests: images, candidates -> tile, fan, round
+KSEG_HARNESS(nms_plan) {
+  using namespace kseg;
+  const NmsPlan plan = nms_plan(call.integer(0), call.integer(1));
+  const int64_t numbers[] = {plan.tile, plan.fan, plan.round};
+  std::copy_n(numbers, 3, call.array<int64_t, 1>(0).data);
+  return Status();
 }
