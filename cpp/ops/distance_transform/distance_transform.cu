@@ -153,7 +153,8 @@ KSEG_DEVICE void write_pixel(const Rows<Offset>& p, const RowCosts<Offset, Cost>
 }
 
 template <class Offset, class Cost>
-__global__ void __launch_bounds__(kMostWarps* kWarpSize) row_distances_kernel(const __grid_constant__ Rows<Offset> p) {
+__global__ void __launch_bounds__(kMostWarps* kWarpSize, 5)
+    row_distances_kernel(const __grid_constant__ Rows<Offset> p) {
   const int warp = warp_index(), warps = static_cast<int>(blockDim.x) / kWarpSize;
   const int32_t width = static_cast<int32_t>(p.width), last_post = static_cast<int32_t>(p.posts) - 1;
   for (int64_t index = blockIdx.x; index < p.rows; index += gridDim.x) {
