@@ -17,9 +17,9 @@ EPS = float(np.finfo(np.float32).eps)
 def cases(seed: int) -> list[Case]:
     """Distances within and beyond words, steps and rows; ties everywhere."""
     generator = np.random.default_rng(seed)
-    points = np.ones((1, 45, 333), np.uint8)
+    points = np.ones((1, 25, 300), np.uint8)
     points.reshape(-1)[generator.integers(0, points.size, 12)] = 0
-    disc = (np.hypot(*(np.indices((1, 71, 200))[1:] - np.array([[[[35]]], [[[90]]]]))) < 34).astype(np.uint8)
+    disc = (np.hypot(*(np.indices((1, 45, 150))[1:] - np.array([[[[22]]], [[[70]]]]))) < 21).astype(np.uint8)
     one = np.ones((1, 5, 260), np.uint8)
     one[0, 2, 257] = 0
     images = [

@@ -70,6 +70,15 @@ Status copy_elements(T* to, const T* from, int64_t count, const CudaContext& con
       cudaMemcpyAsync(to, from, static_cast<size_t>(count) * sizeof(T), cudaMemcpyDeviceToDevice, context.stream),
       "copying device memory");
 }
+// Waits for the device: only for a caller that cannot allocate a result before it knows its size.
+template <class T>
+Status read_elements(T* to, const T* from, int64_t count, const CudaContext& context) {
+  if (count == 0) return Status();
+  KSEG_RETURN_IF_ERROR(cuda_status(
+      cudaMemcpyAsync(to, from, static_cast<size_t>(count) * sizeof(T), cudaMemcpyDeviceToHost, context.stream),
+      "copying device memory to the host"));
+  return cuda_status(cudaStreamSynchronize(context.stream), "waiting for the device");
+}
 
 #else
 
@@ -92,6 +101,11 @@ template <class T>
 Status copy_elements(T* to, const T* from, int64_t count, const CudaContext&) {
   if (count > 0) std::memmove(static_cast<void*>(to), from, static_cast<size_t>(count) * sizeof(T));
   return Status();
+}
+
+template <class T>
+Status read_elements(T* to, const T* from, int64_t count, const CudaContext& context) {
+  return copy_elements(to, from, count, context);
 }
 
 #endif

@@ -50,4 +50,11 @@ Status nms_cuda(const NmsArgs& args, const View<int32_t, 1>& kept, int32_t* kept
                 kept.data, kept_count);
 }
 
+Status read_kept_count_cuda(const int32_t* kept_count, int64_t* count, const CudaContext& context) {
+  int32_t number = 0;
+  KSEG_RETURN_IF_ERROR(read_elements(&number, kept_count, 1, context));
+  *count = number;
+  return Status();
+}
+
 }  // namespace kseg

@@ -15,6 +15,9 @@ namespace kseg {
 Status nms_cuda(const NmsArgs& args, const View<int32_t, 1>& kept, int32_t* kept_count, const NmsPlan& plan,
                 const CudaContext& context);
 
+// The number of kept boxes, for TensorFlow, whose result has that size. Waits for the device; nothing else does.
+Status read_kept_count_cuda(const int32_t* kept_count, int64_t* count, const CudaContext& context);
+
 }  // namespace kseg
 
 #endif  // KSEG_OPS_NMS_NMS_CUDA_H_
