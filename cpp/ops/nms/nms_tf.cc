@@ -1,10 +1,9 @@
 #include "ops/nms/nms.h"
 #include "ops/nms/nms_check.h"
 
-#include <cmath>
-#include <vector>
-
 #include "adapters/tf_adapter.h"
+#include "adapters/tf_gpu_adapter.h"
+#include "ops/nms/nms_cuda.h"
 #include "tensorflow/core/framework/op.h"
 
 namespace kseg {
@@ -47,6 +46,7 @@ REGISTER_OP("Kseg>Nms")
 Indices of the boxes [N, 4] (x1 y1 x2 y2) that no better one of their class suppresses, best first.
 )doc");
 
+template <class Device>
 class NmsOp final : public NativeOp {
  public:
   explicit NmsOp(OpKernelConstruction* context) : NativeOp(context) {
@@ -62,19 +62,32 @@ class NmsOp final : public NativeOp {
     args.scores = view_of<float, 1>(context->input(1));
     args.class_ids = view_of<int32_t, 1>(context->input(2));
     OP_REQUIRES_OK(context, to_absl(check_nms(args)));
-    std::vector<int32_t> kept(args.boxes.shape[0]);
+    const int64_t rows = args.boxes.shape[0];
+    const int64_t places = args.max_output_size < 0 || args.max_output_size > rows ? rows : args.max_output_size;
+    Tensor kept;
+    OP_REQUIRES_OK(context, context->allocate_temp(tensorflow::DT_INT32, TensorShape({places}), &kept));
+    const auto to = mutable_view_of<int32_t, 1>(&kept);
     int64_t count = 0;
-    OP_REQUIRES_OK(context, to_absl(nms(args, kept.data(), &count, TfParallelFor(context))));
-    Tensor* output = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, TensorShape({count}), &output));
-    std::copy(kept.begin(), kept.begin() + count, output->flat<int32_t>().data());
+    OP_REQUIRES_OK(
+        context, run_on<Device>(
+                     context, [&](const ParallelFor& parallel_for) { return nms(args, to.data, &count, parallel_for); },
+                     [&](const auto& cuda) {
+                       int32_t* found = nullptr;
+                       KSEG_RETURN_IF_ERROR(cuda.scratch->allocate(1, &found));
+                       KSEG_RETURN_IF_ERROR(nms_cuda(args, to, found, nms_plan(1, rows), cuda));
+                       return read_kept_count_cuda(found, &count, cuda);
+                     }));
+    context->set_output(0, kept.Slice(0, count));
   }
 
  private:
   NmsArgs attributes_;
 };
 
-REGISTER_KERNEL_BUILDER(Name("Kseg>Nms").Device(tensorflow::DEVICE_CPU), NmsOp);
+REGISTER_KERNEL_BUILDER(Name("Kseg>Nms").Device(tensorflow::DEVICE_CPU), NmsOp<OnCpu>);
+#if KSEG_CUDA
+REGISTER_KERNEL_BUILDER(Name("Kseg>Nms").Device(tensorflow::DEVICE_GPU), NmsOp<OnGpu>);
+#endif
 
 }  // namespace
 }  // namespace kseg
