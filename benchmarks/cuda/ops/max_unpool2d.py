@@ -36,7 +36,9 @@ def cases(seed: int) -> list[Case]:
 
 
 def _indices(generator, shape, outer, where) -> np.ndarray:
-    rows, columns = (np.arange(count) * (2 * size + count) // (2 * count) for count, size in zip(shape[1:3], outer))
+    rows, columns = (
+        np.arange(count) * (2 * size + count) // (2 * count) for count, size in zip(shape[1:3], outer, strict=True)
+    )
     if where == "anywhere":
         return generator.integers(0, outer[0] * outer[1], shape).astype(np.int32)
     if where == "mixed":  # the first image as pooling would have it, but for one index
