@@ -53,6 +53,16 @@ def test_scans_reductions_and_dynamic_shared_memory(device, variation):
     np.testing.assert_array_equal(device.run("selftest_reverse", [rows], [rows])[0], rows[:, ::-1])
 
 
+@pytest.mark.parametrize(("dtype", "depth"), [("float16", 16), ("bfloat16", 16), ("float32", 8)])
+def test_matrix_products(device, dtype, depth):
+    generator = np.random.default_rng(depth)
+    # Whole numbers: every product and sum is exact, in TF32 too.
+    a, b = (generator.integers(-9, 9, shape).astype(np.float32) for shape in ((16, depth), (depth, 8)))
+    given = [convert(a, dtype), convert(b, dtype)]
+    (product,) = device.run("selftest_matrix", given, [np.zeros((16, 8), np.float32)])
+    np.testing.assert_array_equal(product, a @ b)
+
+
 def test_kernel_without_fault(device, row):
     for outcome in outcomes(device, row, "none"):
         np.testing.assert_array_equal(outcome, row + np.roll(row, -1))

@@ -11,7 +11,7 @@ EPS = float(np.finfo(np.float32).eps)
 
 
 def cases(seed: int) -> list[Case]:
-    """Every dtype, odd sizes, fixed and adaptive sampling, boxes outside, no boxes at all."""
+    """Every dtype, odd sizes, fixed and adaptive sampling, boxes outside, no boxes at all; forward and backward."""
     generator = np.random.default_rng(seed)
     made = []
     for dtype in FLOATS:
@@ -23,11 +23,11 @@ def cases(seed: int) -> list[Case]:
             (16, (1, 1), 0, False),
             (4, (2, 3), 40, True),
         ]:
-            features, boxes, indices = _inputs(generator, channels)
-            made.append(_case(f"{size}, {channels} channels", dtype, features, boxes, indices, size, ratio, aligned))
+            inputs = _inputs(generator, channels)
+            made += _both(f"{channels} channels", dtype, *inputs, size, ratio, aligned)
         features, boxes, indices = _inputs(generator, 5)
-        made.append(_case("no boxes", dtype, features, boxes[:0], indices[:0], (7, 7), 2, True))
-        made.append(_case("one pixel", dtype, features[:, :1, :1], boxes, indices, (2, 2), 0, True))
+        made += _both("no boxes", dtype, features, boxes[:0], indices[:0], (7, 7), 2, True)
+        made += _both("one pixel", dtype, features[:, :1, :1], boxes, indices, (2, 2), 0, True)
     return made
 
 
@@ -50,24 +50,50 @@ def _inputs(generator: np.random.Generator, channels: int) -> tuple[np.ndarray, 
     return features, boxes, generator.integers(0, 2, count).astype(np.int32)
 
 
-def _case(what, dtype, features, boxes, indices, size, ratio, aligned) -> Case:
+def _both(what, dtype, features, boxes, indices, size, ratio, aligned) -> list[Case]:
+    """The forward and the backward pass."""
     values = convert(features, dtype)
     shape = (len(boxes), *size, features.shape[3])
+    upstream = convert(np.random.default_rng(len(boxes)).uniform(-1, 1, shape).astype(np.float32), dtype)
+    name = f"{dtype}, {what} to {size[0]}x{size[1]}, sampling_ratio={ratio}, aligned={aligned}"
 
-    def expected():
+    def pool(maps: np.ndarray):
         import kseg_ops
 
         with kseg_ops.use_reference():
-            return [kseg_ops.roi_align(to_float(values), boxes, indices, size, 0.7, ratio, aligned).numpy()]
+            return kseg_ops.roi_align(maps, boxes, indices, size, 0.7, ratio, aligned)
 
+    def unpool(gradient: np.ndarray) -> np.ndarray:
+        import tensorflow as tf
+
+        maps = tf.constant(features)
+        with tf.GradientTape() as tape:
+            tape.watch(maps)
+            pooled = pool(maps)
+        return tape.gradient(pooled, maps, tf.constant(gradient)).numpy()
+
+    # Features and upstream gradients are within -1..1; a sum of n terms is off by n roundings of the sum of magnitudes.
     pixels = features.shape[1] * features.shape[2]
     products = 2 * min((2 * ratio) ** 2 if ratio else np.inf, pixels) + 8
-    return Case(
-        name=f"roi_align/{dtype}, {what}, sampling_ratio={ratio}, aligned={aligned}",
-        launcher="roi_align",
-        inputs=[values, boxes, indices],
-        outputs=[convert(np.zeros(shape, np.float32), dtype)],
-        expected=expected,
-        tolerance=[products * EPS],  # features are within -1..1
-        numbers=[0.7, ratio, aligned],
-    )
+    terms = len(boxes) * size[0] * size[1] + 8
+    numbers = [0.7, ratio, aligned]
+    return [
+        Case(
+            name=f"roi_align/{name}",
+            launcher="roi_align",
+            inputs=[values, boxes, indices],
+            outputs=[upstream],
+            expected=lambda: [pool(to_float(values)).numpy()],
+            tolerance=[products * EPS],
+            numbers=numbers,
+        ),
+        Case(
+            name=f"roi_align_grad/{name}",
+            launcher="roi_align_grad",
+            inputs=[upstream, boxes, indices],
+            outputs=[values],
+            expected=lambda: [unpool(to_float(upstream))],
+            tolerance=[lambda: terms * EPS * unpool(np.ones(shape, np.float32))],
+            numbers=numbers,
+        ),
+    ]

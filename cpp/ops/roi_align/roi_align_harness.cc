@@ -22,3 +22,13 @@ KSEG_HARNESS(roi_align) {
                              call.context());
   });
 }
+
+// output_gradient, boxes, box_indices -> features_gradient; spatial_scale, sampling_ratio, aligned
+KSEG_HARNESS(roi_align_grad) {
+  using namespace kseg;
+  return call.visit_dtype<float, Half, BFloat16>(0, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    return roi_align_grad_cuda<T>(call.array<const T, 4>(0), rois_of(call), options_of(call), call.array<T, 4>(3),
+                                  call.context());
+  });
+}
