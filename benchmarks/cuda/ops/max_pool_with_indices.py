@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from benchmarks.cuda.case import FLOATS, Case
-from benchmarks.cuda.device import convert, to_float
+from benchmarks.cuda.device import Device, convert, to_float
+from benchmarks.cuda.race import Race, off, our_milliseconds, torch_milliseconds
 
 EPS = float(np.finfo(np.float32).eps)
 
@@ -108,3 +111,45 @@ def scattered(gradient, indices, shape, pool, strides, padding) -> np.ndarray:
         if top <= y < min(top + pool[0], height) and left <= x < left + pool[1]:
             result[image, y, x, channel] += gradient[image, row, column, channel]
     return result
+
+
+def races(device: Device) -> Iterator[Race]:
+    """SegNet's first pooling, of 8 images of 360 x 480 with 64 channels."""
+    import torch
+
+    shape, numbers = (8, 360, 480, 64), [2, 2, 2, 2, 0]
+    pooled = (8, 180, 240, 64)
+    images = np.random.default_rng(0).standard_normal(shape, np.float32)
+    for dtype in FLOATS:
+        values = convert(images, dtype)
+        x = device.array(values)
+        y, indices = (
+            device.empty(convert(np.zeros(pooled, np.float32), dtype)),
+            device.empty(np.zeros(pooled, np.int32)),
+        )
+        maps = torch.from_numpy(images).cuda().to(getattr(torch, dtype)).permute(0, 3, 1, 2).requires_grad_()
+
+        def forward(maps=maps):
+            return torch.nn.functional.max_pool2d(maps, 2, return_indices=True)
+
+        least = values.nbytes * 1.25 + indices.bytes
+        ahead = our_milliseconds(device, "max_pool_with_indices", [x, y, indices], numbers)
+        theirs = forward()[0]
+        yield Race(
+            f"max pooling with indices {dtype} {shape}, forward",
+            ahead,
+            {"torch": torch_milliseconds(forward)},
+            least_bytes=least,
+            off=off(y.numpy(), theirs),
+        )
+        above = torch.ones_like(theirs)
+
+        def backward(maps=maps, theirs=theirs, above=above):
+            return torch.autograd.grad(theirs, maps, above, retain_graph=True)[0]
+
+        yield Race(
+            f"max pooling with indices {dtype} {shape}, backward",
+            our_milliseconds(device, "max_pool_with_indices_grad", [y, indices, x], numbers),
+            {"torch": torch_milliseconds(backward)},
+            least_bytes=least,
+        )

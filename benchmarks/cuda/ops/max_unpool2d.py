@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from benchmarks.cuda.case import FLOATS, Case
-from benchmarks.cuda.device import convert, to_float
+from benchmarks.cuda.device import Device, convert, to_float
+from benchmarks.cuda.race import Race, off, our_milliseconds, torch_milliseconds
 
 # values' height and width, outputs', channels, where indices point to
 _SIZES = [
@@ -93,3 +96,37 @@ def _pair(generator, dtype, values, indices, outer, where) -> list[Case]:
             tolerance=[0],
         ),
     ]
+
+
+def races(device: Device) -> Iterator[Race]:
+    """SegNet's last unpooling, to 8 images of 360 x 480 with 64 channels; and that of windows that overlap."""
+    import torch
+
+    generator = np.random.default_rng(0)
+    shape, outer = (8, 180, 240, 64), (360, 480)
+    for where in ("cells", "near"):
+        indices = _indices(generator, shape, outer, where)
+        places = torch.from_numpy(indices.astype(np.int64)).cuda().permute(0, 3, 1, 2)
+        for dtype in FLOATS:
+            values = convert(generator.standard_normal(shape, np.float32), dtype)
+            unpooled = convert(np.zeros((8, *outer, 64), np.float32), dtype)
+            y, i, x = device.array(values), device.array(indices), device.array(unpooled)
+            maps = torch.from_numpy(to_float(values)).cuda().to(getattr(torch, dtype)).permute(0, 3, 1, 2)
+
+            def forward(maps=maps, places=places):
+                return torch.nn.functional.max_unpool2d(maps, places, 2, output_size=outer)
+
+            least = values.nbytes + indices.nbytes + unpooled.nbytes
+            ahead = our_milliseconds(device, "max_unpool2d", [y, i, x])
+            yield Race(
+                f"max unpooling {dtype} {shape}, {where}, forward",
+                ahead,
+                {"torch": torch_milliseconds(forward)},
+                least_bytes=least,
+                off=off(x.numpy(), forward()) if where == "cells" else None,  # torch leaves open which value counts
+            )
+            yield Race(
+                f"max unpooling {dtype} {shape}, {where}, backward",
+                our_milliseconds(device, "max_unpool2d_grad", [x, i, y]),
+                least_bytes=least,
+            )

@@ -104,15 +104,15 @@ struct Item {
   }
 };
 
-// Notes a place outside of the cell [top, bottom) x [left, right); true if it is inside.
-KSEG_DEVICE bool in_cell(int32_t place, const Geometry& geometry, const Item& item, int64_t top, int64_t bottom,
-                         int64_t left, int64_t right, const Strays& strays) {
+// Notes a place outside of the cell whose first pixel is `first`; true if it is inside.
+KSEG_DEVICE bool in_cell(int32_t place, const Geometry& geometry, const Item& item, int first, int cell_rows,
+                         int cell_columns, const Strays& strays) {
   if (place < 0 || place >= geometry.pixels()) return false;
   bool inside = false;
-  int64_t offset = place - (top * geometry.columns.size + left);
-  for (int64_t y = top; geometry.assume && y < bottom; ++y) {
-    inside = inside || static_cast<uint64_t>(offset) < static_cast<uint64_t>(right - left);
-    offset -= geometry.columns.size;
+  int offset = place - first;
+  for (int y = 0; geometry.assume && y < cell_rows; ++y) {
+    inside = inside || (offset >= 0 && offset < cell_columns);
+    offset -= static_cast<int>(geometry.columns.size);
   }
   if (inside) return true;
   const int64_t row = item.image * geometry.rows.values + item.row;
@@ -132,50 +132,52 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t channels = geometry.channels;
   for (int64_t index = global_thread(); index < total; index += global_threads()) {
     const Item item(index, geometry, kVector);
-    const int64_t top = rows.begin(item.row), bottom = rows.end(item.row);
-    const int64_t left = columns.begin(item.column), right = columns.end(item.column);
+    // An image has fewer than 2**31 pixels.
+    const int width = static_cast<int>(columns.size);
+    const int top = static_cast<int>(rows.begin(item.row)), left = static_cast<int>(columns.begin(item.column));
+    const int cell_rows = static_cast<int>(rows.end(item.row)) - top;
+    const int cell_columns = static_cast<int>(columns.end(item.column)) - left;
+    const int first = top * width + left;
     int32_t place[kVector];
     load_places(indices + index * kVector, place);
-    bool inside[kVector];
+    // Places from the cell's first pixel on; outside of it what no pixel has.
 #pragma unroll
     for (int v = 0; v < kVector; ++v) {
-      inside[v] = in_cell(place[v], geometry, item, top, bottom, left, right, strays);
+      place[v] = in_cell(place[v], geometry, item, first, cell_rows, cell_columns, strays) ? place[v] - first : -1;
     }
-    const int64_t image = item.image * geometry.pixels() * channels + item.channel;
+    const int64_t image = (item.image * geometry.pixels() + first) * channels + item.channel;
     Packed<T, kVector> value{};
     if (!geometry.assume) {
       // The second kernel will do it.
     } else if constexpr (kForward) {
       value = load_packed<T, kVector>(values + index * kVector);
-      for (int64_t y = top; y < bottom; ++y) {
+      for (int y = 0; y < cell_rows; ++y) {
 #pragma unroll 2
-        for (int64_t x = left; x < right; ++x) {
-          const int64_t pixel = y * columns.size + x;
+        for (int x = 0; x < cell_columns; ++x) {
+          const int pixel = y * width + x;
           Packed<T, kVector> here;
 #pragma unroll
-          for (int v = 0; v < kVector; ++v) here.element[v] = inside[v] && place[v] == pixel ? value.element[v] : T(0);
+          for (int v = 0; v < kVector; ++v) here.element[v] = place[v] == pixel ? value.element[v] : T(0);
           store_packed(to + image + pixel * channels, here);
         }
       }
-    } else if (bottom - top == 2 && right - left == 2) {
+    } else if (cell_rows == 2 && cell_columns == 2) {
       Packed<T, kVector> from[4];
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        const int64_t pixel = (top + i / 2) * columns.size + left + i % 2;
-        from[i] = load_packed<T, kVector>(output_gradient + image + pixel * channels);
+        from[i] = load_packed<T, kVector>(output_gradient + image + (i / 2 * width + i % 2) * channels);
       }
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        const int64_t pixel = (top + i / 2) * columns.size + left + i % 2;
 #pragma unroll
         for (int v = 0; v < kVector; ++v) {
-          if (inside[v] && place[v] == pixel) value.element[v] = from[i].element[v];
+          if (place[v] == i / 2 * width + i % 2) value.element[v] = from[i].element[v];
         }
       }
     } else {
 #pragma unroll
       for (int v = 0; v < kVector; ++v) {
-        if (inside[v]) value.element[v] = output_gradient[image + place[v] * channels + v];
+        if (place[v] >= 0) value.element[v] = output_gradient[image + place[v] * channels + v];
       }
     }
     if (!kForward) store_packed(to + index * kVector, value);
