@@ -164,3 +164,13 @@ KSEG_HARNESS(selftest_fault) {
   return launch(&faulty_kernel, blocks_for(1, kThreads), call.context(), call.array<const int32_t, 1>(0).data,
                 static_cast<int>(call.integer(0)), call.array<int32_t, 1>(1).data);
 }
+
+// Elements, threads -> the shapes of threads_for(), blocks_for() and, as a block's x, block_threads().
+KSEG_HARNESS(selftest_shapes) {
+  using namespace kseg;
+  const int threads = static_cast<int>(call.integer(1));
+  call.store_shape(0, threads_for(call.integer(0), threads));
+  call.store_shape(1, blocks_for(call.integer(0), threads));
+  call.store_shape(2, {{1, 1, 1}, {block_threads(call.integer(0), threads), 1, 1}, 0});
+  return check_launch_shape({{call.integer(2), 1, 1}, {threads, 1, 1}, call.integer(3)});
+}

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
+from benchmarks.boxes import random_boxes
 from benchmarks.cuda.case import FLOATS, Case
-from benchmarks.cuda.device import convert, to_float
+from benchmarks.cuda.device import Device, convert, to_float
+from benchmarks.cuda.race import Race, our_milliseconds, torch_milliseconds
 
 EPS = float(np.finfo(np.float32).eps)
 
@@ -97,3 +101,57 @@ def _both(what, dtype, features, boxes, indices, size, ratio, aligned) -> list[C
             numbers=numbers,
         ),
     ]
+
+
+def races(device: Device) -> Iterator[Race]:
+    """1000 boxes of 7 x 7 bins on a batch of two of the finest maps of an image of 800 x 1216."""
+    import torch
+    import torchvision
+
+    generator = np.random.default_rng(0)
+    shape, scale, count, bins = (2, 200, 304, 256), 0.25, 1000, 7
+    features = generator.standard_normal(shape, np.float32)
+    boxes = random_boxes(count, shape[1] / scale, shape[2] / scale)
+    indices = np.arange(count, dtype=np.int32) % 2
+    upstream = generator.standard_normal((count, bins, bins, shape[3]), np.float32)
+    numbers = [scale, 2, 0]
+    rows = torch.from_numpy(np.concatenate([indices[:, None].astype(np.float32), boxes], 1)).cuda()
+    for dtype in FLOATS:
+        values, gradient = convert(features, dtype), convert(upstream, dtype)
+        kind = getattr(torch, dtype)
+        # torchvision has no kernel for bfloat16: there its float32 is the peer.
+        peer = torch.float32 if dtype == "bfloat16" else kind
+        maps = torch.from_numpy(np.ascontiguousarray(features.transpose(0, 3, 1, 2))).cuda().to(peer).requires_grad_()
+        above = torch.from_numpy(np.ascontiguousarray(upstream.transpose(0, 3, 1, 2))).cuda().to(peer)
+        corners = rows.to(peer)
+
+        def forward(maps=maps, corners=corners):
+            return torchvision.ops.roi_align(maps, corners, bins, scale, 2, False)
+
+        def both(maps=maps, above=above, forward=forward):
+            return torch.autograd.grad(forward(), maps, above)[0]
+
+        pooled, spread = device.empty(gradient), device.empty(values)
+        inputs = [device.array(array) for array in (values, boxes, indices, gradient)]
+        ahead = our_milliseconds(device, "roi_align", [*inputs[:3], pooled], numbers)
+        back = our_milliseconds(device, "roi_align_grad", [inputs[3], *inputs[1:3], spread], numbers)
+        theirs, name = forward(), f"torchvision {str(peer).removeprefix('torch.')}"
+        what = f"RoIAlign {dtype} {count} -> {bins}x{bins} on {'x'.join(map(str, shape))}"
+        yield Race(
+            f"{what}, forward",
+            ahead,
+            {name: torch_milliseconds(forward)},
+            {name: 2.0},
+            off=_off(to_float(pooled.numpy()), theirs.detach().float().permute(0, 2, 3, 1).cpu().numpy()),
+        )
+        yield Race(
+            f"{what}, forward and backward",
+            ahead + back,
+            {name: torch_milliseconds(both)},
+            {name: 3.0},
+            off=_off(to_float(spread.numpy()), both().float().permute(0, 2, 3, 1).cpu().numpy()),
+        )
+
+
+def _off(ours: np.ndarray, theirs: np.ndarray) -> float:
+    return float(np.abs(ours - theirs).max() / np.abs(theirs).max())

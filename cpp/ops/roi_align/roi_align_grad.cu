@@ -152,14 +152,51 @@ KSEG_DEVICE void tabulate(const RoiGrid& grid, int64_t bin, int first_pixel, flo
   *touches = static_cast<unsigned char>(bits);
 }
 
+// A bin that a row of the tile weighs in.
+struct Work {
+  int64_t offset;  // of its first channel
+  int number;  // of the box, row and column in the tables
+  short row, column;
+};
+constexpr int kMostWork = 4 * kMostBins;
+constexpr int kInFlight = 4;  // loads that a thread waits for at once
+
 struct TileShared {
   int32_t hit[kThreads];  // places in the list of boxes that meet the tile
   Table rows;
   Table columns;
+  Work work[kTile][kMostWork];  // of each warp
 };
 
+// Adds what the bins of `work` give to the pixels of the warp's row.
 template <class T, int kVector>
-__global__ void __launch_bounds__(kThreads, 3)
+KSEG_DEVICE void sum_work(const T* from, const Work* work, int count, const Table& rows, const Table& columns,
+                          bool lane_works, float (&sum)[kTile][kVector]) {
+  for (int first = 0; first < count; first += kInFlight) {
+    float value[kInFlight][kVector] = {};
+#pragma unroll
+    for (int k = 0; k < kInFlight; ++k) {
+      if (first + k < count && lane_works) load_floats(from + work[first + k].offset, value[k]);
+    }
+#pragma unroll
+    for (int k = 0; k < kInFlight; ++k) {
+      if (first + k >= count) continue;
+      const Work bin = work[first + k];
+      const float down = rows.weight[bin.number][bin.row][warp_index()];
+      const unsigned touches = columns.touches[bin.number][bin.column];
+#pragma unroll
+      for (int x = 0; x < kTile; ++x) {
+        if ((touches >> x & 1u) == 0) continue;
+        const float weight = down * columns.weight[bin.number][bin.column][x];
+#pragma unroll
+        for (int v = 0; v < kVector; ++v) sum[x][v] = fmaf(weight, value[k][v], sum[x][v]);
+      }
+    }
+  }
+}
+
+template <class T, int kVector>
+__global__ void __launch_bounds__(kThreads, 2)
     gather_kernel(const T* output_gradient, const __grid_constant__ CudaRois rois,
                   const __grid_constant__ CudaRoiMaps<T> maps, const __grid_constant__ RoiTiles tiles,
                   const int32_t* begins, const int32_t* list, const Rect* listed) {
@@ -180,6 +217,8 @@ __global__ void __launch_bounds__(kThreads, 3)
     const int64_t image = rest / tile_rows;
     const int64_t place = index * maps.batch + image;
     const bool lane_works = channel < channels;
+    const T* const from = output_gradient + channel;
+    Work* const work = shared.work[warp_index()];
     float sum[kTile][kVector] = {};
     const int32_t end = begins[place + 1];
     for (int32_t first = begins[place]; first < end; first += kThreads) {
@@ -215,37 +254,35 @@ __global__ void __launch_bounds__(kThreads, 3)
               }
             }
             __syncthreads();
+            int count = 0;
             for (int number = 0; number < boxes; ++number) {
               // A bit per bin that the warp's row, or any column of the tile, weighs in.
               const int slot = lane_index() % kMostBins;
+              const bool first_half = lane_index() < kMostBins;
               const bool row_touched = (shared.rows.touches[number][slot] >> warp_index() & 1) != 0;
-              unsigned row_bins = __ballot_sync(kFullMask, row_touched && lane_index() < kMostBins);
+              unsigned row_bins = __ballot_sync(kFullMask, row_touched && first_half);
               if (row_bins == 0) continue;
-              const unsigned column_bins =
-                  __ballot_sync(kFullMask, shared.columns.touches[number][slot] != 0 && lane_index() < kMostBins);
-              const T* const from =
-                  output_gradient + static_cast<int64_t>(list[shared.hit[first_hit + number]]) * box_size + channel;
+              const bool column_touched = first_half && shared.columns.touches[number][slot] != 0;
+              const unsigned column_bins = __ballot_sync(kFullMask, column_touched);
+              const int before = __popc(column_bins & ((1u << slot) - 1u));
+              const int64_t box = list[shared.hit[first_hit + number]];
               for (; row_bins != 0; row_bins &= row_bins - 1) {
                 const int row = __ffs(static_cast<int>(row_bins)) - 1;
-                const float down = shared.rows.weight[number][row][warp_index()];
-                for (unsigned bins = column_bins; bins != 0; bins &= bins - 1) {
-                  const int column = __ffs(static_cast<int>(bins)) - 1;
-                  float value[kVector] = {};
-                  if (lane_works) {
-                    load_floats(from + ((first_row + row) * rois.bin_columns + first_column + column) * channels,
-                                value);
-                  }
-                  const unsigned touches = shared.columns.touches[number][column];
-#pragma unroll
-                  for (int x = 0; x < kTile; ++x) {
-                    if ((touches >> x & 1u) == 0) continue;
-                    const float weight = down * shared.columns.weight[number][column][x];
-#pragma unroll
-                    for (int v = 0; v < kVector; ++v) sum[x][v] = fmaf(weight, value[v], sum[x][v]);
-                  }
+                if (column_touched) {
+                  const int64_t bin = (first_row + row) * rois.bin_columns + first_column + slot;
+                  work[count + before] = {box * box_size + bin * channels, number, row, slot};
+                }
+                count += __popc(column_bins);
+                if (count > kMostWork - kMostBins) {
+                  __syncwarp();
+                  sum_work(from, work, count, shared.rows, shared.columns, lane_works, sum);
+                  __syncwarp();
+                  count = 0;
                 }
               }
             }
+            __syncwarp();
+            sum_work(from, work, count, shared.rows, shared.columns, lane_works, sum);
           }
         }
       }
