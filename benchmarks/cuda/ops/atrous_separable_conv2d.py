@@ -18,7 +18,7 @@ _MIDDLE = {"float32": 0.0, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 
 # batch, height, width, channels; kernel and multiplier; filters; rate; padding; activations; affine maps; whole numbers
 _CONVOLUTIONS = [
-    ((2, 11, 9, 40), (3, 3, 1), 72, (3, 2), "same", (1, 1), True, True),
+    ((2, 16, 13, 40), (3, 3, 1), 72, (3, 2), "same", (1, 1), True, True),
     ((1, 13, 12, 48), (3, 3, 1), 300, (6, 6), "same", (0, 0), False, True),
     ((1, 6, 7, 24), (3, 3, 1), 8, (1, 1), "valid", (2, 0), True, True),
     ((1, 5, 6, 8), (3, 3, 1), 5, (12, 2), "same", (3, 4), True, False),

@@ -203,9 +203,9 @@ struct FloatTile {
 
 // Columns of the tiles of HalfTile: as many as the matrix has, up to 256, but not so many that multiprocessors lie
 // idle.
-inline int half_tile_columns(int64_t row_tiles, int64_t columns, int multiprocessors) {
+inline int half_tile_columns(int64_t row_tiles, int64_t columns) {
   int tile = 256;
-  while (tile > 64 && (columns <= tile / 2 || row_tiles * ceil_div(columns, tile) < multiprocessors)) tile /= 2;
+  while (tile > 64 && (columns <= tile / 2 || row_tiles * ceil_div(columns, tile) < multiprocessors())) tile /= 2;
   return tile;
 }
 

@@ -245,7 +245,7 @@ Status launch_kernel(const SeparableMiddle<T>& middle, const View<const T, 4>& p
     KSEG_RETURN_IF_ERROR(align_weights(pointwise.data, middle.channels, columns, context, &weights));
     const bool nine = middle.multiplier == 1 && middle.rows.kernel == 3 && middle.columns.kernel == 3 &&
                       rows_are_aligned(middle.x, middle.in_channels, kMiddleVector);
-    const int tile = nine ? half_tile_columns(row_tiles, columns, context.multiprocessors) : 64;
+    const int tile = nine ? half_tile_columns(row_tiles, columns) : 64;
     const auto kernel = !nine         ? &half_kernel<T, 64, AnyTaps>
                         : tile == 256 ? &half_kernel<T, 256, NineTaps>
                         : tile == 128 ? &half_kernel<T, 128, NineTaps>

@@ -17,7 +17,7 @@ namespace kseg {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kThreadsPerMultiprocessor = 2048;
+constexpr int64_t kWantedThreads = 1024;  // per multiprocessor: two blocks, and more to follow
 
 template <class T>
 __global__ void __launch_bounds__(kThreads, 2)
@@ -160,8 +160,7 @@ Status convolve(const T* from, const T* filters, const General& conv, int64_t ba
     return launch(&general_kernel<T, 1>, threads_for(to.size(), kThreads), context, from, filters, conv, to.size(),
                   to.data);
   }
-  const March march(conv.rows, conv.columns, batch, conv.channels,
-                    static_cast<int64_t>(context.multiprocessors) * kThreadsPerMultiprocessor);
+  const March march(conv.rows, conv.columns, batch, conv.channels, kWantedThreads * multiprocessors());
   if (march.fits()) {
     const int64_t total = march.column_count() * march.vectors;
     return launch(&march_kernel<T>, threads_for(total, kThreads), context, from, filters, march, conv.reversed, total,

@@ -26,7 +26,7 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kBandPlaces = 8192;  // of a block of the second kernel: 32 KiB of shared memory
 constexpr int kBandChannels = 32;  // at most
-constexpr int kBlocksPerMultiprocessor = 6;
+constexpr int64_t kBandBlocks = 6;  // of the second kernel, per multiprocessor
 constexpr int64_t kMostCellPixels = 64;  // with more, assuming would cost too much: values are looked for
 
 // The pixels [i * cell, (i + 1) * cell) of an axis belong to value i, those behind the last one to the last.
@@ -222,7 +222,7 @@ KSEG_DEVICE void visit_values(const int32_t* indices, const Geometry& geometry, 
 }
 
 template <class T, bool kForward>
-__global__ void __launch_bounds__(kThreads)
+KSEG_COLD __global__ void __launch_bounds__(kThreads)
     band_kernel(const T* values, const T* output_gradient, const int32_t* indices,
                 const __grid_constant__ Geometry geometry, const Strays strays, T* to) {
   KSEG_SHARED(last, unsigned[kBandPlaces]);  // the number of the last value that points to a place, and 1; 0: none
@@ -292,11 +292,10 @@ Status launch_kernels(const T* values, const T* output_gradient, const int32_t* 
   const int64_t total = rows * geometry.columns.values * (geometry.channels / kVector);
   KSEG_RETURN_IF_ERROR(launch(&cell_kernel<T, kVector, kForward>, threads_for(total, kThreads), context, values,
                               output_gradient, indices, geometry, total, strays, to));
-  const int64_t blocks = static_cast<int64_t>(context.multiprocessors) * kBlocksPerMultiprocessor;
   const int64_t bands = ceil_div(geometry.rows.size * geometry.columns.size, geometry.band_pixels) *
                         ceil_div(geometry.channels, geometry.band_channels);
-  return launch(&band_kernel<T, kForward>, blocks_for(std::min(blocks, bands), kThreads), context, values,
-                output_gradient, indices, geometry, strays, to);
+  return launch(&band_kernel<T, kForward>, blocks_for(std::min(kBandBlocks * multiprocessors(), bands), kThreads),
+                context, values, output_gradient, indices, geometry, strays, to);
 }
 
 template <class T, bool kForward>
