@@ -201,6 +201,11 @@ struct FloatTile {
   }
 };
 
+// A block per tile: it has no registers to spare for a way to the next one. More than 2**31 tiles are refused.
+inline LaunchShape tile_blocks(int64_t tiles, int64_t shared_bytes = 0) {
+  return {{tiles, 1, 1}, {kTileThreads, 1, 1}, shared_bytes};
+}
+
 // Columns of the tiles of HalfTile: as many as the matrix has, up to 256, but not so many that multiprocessors lie
 // idle.
 inline int half_tile_columns(int64_t row_tiles, int64_t columns) {

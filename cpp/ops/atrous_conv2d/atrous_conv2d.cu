@@ -118,7 +118,7 @@ struct Pixel {
 
 // kAligned: channels lie in aligned vectors of 8.
 template <class T, int kTileColumns, bool kAligned>
-__global__ void __launch_bounds__(kTileThreads, kTileColumns == 256 ? 1 : 2)
+__global__ void __launch_bounds__(kTileThreads)
     half_kernel(const __grid_constant__ Map<T> map, const __grid_constant__ TileWeights<T> weights,
                 const __grid_constant__ TileOutput<T> output) {
   using Tile = HalfTile<T, kTileColumns, kHalfDepth>;
@@ -127,58 +127,54 @@ __global__ void __launch_bounds__(kTileThreads, kTileColumns == 256 ? 1 : 2)
   KSEG_DYNAMIC_SHARED(buffer, T);  // [kStages] of x and of filters
   KSEG_SHARED(pixels, int64_t[kTileRows]);
   const int64_t column_tiles = ceil_div(weights.columns, kTileColumns);
-  const int64_t units = ceil_div(map.pixels(), kTileRows) * column_tiles;
   const int first_row = static_cast<int>(threadIdx.x) / kParts, part = static_cast<int>(threadIdx.x) % kParts * 8;
-  for (int64_t unit = blockIdx.x; unit < units; unit += gridDim.x) {
-    __syncthreads();  // the buffers of the unit before have been read
-    const int64_t first_pixel = unit / column_tiles * kTileRows;
-    const int64_t first_column = unit % column_tiles * kTileColumns;
-    const Pixel<T> mine[kRows] = {Pixel<T>(map, first_pixel + first_row),
-                                  Pixel<T>(map, first_pixel + first_row + kCopied)};
-    static_assert(kRows == 2);
-    if (part == 0) {
+  const int64_t first_pixel = blockIdx.x / column_tiles * kTileRows;
+  const int64_t first_column = blockIdx.x % column_tiles * kTileColumns;
+  const Pixel<T> mine[kRows] = {Pixel<T>(map, first_pixel + first_row),
+                                Pixel<T>(map, first_pixel + first_row + kCopied)};
+  static_assert(kRows == 2);
+  if (part == 0) {
 #pragma unroll
-      for (int i = 0; i < kRows; ++i) pixels[first_row + i * kCopied] = mine[i].index;
-    }
-    Pieces next(map, first_pixel, kHalfDepth);
-    const int64_t count = next.count();
-    const auto bring = [&](int64_t piece) {
-      if (piece < count) {
-        T* const a = buffer + piece % kStages * (Tile::kAElements + Tile::kBElements);
-#pragma unroll
-        for (int i = 0; i < kRows; ++i) {
-          const T* const from = mine[i].at(map, next);
-          T* const to = a + (first_row + i * kCopied) * Tile::kAStride + part;
-          if constexpr (kAligned) {
-            const bool valid = from != nullptr && part < next.filled();
-            copy_async(to, valid ? from + part : map.data, valid);
-          } else {
-            Packed<T, 8> values;
-#pragma unroll
-            for (int v = 0; v < 8; ++v) {
-              values.element[v] = from != nullptr && part + v < next.filled() ? from[part + v] : T{};
-            }
-            *reinterpret_cast<Packed<T, 8>*>(to) = values;
-          }
-        }
-        Tile::copy_weights(weights, next.first_row(), next.filled(), first_column, a + Tile::kAElements);
-        next.advance();
-      }
-      end_copy_group();
-    };
-    Tile tile;
-    tile.clear();
-    for (int64_t piece = 0; piece < kStages - 1; ++piece) bring(piece);
-    for (int64_t piece = 0; piece < count; ++piece) {
-      wait_for_copies<kStages - 2>();
-      __syncthreads();  // this piece is there, and the one before has been read
-      bring(piece + kStages - 1);
-      const T* const a = buffer + piece % kStages * (Tile::kAElements + Tile::kBElements);
-      tile.multiply(a, a + Tile::kAElements);
-    }
-    if (count == 0) __syncthreads();  // the pixels are there
-    tile.store(output, pixels, first_column);
+    for (int i = 0; i < kRows; ++i) pixels[first_row + i * kCopied] = mine[i].index;
   }
+  Pieces next(map, first_pixel, kHalfDepth);
+  const int64_t count = next.count();
+  const auto bring = [&](int64_t piece) {
+    if (piece < count) {
+      T* const a = buffer + piece % kStages * (Tile::kAElements + Tile::kBElements);
+#pragma unroll
+      for (int i = 0; i < kRows; ++i) {
+        const T* const from = mine[i].at(map, next);
+        T* const to = a + (first_row + i * kCopied) * Tile::kAStride + part;
+        if constexpr (kAligned) {
+          const bool valid = from != nullptr && part < next.filled();
+          copy_async(to, valid ? from + part : map.data, valid);
+        } else {
+          Packed<T, 8> values;
+#pragma unroll
+          for (int v = 0; v < 8; ++v) {
+            values.element[v] = from != nullptr && part + v < next.filled() ? from[part + v] : T{};
+          }
+          *reinterpret_cast<Packed<T, 8>*>(to) = values;
+        }
+      }
+      Tile::copy_weights(weights, next.first_row(), next.filled(), first_column, a + Tile::kAElements);
+      next.advance();
+    }
+    end_copy_group();
+  };
+  Tile tile;
+  tile.clear();
+  for (int64_t piece = 0; piece < kStages - 1; ++piece) bring(piece);
+  for (int64_t piece = 0; piece < count; ++piece) {
+    wait_for_copies<kStages - 2>();
+    __syncthreads();  // this piece is there, and the one before has been read
+    bring(piece + kStages - 1);
+    const T* const a = buffer + piece % kStages * (Tile::kAElements + Tile::kBElements);
+    tile.multiply(a, a + Tile::kAElements);
+  }
+  if (count == 0) __syncthreads();  // the pixels are there
+  tile.store(output, pixels, first_column);
 }
 
 __global__ void __launch_bounds__(kTileThreads, 2)
@@ -193,35 +189,31 @@ __global__ void __launch_bounds__(kTileThreads, 2)
   };
   KSEG_SHARED(shared, Buffers);
   const int64_t column_tiles = ceil_div(weights.columns, kFloatTileColumns);
-  const int64_t units = ceil_div(map.pixels(), kTileRows) * column_tiles;
   const int row = static_cast<int>(threadIdx.x) % kTileRows;
   const int part = static_cast<int>(threadIdx.x) / kTileRows * kChannels;
-  for (int64_t unit = blockIdx.x; unit < units; unit += gridDim.x) {
-    __syncthreads();  // what the unit before left has been read
-    const int64_t first_pixel = unit / column_tiles * kTileRows;
-    const int64_t first_column = unit % column_tiles * kFloatTileColumns;
-    const Pixel<float> pixel(map, first_pixel + row);
-    if (part == 0) shared.pixels[row] = pixel.index;
-    Pieces piece(map, first_pixel, kFloatDepth);
-    Tile tile;
-    const int64_t count = piece.count();
-    for (int64_t index = 0; index < count; ++index, piece.advance()) {
-      const float* const from = pixel.at(map, piece);
-      float values[kChannels];
+  const int64_t first_pixel = blockIdx.x / column_tiles * kTileRows;
+  const int64_t first_column = blockIdx.x % column_tiles * kFloatTileColumns;
+  const Pixel<float> pixel(map, first_pixel + row);
+  if (part == 0) shared.pixels[row] = pixel.index;
+  Pieces piece(map, first_pixel, kFloatDepth);
+  Tile tile;
+  const int64_t count = piece.count();
+  for (int64_t index = 0; index < count; ++index, piece.advance()) {
+    const float* const from = pixel.at(map, piece);
+    float values[kChannels];
 #pragma unroll
-      for (int v = 0; v < kChannels; ++v) {
-        values[v] = from != nullptr && part + v < piece.filled() ? from[part + v] : 0.0f;
-      }
-      __syncthreads();  // the piece before has been read
-#pragma unroll
-      for (int v = 0; v < kChannels; ++v) shared.left[(part + v) * Tile::kAStride + row] = values[v];
-      Tile::copy_weights(weights, piece.first_row(), piece.filled(), first_column, shared.right);
-      __syncthreads();
-      tile.multiply(shared.left, shared.right, piece.filled());
+    for (int v = 0; v < kChannels; ++v) {
+      values[v] = from != nullptr && part + v < piece.filled() ? from[part + v] : 0.0f;
     }
-    if (count == 0) __syncthreads();
-    tile.store(output, shared.pixels, first_column);
+    __syncthreads();  // the piece before has been read
+#pragma unroll
+    for (int v = 0; v < kChannels; ++v) shared.left[(part + v) * Tile::kAStride + row] = values[v];
+    Tile::copy_weights(weights, piece.first_row(), piece.filled(), first_column, shared.right);
+    __syncthreads();
+    tile.multiply(shared.left, shared.right, piece.filled());
   }
+  if (count == 0) __syncthreads();
+  tile.store(output, shared.pixels, first_column);
 }
 
 template <class T, int kTileColumns, bool kAligned>
@@ -230,8 +222,7 @@ Status launch_half(const Map<T>& map, const TileWeights<T>& weights, const TileO
   using Tile = HalfTile<T, kTileColumns, kHalfDepth>;
   constexpr int64_t kBytes = kStages * (Tile::kAElements + Tile::kBElements) * sizeof(T);
   const int64_t units = ceil_div(map.pixels(), kTileRows) * ceil_div(weights.columns, kTileColumns);
-  return launch(&half_kernel<T, kTileColumns, kAligned>, blocks_for(units, kTileThreads, kBytes), context, map, weights,
-                output);
+  return launch(&half_kernel<T, kTileColumns, kAligned>, tile_blocks(units, kBytes), context, map, weights, output);
 }
 
 }  // namespace
@@ -249,8 +240,8 @@ Status atrous_conv2d_cuda(const AtrousConv2dArgs<T>& args, const CudaContext& co
   const int64_t row_tiles = ceil_div(map.pixels(), kTileRows);
   if constexpr (sizeof(T) == 4) {
     const TileWeights<T> weights{args.filters.data, filters, filters};
-    return launch(&float_kernel, blocks_for(row_tiles * ceil_div(filters, kFloatTileColumns), kTileThreads), context,
-                  map, weights, output);
+    return launch(&float_kernel, tile_blocks(row_tiles * ceil_div(filters, kFloatTileColumns)), context, map, weights,
+                  output);
   } else {
     TileWeights<T> weights;
     KSEG_RETURN_IF_ERROR(

@@ -49,7 +49,7 @@ class NineTaps {
   }
 
   // Begins to load the taps.
-  KSEG_DEVICE void load(int64_t channel) {
+  KSEG_DEVICE void load(int channel) {
     channel_ = channel;
     if (channel >= middle_.channels) return;
     const int64_t down = middle_.rows.rate * middle_.columns.input * middle_.in_channels;
@@ -92,11 +92,11 @@ class NineTaps {
   }
 
   // Of the table for channels from `channel` on, what this thread brings.
-  static KSEG_DEVICE float load_table(const SeparableMiddle<T>& middle, int64_t channel) {
+  static KSEG_DEVICE float load_table(const SeparableMiddle<T>& middle, int channel) {
     const int row = static_cast<int>(threadIdx.x) / kDepth;
-    channel += threadIdx.x % kDepth;
+    channel += static_cast<int>(threadIdx.x) % kDepth;
     if (row >= kTapRows || channel >= middle.channels) return 0.0f;
-    if (row < kTaps) return widen(middle.filters[row * middle.channels + channel]);
+    if (row < kTaps) return widen(middle.filters[static_cast<int64_t>(row) * middle.channels + channel]);
     const float* const values = row == kTaps ? middle.epilogue.scale : middle.epilogue.offset;
     if (values == nullptr) return row == kTaps ? 1.0f : 0.0f;
     return values[channel];
@@ -110,7 +110,7 @@ class NineTaps {
   const SeparableMiddle<T>& middle_;
   const T* from_;
   unsigned inside_ = 0;  // a bit per tap
-  int64_t channel_ = 0;
+  int channel_ = 0;
   Packed<T, kMiddleVector> value_[kTaps];
 };
 
@@ -120,77 +120,72 @@ class AnyTaps {
  public:
   KSEG_DEVICE AnyTaps(const SeparableMiddle<T>& middle, const MiddlePixel& pixel) : middle_(middle), pixel_(pixel) {}
 
-  KSEG_DEVICE void load(int64_t channel) { channel_ = channel; }
+  KSEG_DEVICE void load(int channel) { channel_ = channel; }
   KSEG_DEVICE void finish(const float*, T* to) const {
     float result[kMiddleVector];
     compute_middle<1>(middle_, pixel_, channel_, result);
     store_floats(to, result);
   }
-  static KSEG_DEVICE float load_table(const SeparableMiddle<T>&, int64_t) { return 0.0f; }
+  static KSEG_DEVICE float load_table(const SeparableMiddle<T>&, int) { return 0.0f; }
   static KSEG_DEVICE void store_table(float, float (*)[kDepth]) {}
 
  private:
   const SeparableMiddle<T>& middle_;
   const MiddlePixel& pixel_;
-  int64_t channel_ = 0;
+  int channel_ = 0;
 };
 
 template <class T, int kTileColumns, template <class> class Taps>
-__global__ void __launch_bounds__(kTileThreads, kTileColumns == 256 ? 1 : 2)
+__global__ void __launch_bounds__(kTileThreads)
     half_kernel(const __grid_constant__ SeparableMiddle<T> middle, const __grid_constant__ TileWeights<T> weights,
                 const __grid_constant__ TileOutput<T> output) {
   using Tile = HalfTile<T, kTileColumns, kDepth>;
   KSEG_SHARED(shared, HalfBuffers<T, kTileColumns>);
   const int64_t column_tiles = ceil_div(weights.columns, kTileColumns);
-  const int64_t units = ceil_div(middle.pixels(), kTileRows) * column_tiles;
+  const int64_t first_column = blockIdx.x % column_tiles * kTileColumns;
   const int row = static_cast<int>(threadIdx.x) / 2, half = static_cast<int>(threadIdx.x) % 2 * kMiddleVector;
-  const int pieces = static_cast<int>(ceil_div(middle.channels, kDepth));
-  for (int64_t unit = blockIdx.x; unit < units; unit += gridDim.x) {
-    __syncthreads();  // the buffers of the unit before have been read
-    const int64_t first_column = unit % column_tiles * kTileColumns;
-    const MiddlePixel pixel(middle, unit / column_tiles * kTileRows + row);
-    if (half == 0) shared.pixels[row] = pixel.output;
-    const auto copy_weights = [&](int piece) {
-      if (piece < pieces) {
-        const int64_t first = static_cast<int64_t>(piece) * kDepth;
-        Tile::copy_weights(weights, first, static_cast<int>(min(middle.channels - first, int64_t{kDepth})),
-                           first_column, shared.weights[piece % 3]);
-      }
-      end_copy_group();
-    };
-    copy_weights(0);
-    copy_weights(1);
-    for (int piece = 0; piece < 2; ++piece) {
-      Taps<T>::store_table(Taps<T>::load_table(middle, static_cast<int64_t>(piece) * kDepth), shared.taps[piece]);
+  const int pieces = (middle.channels + kDepth - 1) / kDepth;
+  const MiddlePixel pixel(middle, blockIdx.x / column_tiles * kTileRows + row);
+  if (half == 0) shared.pixels[row] = pixel.output;
+  const auto copy_weights = [&](int piece) {
+    if (piece < pieces) {
+      const int first = piece * kDepth;
+      Tile::copy_weights(weights, first, min(middle.channels - first, kDepth), first_column, shared.weights[piece % 3]);
     }
-    __syncthreads();
-    Taps<T> taps(middle, pixel);
-    const auto compute = [&](int piece) {
-      T* const to = shared.middle[piece % 2] + row * Tile::kAStride + half;
-      taps.finish(&shared.taps[piece % 2][0][half], to);
-      taps.load((static_cast<int64_t>(piece) + 1) * kDepth + half);
-    };
-    taps.load(half);
-    compute(0);
-    Tile tile;
-    tile.clear();
-    for (int piece = 0; piece < pieces; ++piece) {
-      wait_for_copies<1>();
-      __syncthreads();  // weights and middle of this piece are there, those of the piece before have been read
-      copy_weights(piece + 2);
-      const float table = Taps<T>::load_table(middle, (static_cast<int64_t>(piece) + 2) * kDepth);
-#pragma unroll 1
-      for (int phase = 0; phase < 2; ++phase) {
-        if ((phase == 0) == (warp_index() < kTileThreads / kWarpSize / 2)) {
-          tile.multiply(shared.middle[piece % 2], shared.weights[piece % 3]);
-        } else if (piece + 1 < pieces) {
-          compute(piece + 1);
-        }
-      }
-      Taps<T>::store_table(table, shared.taps[piece % 2]);  // all have read it, for this piece, before the barrier
-    }
-    tile.store(output, shared.pixels, first_column);
+    end_copy_group();
+  };
+  copy_weights(0);
+  copy_weights(1);
+  for (int piece = 0; piece < 2; ++piece) {
+    Taps<T>::store_table(Taps<T>::load_table(middle, piece * kDepth), shared.taps[piece]);
   }
+  __syncthreads();
+  Taps<T> taps(middle, pixel);
+  const auto compute = [&](int piece) {
+    T* const to = shared.middle[piece % 2] + row * Tile::kAStride + half;
+    taps.finish(&shared.taps[piece % 2][0][half], to);
+    taps.load((piece + 1) * kDepth + half);
+  };
+  taps.load(half);
+  compute(0);
+  Tile tile;
+  tile.clear();
+  for (int piece = 0; piece < pieces; ++piece) {
+    wait_for_copies<1>();
+    __syncthreads();  // weights and middle of this piece are there, those of the piece before have been read
+    copy_weights(piece + 2);
+    const float table = Taps<T>::load_table(middle, (piece + 2) * kDepth);
+#pragma unroll 1
+    for (int phase = 0; phase < 2; ++phase) {
+      if ((phase == 0) == (warp_index() < kTileThreads / kWarpSize / 2)) {
+        tile.multiply(shared.middle[piece % 2], shared.weights[piece % 3]);
+      } else if (piece + 1 < pieces) {
+        compute(piece + 1);
+      }
+    }
+    Taps<T>::store_table(table, shared.taps[piece % 2]);  // all have read it, for this piece, before the barrier
+  }
+  tile.store(output, shared.pixels, first_column);
 }
 
 template <int kWidth>
@@ -205,28 +200,24 @@ __global__ void __launch_bounds__(kTileThreads, 2)
   };
   KSEG_SHARED(shared, Buffers);
   const int64_t column_tiles = ceil_div(weights.columns, kFloatTileColumns);
-  const int64_t units = ceil_div(middle.pixels(), kTileRows) * column_tiles;
+  const int64_t first_column = blockIdx.x % column_tiles * kFloatTileColumns;
   const int row = static_cast<int>(threadIdx.x) % kTileRows;
   const int half = static_cast<int>(threadIdx.x) / kTileRows * kMiddleVector;
-  for (int64_t unit = blockIdx.x; unit < units; unit += gridDim.x) {
-    const int64_t first_column = unit % column_tiles * kFloatTileColumns;
-    const MiddlePixel pixel(middle, unit / column_tiles * kTileRows + row);
-    Tile tile;
-    for (int64_t first = 0; first < middle.channels; first += kDepth) {
-      float values[kMiddleVector];
-      compute_middle<kWidth>(middle, pixel, first + half, values);
-      const int depth = static_cast<int>(min(middle.channels - first, int64_t{kDepth}));
-      __syncthreads();  // the piece before has been read
-      if (half == 0) shared.pixels[row] = pixel.output;
+  const MiddlePixel pixel(middle, blockIdx.x / column_tiles * kTileRows + row);
+  if (half == 0) shared.pixels[row] = pixel.output;
+  Tile tile;
+  for (int first = 0; first < middle.channels; first += kDepth) {
+    float values[kMiddleVector];
+    compute_middle<kWidth>(middle, pixel, first + half, values);
+    const int depth = min(middle.channels - first, kDepth);
+    __syncthreads();  // the piece before has been read
 #pragma unroll
-      for (int v = 0; v < kMiddleVector; ++v) shared.middle[(half + v) * Tile::kAStride + row] = values[v];
-      Tile::copy_weights(weights, first, depth, first_column, shared.weights);
-      __syncthreads();
-      tile.multiply(shared.middle, shared.weights, depth);
-    }
-    tile.store(output, shared.pixels, first_column);
-    __syncthreads();  // all have read the pixels
+    for (int v = 0; v < kMiddleVector; ++v) shared.middle[(half + v) * Tile::kAStride + row] = values[v];
+    Tile::copy_weights(weights, first, depth, first_column, shared.weights);
+    __syncthreads();
+    tile.multiply(shared.middle, shared.weights, depth);
   }
+  tile.store(output, shared.pixels, first_column);
 }
 
 template <class T>
@@ -238,8 +229,7 @@ Status launch_kernel(const SeparableMiddle<T>& middle, const View<const T, 4>& p
     const bool vectors = middle.multiplier == 1 && rows_are_aligned(middle.x, middle.in_channels, 4) &&
                          rows_are_aligned(middle.filters, middle.channels, 4);
     return launch(vectors ? &float_kernel<4> : &float_kernel<1>,
-                  blocks_for(row_tiles * ceil_div(columns, kFloatTileColumns), kTileThreads), context, middle, weights,
-                  output);
+                  tile_blocks(row_tiles * ceil_div(columns, kFloatTileColumns)), context, middle, weights, output);
   } else {
     TileWeights<T> weights;
     KSEG_RETURN_IF_ERROR(align_weights(pointwise.data, middle.channels, columns, context, &weights));
@@ -250,8 +240,7 @@ Status launch_kernel(const SeparableMiddle<T>& middle, const View<const T, 4>& p
                         : tile == 256 ? &half_kernel<T, 256, NineTaps>
                         : tile == 128 ? &half_kernel<T, 128, NineTaps>
                                       : &half_kernel<T, 64, NineTaps>;
-    return launch(kernel, blocks_for(row_tiles * ceil_div(columns, tile), kTileThreads), context, middle, weights,
-                  output);
+    return launch(kernel, tile_blocks(row_tiles * ceil_div(columns, tile)), context, middle, weights, output);
   }
 }
 
@@ -265,6 +254,10 @@ Status atrous_separable_conv2d_cuda(const View<const T, 4>& x, const SeparableFi
   ConvAxis rows, columns;
   KSEG_RETURN_IF_ERROR(check_atrous_separable(x.shape, filters, options, output.shape, &rows, &columns));
   if (output.empty()) return Status();
+  if (filters.pointwise.shape[2] > kMostMiddleChannels) {
+    return invalid_argument("depthwise must give at most ", kMostMiddleChannels, " channels on a GPU, got ",
+                            filters.pointwise.shape[2]);
+  }
   const Epilogue between{given(filters.depthwise_scale), given(filters.depthwise_offset), filters.depthwise_activation};
   const Epilogue after{given(filters.scale), given(filters.offset), filters.activation};
   const SeparableMiddle<T> middle{x.data,
@@ -275,7 +268,7 @@ Status atrous_separable_conv2d_cuda(const View<const T, 4>& x, const SeparableFi
                                   x.shape[0],
                                   x.shape[3],
                                   filters.depthwise.shape[3],
-                                  filters.pointwise.shape[2],
+                                  static_cast<int>(filters.pointwise.shape[2]),
                                   between};
   return launch_kernel<T>(middle, filters.pointwise, TileOutput<T>(output.data, output.shape[3], after), context);
 }

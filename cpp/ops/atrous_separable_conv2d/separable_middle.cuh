@@ -13,6 +13,7 @@
 namespace kseg {
 
 inline constexpr int kMiddleVector = 8;  // channels that a thread computes at a time
+inline constexpr int64_t kMostMiddleChannels = 1 << 26;
 
 template <class T>
 struct SeparableMiddle {
@@ -24,7 +25,7 @@ struct SeparableMiddle {
   int64_t batch;
   int64_t in_channels;
   int64_t multiplier;
-  int64_t channels;  // of the result
+  int channels;  // of the result
   Epilogue epilogue;
 
   KSEG_HOST_DEVICE int64_t pixels() const { return batch * rows.output * columns.output; }
@@ -53,7 +54,7 @@ struct MiddlePixel {
 // Channels [channel, channel + kMiddleVector) of a pixel, zeros beyond the last one. kWidth: channels that are loaded
 // at a time, 1 or, where x and filters are aligned and there is no depth multiplier, more.
 template <int kWidth, class T>
-KSEG_DEVICE void compute_middle(const SeparableMiddle<T>& middle, const MiddlePixel& pixel, int64_t channel,
+KSEG_DEVICE void compute_middle(const SeparableMiddle<T>& middle, const MiddlePixel& pixel, int channel,
                                 float (&result)[kMiddleVector]) {
 #pragma unroll
   for (int v = 0; v < kMiddleVector; ++v) result[v] = 0.0f;
@@ -69,7 +70,7 @@ KSEG_DEVICE void compute_middle(const SeparableMiddle<T>& middle, const MiddlePi
       const T* const filter = middle.filters + (ky * middle.columns.kernel + kx) * middle.channels;
 #pragma unroll
       for (int first = 0; first < kMiddleVector; first += kWidth) {
-        const int64_t at = channel + first;
+        const int at = channel + first;
         if (at >= middle.channels) break;
         float value[kWidth], weight[kWidth];
         load_floats(from + (kWidth == 1 ? at / middle.multiplier : at), value);
