@@ -166,7 +166,7 @@ struct FloatTile {
 
   // The first `depth` of a piece: zeros beyond it would not do, as they meet what is infinite.
   KSEG_DEVICE void multiply(const float* a, const float* b, int depth) {
-#pragma unroll 4
+#pragma unroll 2
     for (int k = 0; k < depth; ++k) {
       float left[kSide], right[kSide], part[4];
 #pragma unroll

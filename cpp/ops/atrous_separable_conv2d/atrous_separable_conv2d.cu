@@ -189,7 +189,7 @@ __global__ void __launch_bounds__(kTileThreads)
 }
 
 template <int kWidth>
-__global__ void __launch_bounds__(kTileThreads, 2)
+__global__ void __launch_bounds__(kTileThreads, kWidth > 1 ? 2 : 1)
     float_kernel(const __grid_constant__ SeparableMiddle<float> middle,
                  const __grid_constant__ TileWeights<float> weights, const __grid_constant__ TileOutput<float> output) {
   using Tile = FloatTile<kDepth>;

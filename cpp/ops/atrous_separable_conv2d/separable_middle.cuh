@@ -34,7 +34,7 @@ struct SeparableMiddle {
 // One pixel of the result, which lies at `output` of [batch, rows, columns]; the index counts in the order of rows.
 struct MiddlePixel {
   int64_t image = 0;
-  int64_t y = 0;  // where the taps begin, perhaps in the padding
+  int64_t y = -(int64_t{1} << 40);  // where the taps begin, perhaps in the padding: all of them, if there is no pixel
   int64_t x = 0;
   int64_t output = -1;  // negative: there is no such pixel
 
@@ -58,7 +58,6 @@ KSEG_DEVICE void compute_middle(const SeparableMiddle<T>& middle, const MiddlePi
                                 float (&result)[kMiddleVector]) {
 #pragma unroll
   for (int v = 0; v < kMiddleVector; ++v) result[v] = 0.0f;
-  if (pixel.output < 0) return;
   const T* const image = middle.x + pixel.image * middle.rows.input * middle.columns.input * middle.in_channels;
   for (int ky = 0; ky < middle.rows.kernel; ++ky) {
     const int64_t row = pixel.y + ky * middle.rows.rate;
