@@ -177,7 +177,7 @@ __global__ void __launch_bounds__(kTileThreads)
   tile.store(output, pixels, first_column);
 }
 
-__global__ void __launch_bounds__(kTileThreads, 2)
+__global__ void __launch_bounds__(kTileThreads)
     float_kernel(const __grid_constant__ Map<float> map, const __grid_constant__ TileWeights<float> weights,
                  const __grid_constant__ TileOutput<float> output) {
   using Tile = FloatTile<kFloatDepth>;

@@ -2,7 +2,7 @@
 #ifndef KSEG_OPS_ATROUS_CONV2D_ATROUS_CONV2D_CHECK_H_
 #define KSEG_OPS_ATROUS_CONV2D_ATROUS_CONV2D_CHECK_H_
 
-#include <utility>
+#include <cstdint>
 
 #include "base/conv_axis.h"
 #include "base/status.h"
@@ -27,17 +27,19 @@ inline Status check_atrous_conv2d_sizes(const Shape<4>& x, const Shape<4>& filte
   return Status();
 }
 
+inline Status check_conv_affine(const View<const float, 1>& values, int64_t channels, const char* argument) {
+  if (values.shape[0] == channels || values.shape[0] == 0) return Status();
+  return invalid_argument(argument, " must have one entry per output channel, ", channels, ", or none, got ",
+                          values.shape[0]);
+}
+
 template <class T>
 Status check_atrous_conv2d(const AtrousConv2dArgs<T>& args, ConvAxis* rows, ConvAxis* columns) {
   Shape<4> expected;
   const Shape<4>& filters = args.filters.shape;
   KSEG_RETURN_IF_ERROR(check_atrous_conv2d_sizes(args.x.shape, filters, args.options, rows, columns, &expected));
-  for (const auto& [name, view] : {std::pair("scale", args.scale), std::pair("offset", args.offset)}) {
-    if (view.shape[0] != filters[3] && view.shape[0] != 0) {
-      return invalid_argument(name, " must have one entry per output channel, ", filters[3], ", or none, got ",
-                              view.shape[0]);
-    }
-  }
+  KSEG_RETURN_IF_ERROR(check_conv_affine(args.scale, filters[3], "scale"));
+  KSEG_RETURN_IF_ERROR(check_conv_affine(args.offset, filters[3], "offset"));
   if (args.output.shape != expected) {
     return invalid_argument("the output must have shape ", to_string<4>(expected), ", got ",
                             to_string<4>(args.output.shape));
