@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from benchmarks.cuda.device import Device
+import numpy as np
+
+from benchmarks.cuda.device import Device, to_float
 
 REPEATS = 20
 
@@ -73,3 +75,9 @@ def copy_bytes_per_second() -> float:
     source = torch.empty(1 << 28, dtype=torch.float32, device="cuda")
     target = torch.empty_like(source)
     return 2 * source.nbytes / (torch_milliseconds(lambda: target.copy_(source)) / 1e3)
+
+
+def off(ours: np.ndarray, theirs) -> float:
+    """How far our `[B, h, w, C]` is from torch's `[B, C, h, w]`, as in `Race.off`."""
+    expected = theirs.detach().float().permute(0, 2, 3, 1).cpu().numpy()
+    return float(np.abs(to_float(ours) - expected).max() / np.abs(expected).max())

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/huge_pages.h"
+#include "ops/atrous_conv2d/atrous_conv2d_check.h"
 // Last: these switch the instruction set.
 #include "base/kernel.h"
 #include "base/gemm.h"
@@ -62,46 +63,15 @@ namespace kseg {
 KSEG_DECLARE_KERNEL(template <class T> Status atrous_conv2d_kernel(const AtrousConv2dArgs<T>&, const ConvAxis&,
                                                                    const ConvAxis&, const ParallelFor&))
 
-namespace {
-
-Status make_axes(const Shape<4>& x, const Shape<4>& filters, const ConvOptions& options, ConvAxis* rows,
-                 ConvAxis* columns) {
-  if (x[3] < 1) return invalid_argument("x must have at least one channel, got shape ", to_string<4>(x));
-  if (filters[2] != x[3]) {
-    return invalid_argument("filters must have shape [kh, kw, C, F] with the channels of x, C = ", x[3], ", got ",
-                            to_string<4>(filters));
-  }
-  if (filters[3] < 1) {
-    return invalid_argument("filters must have at least one output channel, got shape ", to_string<4>(filters));
-  }
-  return make_conv_axes(x, filters, options, rows, columns);
-}
-
-}  // namespace
-
 Status atrous_conv2d_shape(const Shape<4>& x, const Shape<4>& filters, const ConvOptions& options, Shape<4>* output) {
   ConvAxis rows, columns;
-  KSEG_RETURN_IF_ERROR(make_axes(x, filters, options, &rows, &columns));
-  *output = {x[0], rows.output, columns.output, filters[3]};
-  return Status();
+  return check_atrous_conv2d_sizes(x, filters, options, &rows, &columns, output);
 }
 
 template <class T>
 Status atrous_conv2d(const AtrousConv2dArgs<T>& args, const ParallelFor& parallel_for) {
   ConvAxis rows, columns;
-  const Shape<4>& filters = args.filters.shape;
-  KSEG_RETURN_IF_ERROR(make_axes(args.x.shape, filters, args.options, &rows, &columns));
-  for (const auto& [name, view] : {std::pair("scale", args.scale), std::pair("offset", args.offset)}) {
-    if (view.shape[0] != filters[3] && view.shape[0] != 0) {
-      return invalid_argument(name, " must have one entry per output channel, ", filters[3], ", or none, got ",
-                              view.shape[0]);
-    }
-  }
-  const Shape<4> expected{args.x.shape[0], rows.output, columns.output, filters[3]};
-  if (args.output.shape != expected) {
-    return invalid_argument("the output must have shape ", to_string<4>(expected), ", got ",
-                            to_string<4>(args.output.shape));
-  }
+  KSEG_RETURN_IF_ERROR(check_atrous_conv2d(args, &rows, &columns));
   if (args.output.empty()) return Status();
   prefer_huge_pages(args.output.data, args.output.size() * static_cast<int64_t>(sizeof(T)));
   KSEG_RETURN_DISPATCH(atrous_conv2d_kernel<T>, args, rows, columns, parallel_for);

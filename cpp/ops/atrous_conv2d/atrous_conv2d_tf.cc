@@ -4,6 +4,8 @@
 #include <vector>
 
 #include "adapters/tf_adapter.h"
+#include "adapters/tf_gpu_adapter.h"
+#include "ops/atrous_conv2d/atrous_conv2d_cuda.h"
 #include "tensorflow/core/framework/op.h"
 
 namespace kseg {
@@ -61,7 +63,7 @@ activation(dilated convolution of x [B, H, W, C] by filters [kh, kw, C, F], time
 an empty scale or offset stands for none.
 )doc");
 
-template <class T>
+template <class T, class Device>
 class AtrousConv2dOp final : public NativeOp {
  public:
   explicit AtrousConv2dOp(OpKernelConstruction* context) : NativeOp(context) {
@@ -93,7 +95,10 @@ class AtrousConv2dOp final : public NativeOp {
     Tensor* output = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, shape, &output));
     args.output = mutable_view_of<T, 4>(output);
-    OP_REQUIRES_OK(context, to_absl(atrous_conv2d(args, TfParallelFor(context))));
+    OP_REQUIRES_OK(context,
+                   run_on<Device>(
+                       context, [&](const ParallelFor& parallel_for) { return atrous_conv2d(args, parallel_for); },
+                       [&](const auto& cuda) { return atrous_conv2d_cuda(args, cuda); }));
   }
 
  private:
@@ -102,11 +107,21 @@ class AtrousConv2dOp final : public NativeOp {
 
 #define KSEG_REGISTER(T)                                                                                   \
   REGISTER_KERNEL_BUILDER(Name("Kseg>AtrousConv2d").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), \
-                          AtrousConv2dOp<T>);
+                          AtrousConv2dOp<T, OnCpu>);
 KSEG_REGISTER(float)
 KSEG_REGISTER(Eigen::half)
 KSEG_REGISTER(tensorflow::bfloat16)
 #undef KSEG_REGISTER
+
+#if KSEG_CUDA
+#define KSEG_REGISTER(T)                                                                                   \
+  REGISTER_KERNEL_BUILDER(Name("Kseg>AtrousConv2d").Device(tensorflow::DEVICE_GPU).TypeConstraint<T>("T"), \
+                          AtrousConv2dOp<T, OnGpu>);
+KSEG_REGISTER(float)
+KSEG_REGISTER(Eigen::half)
+KSEG_REGISTER(tensorflow::bfloat16)
+#undef KSEG_REGISTER
+#endif
 
 }  // namespace
 }  // namespace kseg

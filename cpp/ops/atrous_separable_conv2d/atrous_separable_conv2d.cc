@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/huge_pages.h"
+#include "ops/atrous_separable_conv2d/atrous_separable_conv2d_check.h"
 // Last: these switch the instruction set.
 #include "base/kernel.h"
 #include "base/depthwise.h"        // target code only
@@ -87,58 +88,19 @@ KSEG_DECLARE_KERNEL(template <class T>
                     Status atrous_separable_kernel(const View<const T, 4>&, const SeparableFilters<T>&, const ConvAxis&,
                                                    const ConvAxis&, const View<T, 4>&, const ParallelFor&))
 
-namespace {
-
-Status make_axes(const Shape<4>& x, const Shape<4>& depthwise, const ConvOptions& options, ConvAxis* rows,
-                 ConvAxis* columns) {
-  return make_conv_axes(x, depthwise, options, rows, columns, "depthwise", kMaxDepthwiseKernel);
-}
-
-Status check_affine(const View<const float, 1>& values, int64_t channels, const char* argument) {
-  if (values.shape[0] == 0 || values.shape[0] == channels) return Status();
-  return invalid_argument(argument, " must have one entry per channel, ", channels, ", or none, got ", values.shape[0]);
-}
-
-}  // namespace
-
 template <class T>
 Status atrous_separable_shape(const Shape<4>& x, const SeparableFilters<T>& filters, const ConvOptions& options,
                               Shape<4>* output) {
-  const Shape<4>& depthwise = filters.depthwise.shape;
-  const Shape<4>& pointwise = filters.pointwise.shape;
   ConvAxis rows, columns;
-  KSEG_RETURN_IF_ERROR(make_axes(x, depthwise, options, &rows, &columns));
-  if (x[3] < 1) return invalid_argument("x must have at least one channel, got shape ", to_string<4>(x));
-  int64_t middle;
-  if (depthwise[2] != x[3] || depthwise[3] < 1 || __builtin_mul_overflow(depthwise[2], depthwise[3], &middle)) {
-    return invalid_argument("depthwise must have shape [kh, kw, C, m] with C = ", x[3],
-                            " as x has and m of at least 1, got ", to_string<4>(depthwise));
-  }
-  if (pointwise[0] != 1 || pointwise[1] != 1 || pointwise[2] != middle) {
-    return invalid_argument("pointwise must have shape [1, 1, C * m, F] with C * m = ", middle, ", got ",
-                            to_string<4>(pointwise));
-  }
-  KSEG_RETURN_IF_ERROR(check_affine(filters.depthwise_scale, middle, "depthwise_scale"));
-  KSEG_RETURN_IF_ERROR(check_affine(filters.depthwise_offset, middle, "depthwise_offset"));
-  KSEG_RETURN_IF_ERROR(check_affine(filters.scale, pointwise[3], "scale"));
-  KSEG_RETURN_IF_ERROR(check_affine(filters.offset, pointwise[3], "offset"));
-  *output = {x[0], rows.output, columns.output, pointwise[3]};
-  return Status();
+  return check_atrous_separable_sizes(x, filters, options, &rows, &columns, output);
 }
 
 template <class T>
 Status atrous_separable_conv2d(const View<const T, 4>& x, const SeparableFilters<T>& filters,
                                const ConvOptions& options, const View<T, 4>& output, const ParallelFor& parallel_for) {
-  Shape<4> expected;
-  KSEG_RETURN_IF_ERROR(atrous_separable_shape(x.shape, filters, options, &expected));
-  if (output.shape != expected) {
-    return invalid_argument("the output must have shape ", to_string<4>(expected), ", got ",
-                            to_string<4>(output.shape));
-  }
-  if (output.empty()) return Status();
   ConvAxis rows, columns;
-  const Shape<4>& depthwise = filters.depthwise.shape;
-  KSEG_RETURN_IF_ERROR(make_axes(x.shape, depthwise, options, &rows, &columns));
+  KSEG_RETURN_IF_ERROR(check_atrous_separable(x.shape, filters, options, output.shape, &rows, &columns));
+  if (output.empty()) return Status();
   prefer_huge_pages(output.data, output.size() * static_cast<int64_t>(sizeof(T)));
   KSEG_RETURN_DISPATCH(atrous_separable_kernel<T>, x, filters, rows, columns, output, parallel_for);
 }

@@ -4,6 +4,8 @@
 #include <vector>
 
 #include "adapters/tf_adapter.h"
+#include "adapters/tf_gpu_adapter.h"
+#include "ops/atrous_separable_conv2d/atrous_separable_conv2d_cuda.h"
 #include "tensorflow/core/framework/op.h"
 
 namespace kseg {
@@ -82,7 +84,7 @@ pointwise [1, 1, C * m, F], each followed by an affine map and an activation: [B
 elements stands for ones or zeros.
 )doc");
 
-template <class T>
+template <class T, class Device>
 class AtrousSeparableOp final : public NativeOp {
  public:
   explicit AtrousSeparableOp(OpKernelConstruction* context) : NativeOp(context) {
@@ -111,8 +113,15 @@ class AtrousSeparableOp final : public NativeOp {
     OP_REQUIRES_OK(context, TensorShape::BuildTensorShape(extents, &shape));
     Tensor* output = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, shape, &output));
-    OP_REQUIRES_OK(context, to_absl(atrous_separable_conv2d(x, filters, attributes_.options,
-                                                            mutable_view_of<T, 4>(output), TfParallelFor(context))));
+    const auto to = mutable_view_of<T, 4>(output);
+    OP_REQUIRES_OK(context, run_on<Device>(
+                                context,
+                                [&](const ParallelFor& parallel_for) {
+                                  return atrous_separable_conv2d(x, filters, attributes_.options, to, parallel_for);
+                                },
+                                [&](const auto& cuda) {
+                                  return atrous_separable_conv2d_cuda(x, filters, attributes_.options, to, cuda);
+                                }));
   }
 
  private:
@@ -121,11 +130,21 @@ class AtrousSeparableOp final : public NativeOp {
 
 #define KSEG_REGISTER(T)                                                                                            \
   REGISTER_KERNEL_BUILDER(Name("Kseg>AtrousSeparableConv2d").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), \
-                          AtrousSeparableOp<T>);
+                          AtrousSeparableOp<T, OnCpu>);
 KSEG_REGISTER(float)
 KSEG_REGISTER(Eigen::half)
 KSEG_REGISTER(tensorflow::bfloat16)
 #undef KSEG_REGISTER
+
+#if KSEG_CUDA
+#define KSEG_REGISTER(T)                                                                                            \
+  REGISTER_KERNEL_BUILDER(Name("Kseg>AtrousSeparableConv2d").Device(tensorflow::DEVICE_GPU).TypeConstraint<T>("T"), \
+                          AtrousSeparableOp<T, OnGpu>);
+KSEG_REGISTER(float)
+KSEG_REGISTER(Eigen::half)
+KSEG_REGISTER(tensorflow::bfloat16)
+#undef KSEG_REGISTER
+#endif
 
 }  // namespace
 }  // namespace kseg

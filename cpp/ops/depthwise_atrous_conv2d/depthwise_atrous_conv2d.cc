@@ -7,6 +7,7 @@
 
 #include "base/gemm_types.h"
 #include "base/huge_pages.h"
+#include "ops/depthwise_atrous_conv2d/depthwise_atrous_conv2d_check.h"
 // Last: these switch the instruction set.
 #include "base/kernel.h"
 #include "base/depthwise.h"  // target code only
@@ -266,28 +267,6 @@ KSEG_DECLARE_KERNEL(template <class T>
 
 namespace {
 
-// Checks sizes and makes the axes.
-Status make_axes(const Shape<4>& x, const Shape<4>& filters, const ConvOptions& options, ConvAxis* rows,
-                 ConvAxis* columns) {
-  KSEG_RETURN_IF_ERROR(make_conv_axes(x, filters, options, rows, columns, "filters", kMaxDepthwiseKernel));
-  if (filters[2] != x[3]) {
-    return invalid_argument("filters must have shape [kh, kw, C, m] with C = ", x[3], " as x has, got ",
-                            to_string<4>(filters));
-  }
-  return Status();
-}
-
-Status check(const Shape<4>& x, const Shape<4>& filters, const Shape<4>& output, const ConvOptions& options,
-             ConvAxis* rows, ConvAxis* columns) {
-  Shape<4> expected;
-  KSEG_RETURN_IF_ERROR(depthwise_atrous_shape(x, filters, options, &expected));
-  if (output != expected) {
-    return invalid_argument("output_gradient must have the shape of the output, ", to_string<4>(expected), ", got ",
-                            to_string<4>(output));
-  }
-  return make_axes(x, filters, options, rows, columns);
-}
-
 template <class T>
 void prepare(const View<T, 4>& view) {
   prefer_huge_pages(view.data, view.size() * static_cast<int64_t>(sizeof(T)));
@@ -298,21 +277,14 @@ void prepare(const View<T, 4>& view) {
 Status depthwise_atrous_shape(const Shape<4>& x, const Shape<4>& filters, const ConvOptions& options,
                               Shape<4>* output) {
   ConvAxis rows, columns;
-  KSEG_RETURN_IF_ERROR(make_axes(x, filters, options, &rows, &columns));
-  int64_t channels;
-  if (__builtin_mul_overflow(x[3], filters[3], &channels)) {
-    return invalid_argument("filters must have shape [kh, kw, C, m] with C * m below 2**63, got ",
-                            to_string<4>(filters));
-  }
-  *output = {x[0], rows.output, columns.output, channels};
-  return Status();
+  return check_depthwise_atrous_sizes(x, filters, options, &rows, &columns, output);
 }
 
 template <class T>
 Status depthwise_atrous_conv2d(const View<const T, 4>& x, const View<const T, 4>& filters, const ConvOptions& options,
                                const View<T, 4>& output, const ParallelFor& parallel_for) {
   ConvAxis rows, columns;
-  KSEG_RETURN_IF_ERROR(check(x.shape, filters.shape, output.shape, options, &rows, &columns));
+  KSEG_RETURN_IF_ERROR(check_depthwise_atrous(x.shape, filters.shape, output.shape, options, &rows, &columns));
   if (output.empty()) return Status();
   prepare(output);
   KSEG_RETURN_DISPATCH(depthwise_atrous_kernel<T>, x, filters, rows, columns, output, parallel_for);
@@ -323,7 +295,8 @@ Status depthwise_atrous_conv2d_input_grad(const View<const T, 4>& output_gradien
                                           const ConvOptions& options, const View<T, 4>& x_gradient,
                                           const ParallelFor& parallel_for) {
   ConvAxis rows, columns;
-  KSEG_RETURN_IF_ERROR(check(x_gradient.shape, filters.shape, output_gradient.shape, options, &rows, &columns));
+  KSEG_RETURN_IF_ERROR(
+      check_depthwise_atrous(x_gradient.shape, filters.shape, output_gradient.shape, options, &rows, &columns));
   if (x_gradient.empty()) return Status();
   prepare(x_gradient);
   if (output_gradient.empty()) {
@@ -339,7 +312,8 @@ Status depthwise_atrous_conv2d_filter_grad(const View<const T, 4>& x, const View
                                            const ConvOptions& options, const View<T, 4>& filters_gradient,
                                            const ParallelFor& parallel_for) {
   ConvAxis rows, columns;
-  KSEG_RETURN_IF_ERROR(check(x.shape, filters_gradient.shape, output_gradient.shape, options, &rows, &columns));
+  KSEG_RETURN_IF_ERROR(
+      check_depthwise_atrous(x.shape, filters_gradient.shape, output_gradient.shape, options, &rows, &columns));
   if (filters_gradient.empty()) return Status();
   if (output_gradient.empty()) {
     std::fill_n(filters_gradient.data, filters_gradient.size(), T{});

@@ -4,6 +4,8 @@
 #include <vector>
 
 #include "adapters/tf_adapter.h"
+#include "adapters/tf_gpu_adapter.h"
+#include "ops/depthwise_atrous_conv2d/depthwise_atrous_conv2d_cuda.h"
 #include "tensorflow/core/framework/op.h"
 
 namespace kseg {
@@ -90,7 +92,7 @@ absl::Status check_ranks(OpKernelContext* context) {
   return absl::OkStatus();
 }
 
-template <class T>
+template <class T, class Device>
 class DepthwiseAtrousOp final : public DepthwiseOp {
  public:
   using DepthwiseOp::DepthwiseOp;
@@ -104,12 +106,18 @@ class DepthwiseAtrousOp final : public DepthwiseOp {
     OP_REQUIRES_OK(context, TensorShape::BuildTensorShape(extents, &shape));
     Tensor* output = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, shape, &output));
-    OP_REQUIRES_OK(context, to_absl(depthwise_atrous_conv2d(x, filters, options_, mutable_view_of<T, 4>(output),
-                                                            TfParallelFor(context))));
+    const auto to = mutable_view_of<T, 4>(output);
+    OP_REQUIRES_OK(context,
+                   run_on<Device>(
+                       context,
+                       [&](const ParallelFor& parallel_for) {
+                         return depthwise_atrous_conv2d(x, filters, options_, to, parallel_for);
+                       },
+                       [&](const auto& cuda) { return depthwise_atrous_conv2d_cuda(x, filters, options_, to, cuda); }));
   }
 };
 
-template <class T, bool of_input>
+template <class T, bool of_input, class Device>
 class DepthwiseAtrousGradOp final : public DepthwiseOp {
  public:
   using DepthwiseOp::DepthwiseOp;
@@ -121,26 +129,50 @@ class DepthwiseAtrousGradOp final : public DepthwiseOp {
     Tensor* output = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, context->input(of_input ? 0 : 1).shape(), &output));
     const auto to = mutable_view_of<T, 4>(output);
-    const TfParallelFor parallel_for(context);
-    OP_REQUIRES_OK(context,
-                   to_absl(of_input ? depthwise_atrous_conv2d_input_grad(gradient, filters, options_, to, parallel_for)
-                                    : depthwise_atrous_conv2d_filter_grad(x, gradient, options_, to, parallel_for)));
+    OP_REQUIRES_OK(
+        context, run_on<Device>(
+                     context,
+                     [&](const ParallelFor& parallel_for) {
+                       return of_input
+                                  ? depthwise_atrous_conv2d_input_grad(gradient, filters, options_, to, parallel_for)
+                                  : depthwise_atrous_conv2d_filter_grad(x, gradient, options_, to, parallel_for);
+                     },
+                     [&](const auto& cuda) {
+                       return of_input ? depthwise_atrous_conv2d_input_grad_cuda(gradient, filters, options_, to, cuda)
+                                       : depthwise_atrous_conv2d_filter_grad_cuda(x, gradient, options_, to, cuda);
+                     }));
   }
 };
 
 #define KSEG_REGISTER(T)                                                                                            \
   REGISTER_KERNEL_BUILDER(Name("Kseg>DepthwiseAtrousConv2d").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), \
-                          DepthwiseAtrousOp<T>);                                                                    \
+                          DepthwiseAtrousOp<T, OnCpu>);                                                             \
   REGISTER_KERNEL_BUILDER(                                                                                          \
       Name("Kseg>DepthwiseAtrousConv2dInputGrad").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"),            \
-      DepthwiseAtrousGradOp<T, true>);                                                                              \
+      DepthwiseAtrousGradOp<T, true, OnCpu>);                                                                       \
   REGISTER_KERNEL_BUILDER(                                                                                          \
       Name("Kseg>DepthwiseAtrousConv2dFilterGrad").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"),           \
-      DepthwiseAtrousGradOp<T, false>);
+      DepthwiseAtrousGradOp<T, false, OnCpu>);
 KSEG_REGISTER(float)
 KSEG_REGISTER(Eigen::half)
 KSEG_REGISTER(tensorflow::bfloat16)
 #undef KSEG_REGISTER
+
+#if KSEG_CUDA
+#define KSEG_REGISTER(T)                                                                                            \
+  REGISTER_KERNEL_BUILDER(Name("Kseg>DepthwiseAtrousConv2d").Device(tensorflow::DEVICE_GPU).TypeConstraint<T>("T"), \
+                          DepthwiseAtrousOp<T, OnGpu>);                                                             \
+  REGISTER_KERNEL_BUILDER(                                                                                          \
+      Name("Kseg>DepthwiseAtrousConv2dInputGrad").Device(tensorflow::DEVICE_GPU).TypeConstraint<T>("T"),            \
+      DepthwiseAtrousGradOp<T, true, OnGpu>);                                                                       \
+  REGISTER_KERNEL_BUILDER(                                                                                          \
+      Name("Kseg>DepthwiseAtrousConv2dFilterGrad").Device(tensorflow::DEVICE_GPU).TypeConstraint<T>("T"),           \
+      DepthwiseAtrousGradOp<T, false, OnGpu>);
+KSEG_REGISTER(float)
+KSEG_REGISTER(Eigen::half)
+KSEG_REGISTER(tensorflow::bfloat16)
+#undef KSEG_REGISTER
+#endif
 
 }  // namespace
 }  // namespace kseg

@@ -1,9 +1,9 @@
 #include "ops/max_pool_with_indices/max_pool_with_indices.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "base/huge_pages.h"
+#include "ops/max_pool_with_indices/max_pool_with_indices_check.h"
 // Last: it switches the instruction set.
 #include "base/kernel.h"
 
@@ -218,48 +218,15 @@ KSEG_DECLARE_KERNEL(template <class T>
                                                              const PoolWindows&, const View<T, 4>&, const ParallelFor&))
 
 Status check_pool(int64_t pool_rows, int64_t pool_columns, int64_t stride_rows, int64_t stride_columns) {
-  for (const int64_t size : {pool_rows, pool_columns}) {
-    if (size < 1 || size > kMostPoolSize) {
-      return invalid_argument("pool_size must be in 1..", kMostPoolSize, ", got ", size);
-    }
-  }
-  for (const int64_t stride : {stride_rows, stride_columns}) {
-    if (stride < 1 || stride > kMostPoolSize) {
-      return invalid_argument("strides must be in 1..", kMostPoolSize, ", got ", stride);
-    }
-  }
-  return Status();
+  return check_pool_sizes(pool_rows, pool_columns, stride_rows, stride_columns);
 }
 
-Status check_pool_image(const Shape<4>& images, const char* argument) {
-  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
-  if (images[1] > kMost || images[2] > kMost || images[1] * images[2] > kMost) {
-    return invalid_argument(argument, " must have fewer than 2**31 pixels per image, got ", to_string<4>(images));
-  }
-  return Status();
-}
-
-namespace {
-
-Status check_pooled(const Shape<4>& images, const PoolWindows& windows, const Shape<4>& pooled,
-                    const Shape<4>& indices) {
-  KSEG_RETURN_IF_ERROR(
-      check_pool(windows.rows.pool, windows.columns.pool, windows.rows.stride, windows.columns.stride));
-  KSEG_RETURN_IF_ERROR(check_pool_image(images, "x"));
-  const Shape<4> expected = {images[0], windows.rows.outputs(images[1]), windows.columns.outputs(images[2]), images[3]};
-  if (pooled != expected || indices != expected) {
-    return invalid_argument("what is pooled from ", to_string<4>(images), " must have shape ", to_string<4>(expected),
-                            ", got ", to_string<4>(pooled), " and indices of shape ", to_string<4>(indices));
-  }
-  return Status();
-}
-
-}  // namespace
+Status check_pool_image(const Shape<4>& images, const char* argument) { return check_pool_pixels(images, argument); }
 
 template <class T>
 Status max_pool_with_indices(const View<const T, 4>& images, const PoolWindows& windows, const View<T, 4>& pooled,
                              const View<int32_t, 4>& indices, const ParallelFor& parallel_for) {
-  KSEG_RETURN_IF_ERROR(check_pooled(images.shape, windows, pooled.shape, indices.shape));
+  KSEG_RETURN_IF_ERROR(check_pooled_shapes(images.shape, windows, pooled.shape, indices.shape));
   if (pooled.empty()) return Status();
   prefer_huge_pages(pooled.data, pooled.size() * static_cast<int64_t>(sizeof(T)));
   prefer_huge_pages(indices.data, indices.size() * static_cast<int64_t>(sizeof(int32_t)));
@@ -270,7 +237,7 @@ template <class T>
 Status max_pool_with_indices_grad(const View<const T, 4>& pooled_gradient, const View<const int32_t, 4>& indices,
                                   const PoolWindows& windows, const View<T, 4>& images_gradient,
                                   const ParallelFor& parallel_for) {
-  KSEG_RETURN_IF_ERROR(check_pooled(images_gradient.shape, windows, pooled_gradient.shape, indices.shape));
+  KSEG_RETURN_IF_ERROR(check_pooled_shapes(images_gradient.shape, windows, pooled_gradient.shape, indices.shape));
   if (images_gradient.empty()) return Status();
   prefer_huge_pages(images_gradient.data, images_gradient.size() * static_cast<int64_t>(sizeof(T)));
   KSEG_RETURN_DISPATCH(max_pool_with_indices_grad_kernel<T>, pooled_gradient, indices, windows, images_gradient,

@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "adapters/tf_adapter.h"
+#include "adapters/tf_gpu_adapter.h"
+#include "ops/max_pool_with_indices/max_pool_with_indices_cuda.h"
 #include "tensorflow/core/framework/op.h"
 
 namespace kseg {
@@ -93,7 +95,7 @@ The gradient of MaxPoolWithIndices with respect to x; deterministic. An index ou
 
 #undef KSEG_ATTRIBUTES
 
-template <class T>
+template <class T, class Device>
 class MaxPoolWithIndicesOp final : public NativeOp {
  public:
   explicit MaxPoolWithIndicesOp(OpKernelConstruction* context) : NativeOp(context) {
@@ -111,16 +113,23 @@ class MaxPoolWithIndicesOp final : public NativeOp {
     Tensor *y = nullptr, *indices = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, shape, &y));
     OP_REQUIRES_OK(context, context->allocate_output(1, shape, &indices));
+    const auto from = view_of<T, 4>(x);
+    const auto to = mutable_view_of<T, 4>(y);
+    const auto places = mutable_view_of<int32_t, 4>(indices);
     OP_REQUIRES_OK(context,
-                   to_absl(max_pool_with_indices(view_of<T, 4>(x), windows_, mutable_view_of<T, 4>(y),
-                                                 mutable_view_of<int32_t, 4>(indices), TfParallelFor(context))));
+                   run_on<Device>(
+                       context,
+                       [&](const ParallelFor& parallel_for) {
+                         return max_pool_with_indices(from, windows_, to, places, parallel_for);
+                       },
+                       [&](const auto& cuda) { return max_pool_with_indices_cuda(from, windows_, to, places, cuda); }));
   }
 
  private:
   PoolWindows windows_;
 };
 
-template <class T>
+template <class T, class Device>
 class MaxPoolWithIndicesGradOp final : public NativeOp {
  public:
   explicit MaxPoolWithIndicesGradOp(OpKernelConstruction* context) : NativeOp(context) {
@@ -156,9 +165,17 @@ class MaxPoolWithIndicesGradOp final : public NativeOp {
                 to_absl(invalid_argument("x_shape must have fewer than 2**63 elements, got ", to_string<4>(images))));
     Tensor* x_gradient = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, shape, &x_gradient));
-    OP_REQUIRES_OK(context,
-                   to_absl(max_pool_with_indices_grad(view_of<T, 4>(gradient), view_of<int32_t, 4>(indices), windows_,
-                                                      mutable_view_of<T, 4>(x_gradient), TfParallelFor(context))));
+    const auto from = view_of<T, 4>(gradient);
+    const auto places = view_of<int32_t, 4>(indices);
+    const auto to = mutable_view_of<T, 4>(x_gradient);
+    OP_REQUIRES_OK(context, run_on<Device>(
+                                context,
+                                [&](const ParallelFor& parallel_for) {
+                                  return max_pool_with_indices_grad(from, places, windows_, to, parallel_for);
+                                },
+                                [&](const auto& cuda) {
+                                  return max_pool_with_indices_grad_cuda(from, places, windows_, to, cuda);
+                                }));
   }
 
  private:
@@ -167,14 +184,27 @@ class MaxPoolWithIndicesGradOp final : public NativeOp {
 
 #define KSEG_REGISTER(T)                                                                                             \
   REGISTER_KERNEL_BUILDER(Name("Kseg>MaxPoolWithIndices").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"),     \
-                          MaxPoolWithIndicesOp<T>);                                                                  \
+                          MaxPoolWithIndicesOp<T, OnCpu>);                                                           \
   REGISTER_KERNEL_BUILDER(Name("Kseg>MaxPoolWithIndicesGrad").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), \
-                          MaxPoolWithIndicesGradOp<T>);
+                          MaxPoolWithIndicesGradOp<T, OnCpu>);
 KSEG_REGISTER(float)
 KSEG_REGISTER(double)
 KSEG_REGISTER(Eigen::half)
 KSEG_REGISTER(tensorflow::bfloat16)
 #undef KSEG_REGISTER
+
+#if KSEG_CUDA
+#define KSEG_REGISTER(T)                                                                                               \
+  REGISTER_KERNEL_BUILDER(Name("Kseg>MaxPoolWithIndices").Device(tensorflow::DEVICE_GPU).TypeConstraint<T>("T"),       \
+                          MaxPoolWithIndicesOp<T, OnGpu>);                                                             \
+  REGISTER_KERNEL_BUILDER(                                                                                             \
+      Name("Kseg>MaxPoolWithIndicesGrad").Device(tensorflow::DEVICE_GPU).HostMemory("x_shape").TypeConstraint<T>("T"), \
+      MaxPoolWithIndicesGradOp<T, OnGpu>);
+KSEG_REGISTER(float)
+KSEG_REGISTER(Eigen::half)
+KSEG_REGISTER(tensorflow::bfloat16)
+#undef KSEG_REGISTER
+#endif
 
 }  // namespace
 }  // namespace kseg

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/huge_pages.h"
+#include "ops/max_unpool2d/max_unpool2d_check.h"
 // Last: it switches the instruction set.
 #include "base/kernel.h"
 
@@ -173,42 +174,13 @@ KSEG_DECLARE_KERNEL(template <class T> Status max_unpool2d_grad_kernel(const Vie
                                                                        const ParallelFor&))
 
 Status check_max_unpool2d(int64_t output_height, int64_t output_width, int64_t batch, int64_t channels) {
-  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
-  constexpr double kMostElements = static_cast<double>(int64_t{1} << 59);  // their bytes still fit int64
-  if (output_height < 0 || output_width < 0 || output_height > kMost || output_width > kMost ||
-      output_height * output_width > kMost) {
-    return invalid_argument("output_size must not be negative and must have fewer than 2**31 pixels, got ",
-                            output_height, " x ", output_width);
-  }
-  const double pixels = static_cast<double>(batch) * static_cast<double>(output_height * output_width);
-  if (pixels * static_cast<double>(channels) > kMostElements) {
-    return invalid_argument("output_size must give at most 2**59 elements, got ", output_height, " x ", output_width,
-                            " for ", batch, " images of ", channels, " channels");
-  }
-  return Status();
+  return check_unpooled_size(output_height, output_width, batch, channels);
 }
-
-namespace {
-
-Status check(const Shape<4>& values, const Shape<4>& indices, const Shape<4>& output, const char* output_name) {
-  KSEG_RETURN_IF_ERROR(check_max_unpool2d(output[1], output[2], output[0], output[3]));
-  if (values != indices) {
-    return invalid_argument("indices must have the shape of the values, ", to_string<4>(values), ", got ",
-                            to_string<4>(indices));
-  }
-  if (output[0] != values[0] || output[3] != values[3]) {
-    return invalid_argument(output_name, " must have as many images and channels as indices of shape ",
-                            to_string<4>(indices), ", got shape ", to_string<4>(output));
-  }
-  return Status();
-}
-
-}  // namespace
 
 template <class T>
 Status max_unpool2d(const View<const T, 4>& values, const View<const int32_t, 4>& indices, const View<T, 4>& output,
                     const ParallelFor& parallel_for) {
-  KSEG_RETURN_IF_ERROR(check(values.shape, indices.shape, output.shape, "x"));
+  KSEG_RETURN_IF_ERROR(check_unpooling(values.shape, indices.shape, output.shape, "x"));
   if (output.empty() && indices.empty()) return Status();
   prefer_huge_pages(output.data, output.size() * static_cast<int64_t>(sizeof(T)));
   KSEG_RETURN_DISPATCH(max_unpool2d_kernel<T>, values, indices, output, parallel_for);
@@ -217,7 +189,7 @@ Status max_unpool2d(const View<const T, 4>& values, const View<const int32_t, 4>
 template <class T>
 Status max_unpool2d_grad(const View<const T, 4>& output_gradient, const View<const int32_t, 4>& indices,
                          const View<T, 4>& values_gradient, const ParallelFor& parallel_for) {
-  KSEG_RETURN_IF_ERROR(check(values_gradient.shape, indices.shape, output_gradient.shape, "x_gradient"));
+  KSEG_RETURN_IF_ERROR(check_unpooling(values_gradient.shape, indices.shape, output_gradient.shape, "x_gradient"));
   if (values_gradient.empty()) return Status();
   prefer_huge_pages(values_gradient.data, values_gradient.size() * static_cast<int64_t>(sizeof(T)));
   KSEG_RETURN_DISPATCH(max_unpool2d_grad_kernel<T>, output_gradient, indices, values_gradient, parallel_for);

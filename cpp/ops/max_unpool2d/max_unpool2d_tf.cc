@@ -1,6 +1,8 @@
 #include "ops/max_unpool2d/max_unpool2d.h"
 
 #include "adapters/tf_adapter.h"
+#include "adapters/tf_gpu_adapter.h"
+#include "ops/max_unpool2d/max_unpool2d_cuda.h"
 #include "tensorflow/core/framework/op.h"
 
 namespace kseg {
@@ -68,7 +70,7 @@ View<Bits, 4> mutable_bits_of(Tensor* tensor) {
   return {reinterpret_cast<Bits*>(const_cast<char*>(tensor->tensor_data().data())), shape_of<4>(*tensor)};
 }
 
-template <class Bits>
+template <class Bits, class Device>
 class MaxUnpool2dOp final : public NativeOp {
  public:
   explicit MaxUnpool2dOp(OpKernelConstruction* context) : NativeOp(context) {}
@@ -94,12 +96,18 @@ class MaxUnpool2dOp final : public NativeOp {
                    TensorShape::BuildTensorShape({values.dim_size(0), height, width, values.dim_size(3)}, &shape));
     Tensor* output = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, shape, &output));
-    OP_REQUIRES_OK(context, to_absl(max_unpool2d(bits_of<Bits>(values), view_of<int32_t, 4>(indices),
-                                                 mutable_bits_of<Bits>(output), TfParallelFor(context))));
+    const auto from = bits_of<Bits>(values);
+    const auto places = view_of<int32_t, 4>(indices);
+    const auto to = mutable_bits_of<Bits>(output);
+    OP_REQUIRES_OK(
+        context,
+        run_on<Device>(
+            context, [&](const ParallelFor& parallel_for) { return max_unpool2d(from, places, to, parallel_for); },
+            [&](const auto& cuda) { return max_unpool2d_cuda(from, places, to, cuda); }));
   }
 };
 
-template <class Bits>
+template <class Bits, class Device>
 class MaxUnpool2dGradOp final : public NativeOp {
  public:
   explicit MaxUnpool2dGradOp(OpKernelConstruction* context) : NativeOp(context) {}
@@ -111,21 +119,40 @@ class MaxUnpool2dGradOp final : public NativeOp {
     OP_REQUIRES_OK(context, check_rank(indices, 4, "indices"));
     Tensor* values_gradient = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, indices.shape(), &values_gradient));
-    OP_REQUIRES_OK(context, to_absl(max_unpool2d_grad(bits_of<Bits>(gradient), view_of<int32_t, 4>(indices),
-                                                      mutable_bits_of<Bits>(values_gradient), TfParallelFor(context))));
+    const auto from = bits_of<Bits>(gradient);
+    const auto places = view_of<int32_t, 4>(indices);
+    const auto to = mutable_bits_of<Bits>(values_gradient);
+    OP_REQUIRES_OK(
+        context,
+        run_on<Device>(
+            context, [&](const ParallelFor& parallel_for) { return max_unpool2d_grad(from, places, to, parallel_for); },
+            [&](const auto& cuda) { return max_unpool2d_grad_cuda(from, places, to, cuda); }));
   }
 };
 
 #define KSEG_REGISTER(T, Bits)                                                                                \
   REGISTER_KERNEL_BUILDER(Name("Kseg>MaxUnpool2d").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"),     \
-                          MaxUnpool2dOp<Bits>);                                                               \
+                          MaxUnpool2dOp<Bits, OnCpu>);                                                        \
   REGISTER_KERNEL_BUILDER(Name("Kseg>MaxUnpool2dGrad").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), \
-                          MaxUnpool2dGradOp<Bits>);
+                          MaxUnpool2dGradOp<Bits, OnCpu>);
 KSEG_REGISTER(float, uint32_t)
 KSEG_REGISTER(double, uint64_t)
 KSEG_REGISTER(Eigen::half, uint16_t)
 KSEG_REGISTER(tensorflow::bfloat16, uint16_t)
 #undef KSEG_REGISTER
+
+#if KSEG_CUDA
+#define KSEG_REGISTER(T, Bits)                                                                                  \
+  REGISTER_KERNEL_BUILDER(                                                                                      \
+      Name("Kseg>MaxUnpool2d").Device(tensorflow::DEVICE_GPU).HostMemory("output_size").TypeConstraint<T>("T"), \
+      MaxUnpool2dOp<Bits, OnGpu>);                                                                              \
+  REGISTER_KERNEL_BUILDER(Name("Kseg>MaxUnpool2dGrad").Device(tensorflow::DEVICE_GPU).TypeConstraint<T>("T"),   \
+                          MaxUnpool2dGradOp<Bits, OnGpu>);
+KSEG_REGISTER(float, uint32_t)
+KSEG_REGISTER(Eigen::half, uint16_t)
+KSEG_REGISTER(tensorflow::bfloat16, uint16_t)
+#undef KSEG_REGISTER
+#endif
 
 }  // namespace
 }  // namespace kseg
