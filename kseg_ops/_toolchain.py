@@ -26,6 +26,7 @@ print("KSEG" + json.dumps({
     "compile_flags": tf.sysconfig.get_compile_flags(),
     "lib": tf.sysconfig.get_lib(),
     "cuda": bool(tf.sysconfig.get_build_info().get("is_cuda_build", False)),
+    "cuda_version": tf.sysconfig.get_build_info().get("cuda_version", ""),
 }))
 """
 
@@ -43,6 +44,7 @@ class TensorFlow:
     definitions: list[str]
     library: str
     cuda: bool
+    cuda_version: str = ""
 
 
 def find_compiler() -> list[str]:
@@ -97,6 +99,7 @@ def _tensorflow_from(answer: dict[str, Any]) -> TensorFlow:
         definitions=[flag for flag in flags if flag.startswith("-D")],
         library=str(libraries[0]),
         cuda=answer["cuda"],
+        cuda_version=answer["cuda_version"],
     )
 
 

@@ -239,11 +239,14 @@ def _compile(
             "KSEG_TF_DEFINITIONS": ";".join(tensorflow.definitions),
             "KSEG_TF_LIBRARY": tensorflow.library,
             "KSEG_TF_CUDA": "ON" if tensorflow.cuda else "OFF",
+            "KSEG_TF_CUDA_VERSION": tensorflow.cuda_version,
         }
     with _build_folder(build_dir, sources, tensorflow) as work:
         work.mkdir(parents=True, exist_ok=True)
         with _locked(work / "lock"):
             _configure(work, sources, cmake, ninja, compiler, settings, log)
+            if (work / "cuda_warning.txt").is_file():
+                log(f"kseg: {(work / 'cuda_warning.txt').read_text(encoding='utf-8')}")
             made = work / "out"
             shutil.rmtree(made, ignore_errors=True)  # so that only what this run links is found below
             command = [cmake, "--build", str(work), *(["--verbose"] if verbose else [])]
@@ -272,7 +275,8 @@ def _configure(
         for path in work.iterdir():
             if path.name != "lock":
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-    (work / "cuda_ops.txt").unlink(missing_ok=True)
+    for name in ("cuda_ops.txt", "cuda_warning.txt"):
+        (work / name).unlink(missing_ok=True)
     defined = [f"-D{key}={value}" for key, value in settings.items()]
     run = _run(
         [cmake, "-S", str(sources), "-B", str(work), *generator, *launcher]

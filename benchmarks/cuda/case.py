@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmarks.cuda.device import BFloat16, Device, to_float
 
+Tolerance = float | np.ndarray
 FLOATS = ("float32", "float16", "bfloat16")
 
 # Half a step of the format, relative to the number, and half of its smallest step.
@@ -26,8 +27,9 @@ class Case:
         outputs: for each output an array of its shape and dtype; contents do not matter.
         expected: makes the outputs by the op's reference. Runs where TensorFlow is and imports it itself. Float outputs
             may be of more precision than those of the kernel.
-        tolerance: for each output the absolute error that computing in float32 may bring, a number or an array; 0 asks
-            for equality. The rounding of the output's own dtype is added to it.
+        tolerance: for each output the absolute error that computing in float32 may bring: a number, an array, or a
+            function that makes one and may import TensorFlow like `expected`. 0 asks for equality. The rounding of the
+            output's own dtype is added to it.
         numbers: attributes in the launcher's order.
     """
 
@@ -36,18 +38,23 @@ class Case:
     inputs: Sequence[np.ndarray]
     outputs: Sequence[np.ndarray]
     expected: Callable[[], Sequence[np.ndarray]] = field(repr=False)
-    tolerance: Sequence[float | np.ndarray]
+    tolerance: Sequence[Tolerance | Callable[[], Tolerance]] = field(repr=False)
     numbers: Sequence[float] = ()
 
     def run(self, device: Device) -> list[np.ndarray]:
         """What the kernel gives."""
         return device.run(self.launcher, self.inputs, self.outputs, self.numbers)
 
-    def faults(self, got: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> list[str]:
+    def reference(self) -> list[tuple[np.ndarray, Tolerance]]:
+        """For each output what is expected and how much it may be off, by the reference."""
+        tolerances = [bound() if callable(bound) else bound for bound in self.tolerance]
+        return list(zip(self.expected(), tolerances, strict=True))
+
+    def faults(self, got: Sequence[np.ndarray], reference: Sequence[tuple[np.ndarray, Tolerance]]) -> list[str]:
         """One sentence per output that is not as expected."""
         return [
             f"{self.name}, output {number}: {fault}"
-            for number, (ours, theirs, tolerance) in enumerate(zip(got, expected, self.tolerance, strict=True))
+            for number, (ours, (theirs, tolerance)) in enumerate(zip(got, reference, strict=True))
             if (fault := difference(ours, theirs, tolerance))
         ]
 
@@ -57,7 +64,7 @@ def dtype_name(array: np.ndarray) -> str:
     return "bfloat16" if isinstance(array, BFloat16) else array.dtype.name
 
 
-def difference(got: np.ndarray, expected: np.ndarray, tolerance: float | np.ndarray) -> str:
+def difference(got: np.ndarray, expected: np.ndarray, tolerance: Tolerance) -> str:
     """Where two arrays differ by more than `tolerance` and the rounding of the first one's dtype; empty if nowhere."""
     if got.shape != expected.shape:
         return f"shape {got.shape} in place of {expected.shape}"

@@ -106,8 +106,8 @@ class Device:
             raise HarnessError(error)
 
     @classmethod
-    def open(cls, target: str, **variables: str) -> Device:
-        """Builds what `target` ("gpu" or "host") needs and opens it."""
+    def open(cls, target: str, **variables) -> Device:
+        """Builds what `target` ("gpu" or "host") needs, with what else `build` takes, and opens it."""
         folder = build(target, **variables)
         return cls(folder / ("libkseg_cuda.so" if target == "gpu" else "libkseg_cuda_host.so"))
 

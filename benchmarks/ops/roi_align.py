@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 import kseg_ops
+from benchmarks.boxes import random_boxes
 from benchmarks.harness import Row, Timer
 from benchmarks.limits import copying, multiplying
 from benchmarks.region_limits import pixels_read, pixels_summed
@@ -32,18 +33,6 @@ ADAPTIVE_CASES = (((1, 50, 76, 256), 1 / 16, 0.7), ((1, 200, 304, 256), 0.25, No
 TORCHVISION = "torchvision.ops.roi_align"
 FIXED = "kseg itself with sampling_ratio=2"
 STOCK = "tf.image.crop_and_resize + avg_pool2d"
-
-
-def random_boxes(
-    count: int, height: float, width: float, seed: int = 0, least: float = 16, most: float = 512
-) -> np.ndarray:
-    """Boxes as of region proposals: sides of `least` to `most` pixels evenly on a log scale, aspects 1:2 to 2:1."""
-    generator = np.random.default_rng(seed)
-    side = np.exp(generator.uniform(np.log(least), np.log(most), count))
-    aspect = np.exp(generator.uniform(-np.log(2), np.log(2), count))
-    sizes = np.minimum(np.stack([side * np.sqrt(aspect), side / np.sqrt(aspect)], 1), [width, height])
-    corners = generator.uniform(0, 1, (count, 2)) * ([width, height] - sizes)
-    return np.concatenate([corners, corners + sizes], 1).astype(np.float32)
 
 
 def run(timer: Timer) -> list[Row]:

@@ -194,11 +194,9 @@ KSEG_HARNESS_API KsegDevice* kseg_device_new() {
   if (device->keep(kseg::cuda_status(cudaGetDeviceProperties(&properties, 0), "looking for a GPU")) &&
       device->keep(kseg::cuda_status(cudaStreamCreate(&device->context.stream), "making a stream"))) {
     device->name = properties.name;
-    device->context.multiprocessors = properties.multiProcessorCount;
   }
 #else
   device->name = "CPU";
-  device->context.multiprocessors = 3;
 #endif
   return device;
 }

@@ -11,11 +11,13 @@
 #ifndef KSEG_CUDA_HARNESS_HARNESS_H_
 #define KSEG_CUDA_HARNESS_HARNESS_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <type_traits>
 
 #include "base/cuda/context.h"
+#include "base/cuda/launch_shape.h"
 #include "base/half.h"
 #include "base/status.h"
 #include "base/view.h"
@@ -77,6 +79,13 @@ class HarnessCall {
     View<T, rank> view{static_cast<T*>(arrays_[index].data), {}};
     for (int axis = 0; axis < rank; ++axis) view.shape[axis] = arrays_[index].shape[axis];
     return view;
+  }
+
+  // For tests of launch geometry, on the CPU only: writes the seven numbers of a shape to array `index`, of int64.
+  void store_shape(int64_t index, const LaunchShape& shape) const {
+    const auto& [grid, block, shared_bytes] = shape;
+    const int64_t values[] = {grid.x, grid.y, grid.z, block.x, block.y, block.z, shared_bytes};
+    std::copy_n(values, 7, static_cast<int64_t*>(data(index)));
   }
 
   double number(int64_t index) const { return numbers_[index]; }

@@ -3,6 +3,7 @@
 #include "cuda_harness/harness.h"
 
 #include "base/cuda/launch.cuh"
+#include "base/cuda/mma.cuh"
 #include "base/cuda/reduce.cuh"
 #include "base/cuda/vector.cuh"
 
@@ -47,6 +48,41 @@ __global__ void reverse_kernel(const int32_t* from, int32_t* to) {
   row[threadIdx.x] = from[blockIdx.x * static_cast<int64_t>(kThreads) + threadIdx.x];
   __syncthreads();
   to[blockIdx.x * static_cast<int64_t>(kThreads) + threadIdx.x] = row[kThreads - 1 - threadIdx.x];
+}
+
+// c = a * b for a [16][16] and b [16][8], copied to shared memory in the background; a by rows of a matrix, b
+// transposed.
+template <class T>
+__global__ void matrix_kernel(const T* a, const T* b, float* c) {
+  KSEG_SHARED(left, Packed<T, 8>[32]);
+  KSEG_SHARED(right, Packed<T, 8>[32]);  // the second half is zero
+  const int lane = lane_index();
+  copy_async(&left[lane], a + lane * 8);
+  end_copy_group();
+  copy_async(&right[lane], b + lane % 16 * 8, lane < 16);
+  end_copy_group();
+  wait_for_copies<0>();
+  __syncthreads();
+  uint32_t of_a[4], of_b[4], used[2];
+  load_matrices<false>(&left[lane % 16 * 2 + lane / 16], of_a);
+  load_matrices<true>(&right[lane], of_b);
+  used[0] = of_b[0];
+  used[1] = of_b[1];
+  float sum[4] = {};
+  mma_16x8x16<T>(of_a, used, sum);
+  for (int i = 0; i < 4; ++i)
+    c[(lane / 4 + 8 * (i / 2)) * 8 + 2 * (lane % 4) + i % 2] = sum[i] + __uint_as_float(of_b[2]);
+}
+
+// The same for a [16][8] and b [8][8] of float, by TF32.
+__global__ void tf32_kernel(const float* a, const float* b, float* c) {
+  const int g = lane_index() / 4, t = lane_index() % 4;
+  const uint32_t of_a[4] = {to_tf32(a[g * 8 + t]), to_tf32(a[(g + 8) * 8 + t]), to_tf32(a[g * 8 + t + 4]),
+                            to_tf32(a[(g + 8) * 8 + t + 4])};
+  const uint32_t of_b[2] = {to_tf32(b[t * 8 + g]), to_tf32(b[(t + 4) * 8 + g])};
+  float sum[4] = {};
+  mma_16x8x8_tf32(of_a, of_b, sum);
+  for (int i = 0; i < 4; ++i) c[(g + 8 * (i / 2)) * 8 + 2 * t + i % 2] = sum[i];
 }
 
 enum Fault : int {
@@ -110,8 +146,31 @@ KSEG_HARNESS(selftest_reverse) {
                 call.context(), from.data, call.array<int32_t, 2>(1).data);
 }
 
+KSEG_HARNESS(selftest_matrix) {
+  using namespace kseg;
+  if (call.dtype(0) == Dtype::kFloat32) {
+    return launch(&tf32_kernel, blocks_for(1, kWarpSize), call.context(), call.array<const float, 2>(0).data,
+                  call.array<const float, 2>(1).data, call.array<float, 2>(2).data);
+  }
+  return call.visit_dtype<Half, BFloat16>(0, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    return launch(&matrix_kernel<T>, blocks_for(1, kWarpSize), call.context(), call.array<const T, 2>(0).data,
+                  call.array<const T, 2>(1).data, call.array<float, 2>(2).data);
+  });
+}
+
 KSEG_HARNESS(selftest_fault) {
   using namespace kseg;
   return launch(&faulty_kernel, blocks_for(1, kThreads), call.context(), call.array<const int32_t, 1>(0).data,
                 static_cast<int>(call.integer(0)), call.array<int32_t, 1>(1).data);
+}
+
+// Elements, threads -> the shapes of threads_for(), blocks_for() and, as a block's x, block_threads().
+KSEG_HARNESS(selftest_shapes) {
+  using namespace kseg;
+  const int threads = static_cast<int>(call.integer(1));
+  call.store_shape(0, threads_for(call.integer(0), threads));
+  call.store_shape(1, blocks_for(call.integer(0), threads));
+  call.store_shape(2, {{1, 1, 1}, {block_threads(call.integer(0), threads), 1, 1}, 0});
+  return check_launch_shape({{call.integer(2), 1, 1}, {threads, 1, 1}, call.integer(3)});
 }

@@ -23,5 +23,5 @@ def check_case(device: Device, case: Case) -> None:
     for variation, result in zip(VARIATIONS[1:], results[1:], strict=True):
         for number, (first, other) in enumerate(zip(results[0], result, strict=True)):
             assert first.tobytes() == other.tobytes(), f"output {number} depends on the order of threads ({variation})"
-    faults = case.faults(results[0], case.expected())
+    faults = case.faults(results[0], case.reference())
     assert not faults, "\n".join(faults)

@@ -9,12 +9,13 @@ from tests.helpers.repository import CPP, cpp_files, includes, where
 
 # Prefix of an #include -> the only files that may have it.
 ALLOWED = {
-    "tensorflow/": ["*_tf.cc", "tf_adapter.h"],
-    "xla/": ["*_xla.cc", "xla_bridge.cc"],
-    "absl/": ["*_tf.cc", "tf_adapter.h"],
+    "tensorflow/": ["*_tf.cc", "tf_adapter.h", "tf_gpu_adapter.h"],
+    "xla/": ["*_xla.cc", "xla_bridge.cc", "tf_gpu_adapter.h"],
+    "absl/": ["*_tf.cc", "tf_adapter.h", "tf_gpu_adapter.h"],
     "pybind11/": ["*_py.cc", "numpy_adapter.h", "module.cc"],
     "Python.h": [],
-    "adapters/tf_adapter.h": ["*_tf.cc"],
+    "adapters/tf_adapter.h": ["*_tf.cc", "tf_gpu_adapter.h"],
+    "adapters/tf_gpu_adapter.h": ["*_tf.cc"],
     "adapters/numpy_adapter.h": ["*_py.cc", "module.cc"],
     "cuda_runtime": ["device.cuh"],
     "cuda_fp16": ["device.cuh"],

@@ -41,7 +41,6 @@ class Scratch {
 struct CudaContext {
   CudaStream stream = nullptr;
   Scratch* scratch = nullptr;
-  int multiprocessors = 1;  // of the device; may size grids, never results
 };
 
 }  // namespace kseg

@@ -33,6 +33,8 @@ struct SharedType {
 #endif
 
 #define KSEG_DEVICE __device__ __forceinline__
+// Marks a kernel that may spill registers: KSEG_COLD __global__ void ... No other may (benchmarks/cuda/resources.py).
+#define KSEG_COLD
 
 namespace kseg {
 

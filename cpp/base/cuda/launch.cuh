@@ -48,6 +48,14 @@ Status launch(void (*kernel)(Parameters...), const LaunchShape& shape, const Cud
       values);
 }
 
+// Of the current device; may size grids, never results.
+inline int multiprocessors() {
+  int device = 0, count = 0;
+  cudaGetDevice(&device);
+  cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device);
+  return count > 0 ? count : 1;
+}
+
 // Queues memset and memcpy, for `count` elements of device memory.
 template <class T>
 Status fill_bytes(T* memory, int value, int64_t count, const CudaContext& context) {
@@ -64,6 +72,8 @@ Status copy_elements(T* to, const T* from, int64_t count, const CudaContext& con
 }
 
 #else
+
+inline int multiprocessors() { return 3; }
 
 template <class... Parameters, class... Arguments>
 Status launch(void (*kernel)(Parameters...), const LaunchShape& shape, const CudaContext&, Arguments&&... arguments) {

@@ -49,8 +49,14 @@ inline Status check_launch_shape(const LaunchShape& shape) {
   return Status();
 }
 
+#if defined(__CUDACC__)
+#define KSEG_HOST_DEVICE __host__ __device__
+#else
+#define KSEG_HOST_DEVICE
+#endif
+
 // Rounds up; neither may be negative.
-inline constexpr int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b != 0 ? 1 : 0); }
+KSEG_HOST_DEVICE inline constexpr int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b != 0 ? 1 : 0); }
 
 // One block per unit of work for a kernel whose blocks take every gridDim.x-th unit: any number of units.
 inline LaunchShape blocks_for(int64_t units, int threads, int64_t shared_bytes = 0) {

@@ -1,10 +1,9 @@
 #include "ops/multilevel_roi_align/multilevel_roi_align.h"
 
-#include <cmath>
-#include <limits>
 #include <vector>
 
 #include "base/huge_pages.h"
+#include "ops/multilevel_roi_align/multilevel_roi_align_check.h"
 #include "ops/roi_align/roi_align.h"
 // Last: these switch the instruction set.
 #include "base/kernel.h"
@@ -85,73 +84,13 @@ KSEG_DECLARE_KERNEL(template <class T> Status multilevel_roi_align_grad_kernel(
 
 Status check_multilevel_roi_align(int64_t output_height, int64_t output_width, int64_t sampling_ratio, int64_t levels,
                                   MultilevelRoiAlignOptions* options) {
-  if (levels < 1 || levels > kMaxRoiLevels) {
-    return invalid_argument("features must have 1 to ", kMaxRoiLevels, " levels, got ", levels);
-  }
-  if (static_cast<int64_t>(options->spatial_scales.size()) != levels) {
-    return invalid_argument("spatial_scales must have one entry per level, ", levels, ", got ",
-                            options->spatial_scales.size());
-  }
-  for (const float scale : options->spatial_scales) {
-    if (!(scale > 0) || !std::isfinite(scale)) {
-      return invalid_argument("spatial_scales must be positive and finite, got ", scale);
-    }
-    KSEG_RETURN_IF_ERROR(check_roi_align(output_height, output_width, scale, sampling_ratio, &options->sampling_ratio));
-  }
-  if (static_cast<int64_t>(options->level_areas.size()) != levels - 1) {
-    return invalid_argument("level_areas must have one entry fewer than there are levels, ", levels - 1, ", got ",
-                            options->level_areas.size());
-  }
-  float last = -std::numeric_limits<float>::infinity();
-  for (const float area : options->level_areas) {
-    if (!(area >= last)) return invalid_argument("level_areas must rise and not be NaN, got ", area, " after ", last);
-    last = area;
-  }
+  KSEG_RETURN_IF_ERROR(
+      check_multilevel_roi_align_attributes(output_height, output_width, sampling_ratio, levels, *options));
+  options->sampling_ratio = static_cast<int>(sampling_ratio);
   return Status();
 }
 
 namespace {
-
-// What the caller knows the arrays as.
-struct Names {
-  const char* features;
-  const char* output;
-};
-
-template <class T>
-Status check(const Names& names, const std::vector<View<T, 4>>& features, const Shape<5>& output, const Shape<3>& boxes,
-             const MultilevelRoiAlignOptions& options) {
-  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
-  MultilevelRoiAlignOptions checked = options;
-  KSEG_RETURN_IF_ERROR(check_multilevel_roi_align(output[2], output[3], options.sampling_ratio,
-                                                  static_cast<int64_t>(features.size()), &checked));
-  if (boxes[2] != 4) return invalid_argument("boxes must have shape [B, N, 4], got ", to_string<3>(boxes));
-  if (boxes[0] > kMost) return invalid_argument("boxes must be of fewer than 2**31 images, got ", boxes[0]);
-  const bool any_box = boxes[0] > 0 && boxes[1] > 0;
-  for (size_t level = 0; level < features.size(); ++level) {
-    const Shape<4>& shape = features[level].shape;
-    if (shape[0] != boxes[0]) {
-      return invalid_argument(names.features, "[", level, "] must have the batch size of boxes, ", boxes[0],
-                              ", got shape ", to_string<4>(shape));
-    }
-    if (shape[3] != output[4]) {
-      return invalid_argument(names.features, "[", level, "] must have ", output[4], " channels, got shape ",
-                              to_string<4>(shape));
-    }
-    for (const int axis : {1, 2}) {
-      if (shape[axis] > kMost || (any_box && shape[axis] < 1)) {
-        return invalid_argument(names.features, "[", level,
-                                "] must have at least one row and one column, and fewer than 2**31, got shape ",
-                                to_string<4>(shape));
-      }
-    }
-  }
-  if (output[0] != boxes[0] || output[1] != boxes[1]) {
-    return invalid_argument(names.output, " must have shape [B, N, h, w, C] with B = ", boxes[0], " and N = ", boxes[1],
-                            ", got ", to_string<5>(output));
-  }
-  return Status();
-}
 
 struct Placement {
   std::vector<int32_t> images;
@@ -179,7 +118,8 @@ template <class T>
 Status multilevel_roi_align(const std::vector<View<const T, 4>>& features, const View<const float, 3>& boxes,
                             const MultilevelRoiAlignOptions& options, const View<T, 5>& output,
                             const ParallelFor& parallel_for) {
-  KSEG_RETURN_IF_ERROR(check({"features", "output"}, features, output.shape, boxes.shape, options));
+  KSEG_RETURN_IF_ERROR(
+      check_multilevel_roi_align_shapes({"features", "output"}, features, output.shape, boxes.shape, options));
   if (output.empty()) return Status();
   const Placement placement(boxes, options.level_areas);
   prefer_huge_pages(output.data, output.size() * static_cast<int64_t>(sizeof(T)));
@@ -191,8 +131,8 @@ template <class T>
 Status multilevel_roi_align_grad(const View<const T, 5>& output_gradient, const View<const float, 3>& boxes,
                                  const MultilevelRoiAlignOptions& options,
                                  const std::vector<View<T, 4>>& features_gradients, const ParallelFor& parallel_for) {
-  KSEG_RETURN_IF_ERROR(
-      check({"features_shapes", "output_gradient"}, features_gradients, output_gradient.shape, boxes.shape, options));
+  KSEG_RETURN_IF_ERROR(check_multilevel_roi_align_shapes({"features_shapes", "output_gradient"}, features_gradients,
+                                                         output_gradient.shape, boxes.shape, options));
   bool any = false;
   for (const View<T, 4>& gradient : features_gradients) {
     any = any || !gradient.empty();

@@ -3,6 +3,8 @@
 #include <vector>
 
 #include "adapters/tf_adapter.h"
+#include "adapters/tf_gpu_adapter.h"
+#include "ops/multilevel_roi_align/multilevel_roi_align_cuda.h"
 #include "tensorflow/core/framework/op.h"
 
 namespace kseg {
@@ -112,7 +114,7 @@ The gradient of MultilevelRoiAlign with respect to its features; deterministic.
 
 #undef KSEG_ATTRIBUTES
 
-template <class T>
+template <class T, class Device>
 class MultilevelRoiAlignOp final : public NativeOp {
  public:
   explicit MultilevelRoiAlignOp(OpKernelConstruction* context) : NativeOp(context) {
@@ -136,15 +138,23 @@ class MultilevelRoiAlignOp final : public NativeOp {
                                                                       int64_t{sizeof(T)}})));
     Tensor* output = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, TensorShape(shape), &output));
-    OP_REQUIRES_OK(context, to_absl(multilevel_roi_align<K>(views, view_of<float, 3>(boxes), attributes_.options,
-                                                            mutable_view_of<T, 5>(output), TfParallelFor(context))));
+    const auto corners = view_of<float, 3>(boxes);
+    const auto to = mutable_view_of<T, 5>(output);
+    OP_REQUIRES_OK(context, run_on<Device>(
+                                context,
+                                [&](const ParallelFor& parallel_for) {
+                                  return multilevel_roi_align<K>(views, corners, attributes_.options, to, parallel_for);
+                                },
+                                [&](const auto& cuda) {
+                                  return multilevel_roi_align_cuda<K>(views, corners, attributes_.options, to, cuda);
+                                }));
   }
 
  private:
   Attributes attributes_;
 };
 
-template <class T>
+template <class T, class Device>
 class MultilevelRoiAlignGradOp final : public NativeOp {
  public:
   explicit MultilevelRoiAlignGradOp(OpKernelConstruction* context) : NativeOp(context) {
@@ -176,8 +186,17 @@ class MultilevelRoiAlignGradOp final : public NativeOp {
       OP_REQUIRES_OK(context, context->allocate_output(level, TensorShape(shapes[level]), &features_gradient));
       views.push_back(mutable_view_of<T, 4>(features_gradient));
     }
-    OP_REQUIRES_OK(context, to_absl(multilevel_roi_align_grad<K>(view_of<T, 5>(gradient), view_of<float, 3>(boxes),
-                                                                 attributes_.options, views, TfParallelFor(context))));
+    const auto from = view_of<T, 5>(gradient);
+    const auto corners = view_of<float, 3>(boxes);
+    OP_REQUIRES_OK(context,
+                   run_on<Device>(
+                       context,
+                       [&](const ParallelFor& parallel_for) {
+                         return multilevel_roi_align_grad<K>(from, corners, attributes_.options, views, parallel_for);
+                       },
+                       [&](const auto& cuda) {
+                         return multilevel_roi_align_grad_cuda<K>(from, corners, attributes_.options, views, cuda);
+                       }));
   }
 
  private:
@@ -186,14 +205,29 @@ class MultilevelRoiAlignGradOp final : public NativeOp {
 
 #define KSEG_REGISTER(T)                                                                                             \
   REGISTER_KERNEL_BUILDER(Name("Kseg>MultilevelRoiAlign").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"),     \
-                          MultilevelRoiAlignOp<T>);                                                                  \
+                          MultilevelRoiAlignOp<T, OnCpu>);                                                           \
   REGISTER_KERNEL_BUILDER(Name("Kseg>MultilevelRoiAlignGrad").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), \
-                          MultilevelRoiAlignGradOp<T>);
+                          MultilevelRoiAlignGradOp<T, OnCpu>);
 KSEG_REGISTER(float)
 KSEG_REGISTER(double)
 KSEG_REGISTER(Eigen::half)
 KSEG_REGISTER(tensorflow::bfloat16)
 #undef KSEG_REGISTER
+
+#if KSEG_CUDA
+#define KSEG_REGISTER(T)                                                                                         \
+  REGISTER_KERNEL_BUILDER(Name("Kseg>MultilevelRoiAlign").Device(tensorflow::DEVICE_GPU).TypeConstraint<T>("T"), \
+                          MultilevelRoiAlignOp<T, OnGpu>);                                                       \
+  REGISTER_KERNEL_BUILDER(Name("Kseg>MultilevelRoiAlignGrad")                                                    \
+                              .Device(tensorflow::DEVICE_GPU)                                                    \
+                              .HostMemory("features_shapes")                                                     \
+                              .TypeConstraint<T>("T"),                                                           \
+                          MultilevelRoiAlignGradOp<T, OnGpu>);
+KSEG_REGISTER(float)
+KSEG_REGISTER(Eigen::half)
+KSEG_REGISTER(tensorflow::bfloat16)
+#undef KSEG_REGISTER
+#endif
 
 }  // namespace
 }  // namespace kseg

@@ -59,6 +59,26 @@ struct RoiPoolShape {
 };
 RoiPoolShape roi_pool_shape(int64_t boxes, int64_t bin_rows, int64_t bin_columns, int64_t vectors);
 
+// How the backward pass is launched: a block per tile of each map and image, and slice of channels.
+inline constexpr int kRoiTile = 8;  // pixels along either axis
+inline constexpr int kRoiGradVector = 4;  // channels that a thread sums
+struct RoiTiles {
+  int64_t first_unit[kMostCudaRoiMaps];  // of each map
+  int64_t units;
+  int64_t slices;  // of channels
+};
+template <class T>
+RoiTiles roi_tiles(const CudaRoiMaps<T>& maps, int vector) {
+  RoiTiles tiles{};
+  tiles.slices = ceil_div(maps.channels, vector * kWarpSize);
+  for (int i = 0; i < maps.count; ++i) {
+    tiles.first_unit[i] = tiles.units;
+    tiles.units +=
+        maps.batch * ceil_div(maps.map[i].height, kRoiTile) * ceil_div(maps.map[i].width, kRoiTile) * tiles.slices;
+  }
+  return tiles;
+}
+
 // The one map of roi_align(). T may be const.
 template <class T>
 CudaRoiMaps<T> cuda_roi_map(const View<T, 4>& features, const RoiAlignOptions& options) {

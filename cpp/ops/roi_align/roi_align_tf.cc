@@ -3,6 +3,8 @@
 #include <vector>
 
 #include "adapters/tf_adapter.h"
+#include "adapters/tf_gpu_adapter.h"
+#include "ops/roi_align/roi_align_cuda.h"
 #include "tensorflow/core/framework/op.h"
 
 namespace kseg {
@@ -108,7 +110,7 @@ absl::Status get_rois(OpKernelContext* context, Rois* rois) {
   return absl::OkStatus();
 }
 
-template <class T>
+template <class T, class Device>
 class RoiAlignOp final : public NativeOp {
  public:
   explicit RoiAlignOp(OpKernelConstruction* context) : NativeOp(context) {
@@ -126,15 +128,22 @@ class RoiAlignOp final : public NativeOp {
                                                       {shape[0], shape[1], shape[2], shape[3], int64_t{sizeof(T)}})));
     Tensor* output = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, TensorShape(shape), &output));
-    OP_REQUIRES_OK(context, to_absl(roi_align(view_of<T, 4>(features), rois, attributes_.options,
-                                              mutable_view_of<T, 4>(output), TfParallelFor(context))));
+    const auto from = view_of<T, 4>(features);
+    const auto to = mutable_view_of<T, 4>(output);
+    OP_REQUIRES_OK(context,
+                   run_on<Device>(
+                       context,
+                       [&](const ParallelFor& parallel_for) {
+                         return roi_align(from, rois, attributes_.options, to, parallel_for);
+                       },
+                       [&](const auto& cuda) { return roi_align_cuda(from, rois, attributes_.options, to, cuda); }));
   }
 
  private:
   Attributes attributes_;
 };
 
-template <class T>
+template <class T, class Device>
 class RoiAlignGradOp final : public NativeOp {
  public:
   explicit RoiAlignGradOp(OpKernelConstruction* context) : NativeOp(context) {
@@ -155,23 +164,44 @@ class RoiAlignGradOp final : public NativeOp {
     }
     Tensor* features_gradient = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, TensorShape(shape), &features_gradient));
-    OP_REQUIRES_OK(context, to_absl(roi_align_grad(view_of<T, 4>(gradient), rois, attributes_.options,
-                                                   mutable_view_of<T, 4>(features_gradient), TfParallelFor(context))));
+    const auto from = view_of<T, 4>(gradient);
+    const auto to = mutable_view_of<T, 4>(features_gradient);
+    OP_REQUIRES_OK(
+        context, run_on<Device>(
+                     context,
+                     [&](const ParallelFor& parallel_for) {
+                       return roi_align_grad(from, rois, attributes_.options, to, parallel_for);
+                     },
+                     [&](const auto& cuda) { return roi_align_grad_cuda(from, rois, attributes_.options, to, cuda); }));
   }
 
  private:
   Attributes attributes_;
 };
 
-#define KSEG_REGISTER(T)                                                                                               \
-  REGISTER_KERNEL_BUILDER(Name("Kseg>RoiAlign").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), RoiAlignOp<T>); \
-  REGISTER_KERNEL_BUILDER(Name("Kseg>RoiAlignGrad").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"),             \
-                          RoiAlignGradOp<T>);
+#define KSEG_REGISTER(T)                                                                                   \
+  REGISTER_KERNEL_BUILDER(Name("Kseg>RoiAlign").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"),     \
+                          RoiAlignOp<T, OnCpu>);                                                           \
+  REGISTER_KERNEL_BUILDER(Name("Kseg>RoiAlignGrad").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), \
+                          RoiAlignGradOp<T, OnCpu>);
 KSEG_REGISTER(float)
 KSEG_REGISTER(double)
 KSEG_REGISTER(Eigen::half)
 KSEG_REGISTER(tensorflow::bfloat16)
 #undef KSEG_REGISTER
+
+#if KSEG_CUDA
+#define KSEG_REGISTER(T)                                                                                            \
+  REGISTER_KERNEL_BUILDER(Name("Kseg>RoiAlign").Device(tensorflow::DEVICE_GPU).TypeConstraint<T>("T"),              \
+                          RoiAlignOp<T, OnGpu>);                                                                    \
+  REGISTER_KERNEL_BUILDER(                                                                                          \
+      Name("Kseg>RoiAlignGrad").Device(tensorflow::DEVICE_GPU).HostMemory("features_shape").TypeConstraint<T>("T"), \
+      RoiAlignGradOp<T, OnGpu>);
+KSEG_REGISTER(float)
+KSEG_REGISTER(Eigen::half)
+KSEG_REGISTER(tensorflow::bfloat16)
+#undef KSEG_REGISTER
+#endif
 
 }  // namespace
 }  // namespace kseg

@@ -101,7 +101,13 @@ void commit_copies() { running_block().current().copies.emplace_back(); }
 void wait_for_copies(int most_pending) {
   auto& groups = running_block().current().copies;
   while (static_cast<int>(groups.size()) - 1 > most_pending) {
-    for (const PendingCopy& copy : groups.front()) std::memcpy(copy.to, copy.from, static_cast<size_t>(copy.bytes));
+    for (const auto& [to, from, bytes] : groups.front()) {
+      if (from == nullptr) {
+        std::memset(to, 0, static_cast<size_t>(bytes));
+      } else {
+        std::memcpy(to, from, static_cast<size_t>(bytes));
+      }
+    }
     groups.erase(groups.begin());
   }
 }

@@ -68,7 +68,7 @@ int lane();
 void* shared_array(const void* key, int64_t bytes, int64_t alignment, Site site);
 void* dynamic_shared();
 
-// A queue per thread of copies that have been asked for but not waited for (cp.async).
+// A queue per thread of copies that have been asked for but not waited for (cp.async). From null: zeros.
 void queue_copy(void* to, const void* from, int bytes);
 void commit_copies();
 void wait_for_copies(int most_pending);
