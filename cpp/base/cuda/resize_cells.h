@@ -51,8 +51,8 @@ struct CellTiles {
   int chunk;  // classes at a time
   int stride;  // from pixel to pixel in shared memory: odd, so that pixels lie in different banks
 
-  int64_t blocks() const { return batch * down * across * parts; }
-  int pixels() const { return (tile_rows + 1) * (tile_columns + 1); }
+  constexpr int64_t blocks() const { return batch * down * across * parts; }
+  constexpr int pixels() const { return (tile_rows + 1) * (tile_columns + 1); }
   LaunchShape launch() const {
     return blocks_for(blocks(), kCellThreads, int64_t{pixels()} * stride * static_cast<int64_t>(sizeof(float)));
   }
