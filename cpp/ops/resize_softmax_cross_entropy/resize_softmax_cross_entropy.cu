@@ -166,7 +166,7 @@ Status scale_unit_gradient_cuda(const ResizeSoftmaxGradArgs<T>& args, const Cuda
                              static_cast<int>(resize_softmax_classes(args.logits.shape[3])),
                              args.options.has_ignore_index, args.options.ignore_index};
   const int64_t per_image =
-      std::clamp<int64_t>(ceil_div(8 * context.multiprocessors, batch), 1, ceil_div(pixels, 4 * kThreads));
+      std::clamp<int64_t>(ceil_div(8 * multiprocessors(), batch), 1, ceil_div(pixels, 4 * kThreads));
   KSEG_RETURN_IF_ERROR(launch(&range_kernel, blocks_for(batch * per_image, kThreads), context, labels,
                               args.loss_gradient.data, batch, pixels, per_image, ranges));
   KSEG_RETURN_IF_ERROR(launch(&factor_kernel, blocks_for(1, kThreads), context, ranges, batch, factors, flag));

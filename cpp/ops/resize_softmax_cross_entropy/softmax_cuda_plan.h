@@ -105,7 +105,7 @@ struct SoftmaxGatherShape {
   int64_t tile_rows = 1;  // of source pixels
   LaunchShape launch;
 };
-SoftmaxGatherShape softmax_gather_shape(int64_t batch, int64_t height, int64_t width, int64_t channels,
+SoftmaxGatherShape softmax_gather_shape(int64_t batch, int64_t height, int64_t width, int64_t channels, bool dice,
                                         int multiprocessors);
 
 }  // namespace kseg

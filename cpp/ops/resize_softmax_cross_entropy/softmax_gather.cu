@@ -17,7 +17,9 @@ namespace kseg {
 namespace {
 
 constexpr int kThreads = 256;
+// Channels of a thread: as many as registers hold.
 constexpr int kMostPerThread = 5;
+constexpr int kMostPerThreadDice = 4;
 constexpr int kAtOnce = 4;  // outputs
 
 struct GatherParams {
@@ -199,26 +201,28 @@ __global__ void __launch_bounds__(kThreads, 2) gather_kernel(const __grid_consta
   }
 }
 
-template <class T, int kCount>
-Status launch_gather(const SoftmaxCall<T>& call, const SoftmaxGatherShape& shape, const float* sums_gradient,
-                     T* gradient, const CudaContext& context) {
+template <class T, bool kDice>
+Status launch_gather(const SoftmaxCall<T>& call, const float* sums_gradient, T* gradient, const CudaContext& context) {
+  const SoftmaxGatherShape shape = softmax_gather_shape(call.batch, call.rows.in_size, call.columns.in_size,
+                                                        call.channels, kDice, multiprocessors());
   const GatherParams params{sums_gradient, shape.column_tiles, shape.row_tiles, shape.tile_rows,
                             shape.chunks,  shape.chunk,        shape.lanes,     shape.strips};
-  if (call.dice_records != nullptr) {
-    return launch(&gather_kernel<T, kCount, true>, shape.launch, context, call, params, gradient);
-  }
-  return launch(&gather_kernel<T, kCount, false>, shape.launch, context, call, params, gradient);
+  const auto run = [&](auto* kernel) { return launch(kernel, shape.launch, context, call, params, gradient); };
+  if (shape.per_thread == 1) return run(&gather_kernel<T, 1, kDice>);
+  if (shape.per_thread == 2) return run(&gather_kernel<T, 2, kDice>);
+  return run(&gather_kernel < T, kDice ? kMostPerThreadDice : kMostPerThread, kDice >);
 }
 
 }  // namespace
 
-SoftmaxGatherShape softmax_gather_shape(int64_t batch, int64_t height, int64_t width, int64_t channels,
+SoftmaxGatherShape softmax_gather_shape(int64_t batch, int64_t height, int64_t width, int64_t channels, bool dice,
                                         int multiprocessors) {
   SoftmaxGatherShape shape;
-  shape.chunks = ceil_div(channels, kMostPerThread * kWarpSize);
+  const int most = dice ? kMostPerThreadDice : kMostPerThread;
+  shape.chunks = ceil_div(channels, most * kWarpSize);
   shape.chunk = ceil_div(channels, shape.chunks);
   const auto lanes = [&](int per_thread) { return ceil_div(shape.chunk, per_thread); };
-  for (const int per_thread : {2, kMostPerThread}) {  // many, unless a tenth more of them would be idle
+  for (const int per_thread : {2, most}) {  // many, unless a tenth more of them would be idle
     if (10 * per_thread * lanes(per_thread) <= 11 * shape.per_thread * lanes(shape.per_thread)) {
       shape.per_thread = per_thread;
     }
@@ -238,11 +242,8 @@ SoftmaxGatherShape softmax_gather_shape(int64_t batch, int64_t height, int64_t w
 template <class T>
 Status gather_softmax_gradient(const SoftmaxCall<T>& call, const float* sums_gradient, T* gradient,
                                const CudaContext& context) {
-  const SoftmaxGatherShape shape =
-      softmax_gather_shape(call.batch, call.rows.in_size, call.columns.in_size, call.channels, context.multiprocessors);
-  if (shape.per_thread == 1) return launch_gather<T, 1>(call, shape, sums_gradient, gradient, context);
-  if (shape.per_thread == 2) return launch_gather<T, 2>(call, shape, sums_gradient, gradient, context);
-  return launch_gather<T, kMostPerThread>(call, shape, sums_gradient, gradient, context);
+  if (call.dice_records != nullptr) return launch_gather<T, true>(call, sums_gradient, gradient, context);
+  return launch_gather<T, false>(call, sums_gradient, gradient, context);
 }
 
 #define KSEG_INSTANTIATE(T) \

@@ -161,14 +161,14 @@ KSEG_DEVICE void conclude(const SoftmaxCall<T>& call, const SoftmaxSweepArrays& 
 }
 
 template <class T, int kRun, bool kDice>
-__global__ void __launch_bounds__(kThreads, 4)
+__global__ void __launch_bounds__(kThreads, kDice ? 3 : 4)
     sweep_kernel(const __grid_constant__ SoftmaxCall<T> call, const __grid_constant__ CellTiles tiles,
                  const __grid_constant__ SoftmaxSweepArrays arrays) {
   KSEG_SHARED(tile, CellTile);
   KSEG_DYNAMIC_SHARED(values, float);
   if (call.skip != nullptr && *call.skip != 0) return;
   const bool gradient = kDice && call.dice_records != nullptr;
-  const int64_t blocks = tiles.batch * tiles.down * tiles.across * tiles.parts;
+  const int64_t blocks = tiles.blocks();
   for (int64_t block = blockIdx.x; block < blocks; block += gridDim.x) {
     __syncthreads();  // the tile of before has been read
     const CellOrigin origin = enter_tile(tiles, block, &tile);
