@@ -136,3 +136,11 @@ def test_shapes_are_checked(device):
         HarnessError, match=r"loss_gradient must have the shape of labels, \[1, 4, 4\], got \[1, 4, 5\]"
     ):
         device.run(f"{OP}_grad", [labels, logits, np.zeros((1, 4, 5), np.float32)], [logits], [1, 255, 0, 0])
+
+
+def test_large_class_weights_stay_in_range(device):
+    weights = tuple([2.0**100] * 5)
+    plain = problem(np.random.default_rng(8), "4x", "float32", (3, 3), (12, 12), 5, scale=12.0)
+    small = gradient(plain).run(device)[0]
+    large = gradient(dataclasses.replace(plain, class_weights=weights)).run(device)[0]
+    np.testing.assert_allclose(large / np.float32(2.0**100), small, rtol=0, atol=plain.gradient_tolerance(2.0))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from benchmarks.cuda.case import FLOATS, Case
-from benchmarks.cuda.device import convert, to_float
+from benchmarks.cuda.device import Device, convert, to_float
+from benchmarks.cuda.race import Race, our_milliseconds, torch_milliseconds
 
 VOID = 255
 
@@ -75,3 +78,33 @@ def _case(what, labels, predictions, classes=None, ignored=VOID) -> Case:
         tolerance=[0],
         numbers=[ignored is not None, ignored or 0],
     )
+
+
+def races(device: Device) -> Iterator[Race]:
+    """8 images of 512 x 512: of logits and of classes, in patches as images have them."""
+    import torch
+
+    generator = np.random.default_rng(0)
+    for classes in (19, 150):
+        patches = generator.integers(0, classes, (8, 32, 32)).astype(np.int32)
+        labels = patches.repeat(16, 1).repeat(16, 2).reshape(-1)
+        logits = generator.standard_normal((labels.size, classes), np.float32)
+        guess = np.roll(labels, 5)
+        truth = torch.from_numpy(labels).cuda().long()
+        for what, predictions in (("logits", logits), ("classes", guess)):
+            values = torch.from_numpy(predictions).cuda()
+
+            def theirs(values=values, classes=classes, truth=truth):
+                won = values.argmax(1) if values.dim() == 2 else values.long()
+                return torch.bincount(truth * classes + won, minlength=classes**2).reshape(classes, classes)
+
+            counts = device.empty(np.zeros((classes, classes), np.int64))
+            arrays = [device.array(labels), device.array(predictions), counts]
+            ours = our_milliseconds(device, "confusion_matrix", arrays, [1, VOID])
+            yield Race(
+                f"confusion matrix of {what}, 8x512x512, {classes} classes",
+                ours,
+                {"torch": torch_milliseconds(theirs)},
+                least_bytes=labels.nbytes + predictions.nbytes,
+                off=float(np.abs(counts.numpy() - theirs().cpu().numpy()).max()),
+            )

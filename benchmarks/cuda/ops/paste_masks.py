@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
+from benchmarks.boxes import random_boxes
 from benchmarks.cuda.case import FLOATS, Case
-from benchmarks.cuda.device import convert, to_float
+from benchmarks.cuda.device import Device, convert, to_float
+from benchmarks.cuda.race import Race, our_milliseconds, torch_milliseconds
 
 MODES = ("detectron2", "torchvision")
 OUTPUTS = ("dense", "packed")
@@ -68,3 +72,32 @@ def _case(what, dtype, masks, boxes, size, threshold, mode, output) -> Case:
         tolerance=[0],
         numbers=[mode == "torchvision", threshold, *size, output == "packed"],
     )
+
+
+def races(device: Device) -> Iterator[Race]:
+    """100 masks of 28 x 28 into an image of 800 x 1216."""
+    import torch
+    from torchvision.models.detection.roi_heads import paste_masks_in_image
+
+    generator = np.random.default_rng(0)
+    count, size = 100, (800, 1216)
+    masks = generator.uniform(0, 1, (count, 28, 28)).astype(np.float32)
+    boxes = random_boxes(count, *size)
+    values, corners = torch.from_numpy(masks[:, None]).cuda(), torch.from_numpy(boxes).cuda()
+
+    def theirs():
+        return paste_masks_in_image(values, corners, size)[:, 0] > 0.5
+
+    for output, row in (("dense", size[1]), ("packed", size[1] // 8)):
+        pasted = device.empty(np.zeros((count, size[0], row), np.uint8))
+        arrays = [device.array(masks), device.array(boxes), pasted]
+        ours = our_milliseconds(device, "paste_masks", arrays, [1, 0.5, *size, output == "packed"])
+        dense = pasted.numpy() if output == "dense" else np.unpackbits(pasted.numpy(), axis=-1, bitorder="little")
+        yield Race(
+            f"paste {count} masks 28x28 into {size[0]}x{size[1]}, {output}",
+            ours,
+            {"torchvision": torch_milliseconds(theirs, 3)},
+            {"torchvision": 10.0},
+            least_bytes=pasted.bytes,
+            off=float((dense != theirs().cpu().numpy()).mean()),
+        )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from benchmarks.cuda.case import FLOATS, Case
-from benchmarks.cuda.device import convert, to_float
+from benchmarks.cuda.device import Device, convert, to_float
+from benchmarks.cuda.race import Race, our_milliseconds, torch_milliseconds
 
 
 def cases(seed: int) -> list[Case]:
@@ -64,3 +67,30 @@ def _case(what: str, dtype: str, logits: np.ndarray, size: tuple[int, int], alig
         tolerance=[0],
         numbers=[aligned],
     )
+
+
+def races(device: Device) -> Iterator[Race]:
+    """150 classes at a quarter of the size, batch 8: of smooth logits, as a network gives them, and of noise."""
+    import torch
+
+    generator = np.random.default_rng(0)
+    size, channels = (512, 512), 150
+    coarse = generator.standard_normal((8, 8, 8, channels), np.float32)
+    for what, logits in [
+        ("smooth", coarse.repeat(16, 1).repeat(16, 2)),
+        ("noise", generator.standard_normal((8, 128, 128, channels), np.float32)),
+    ]:
+        planes = torch.from_numpy(np.ascontiguousarray(logits.transpose(0, 3, 1, 2))).cuda()
+
+        def theirs(planes=planes):
+            return torch.nn.functional.interpolate(planes, size, mode="bilinear").argmax(1)
+
+        classes = device.empty(np.zeros((8, *size), np.int32))
+        ours = our_milliseconds(device, "resize_argmax", [device.array(logits), classes], [0])
+        yield Race(
+            f"resize + argmax of {what} 8x128x128x{channels} to 512x512",
+            ours,
+            {"torch": torch_milliseconds(theirs)},
+            least_bytes=logits.nbytes + classes.bytes,
+            off=float((classes.numpy() != theirs().cpu().numpy()).mean()),
+        )
