@@ -115,6 +115,14 @@ KSEG_DEVICE void stage(const SoftmaxCall<T>& call, const CellTiles& tiles, const
   });
 }
 
+// The gradient of the unweighted loss.
+template <class T>
+KSEG_DEVICE float upstream_of(const SoftmaxCall<T>& call, const SoftmaxSweepArrays& arrays, int64_t position,
+                              int label) {
+  const float given = arrays.loss_gradient == nullptr ? 1.0f : arrays.loss_gradient[position];
+  return call.class_weights == nullptr ? given : given * call.class_weights[label];
+}
+
 // From sums to the loss and the record of an output.
 template <class T, bool kDice, int kRun>
 KSEG_DEVICE void conclude(const SoftmaxCall<T>& call, const SoftmaxSweepArrays& arrays, bool gradient, int64_t image,
@@ -144,7 +152,7 @@ KSEG_DEVICE void conclude(const SoftmaxCall<T>& call, const SoftmaxSweepArrays& 
       record.alike = weight * inverse;
       record.own = weight;
     } else {
-      const float given = (arrays.loss_gradient == nullptr ? 1.0f : arrays.loss_gradient[position]) * class_weight;
+      const float given = upstream_of(call, arrays, position, label);
       record.alike = given * inverse;
       record.own = -(sharp * given);
       if constexpr (kDice) {
@@ -181,8 +189,8 @@ __global__ void __launch_bounds__(kThreads, kDice ? 3 : 4)
     for (int j = 0; j < kRun; ++j) {
       outputs.label[j] = j < unit.count ? class_of(call.labels, position + j) : -1;
       counted = counted || outputs.label[j] >= 0;
-      if (outputs.label[j] >= 0 && arrays.loss_gradient != nullptr) {
-        shifted = shifted || !(fabsf(arrays.loss_gradient[position + j]) <= kMostGiven);
+      if (outputs.label[j] >= 0 && call.records != nullptr) {
+        shifted = shifted || !(fabsf(upstream_of(call, arrays, position + j, outputs.label[j])) <= kMostGiven);
       }
     }
     float weights[kRun] = {};
