@@ -19,7 +19,7 @@ FUZZ_CALLS = 100000
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test bench fuzz lint format native clean
+.PHONY: demo test bench fuzz cuda lint format native clean
 
 demo: $(STAMPS)/native $(STAMPS)/demo
 	$(BIN)/kseg demo
@@ -33,6 +33,10 @@ bench: $(STAMPS)/native $(STAMPS)/bench
 fuzz: $(STAMPS)/native $(STAMPS)/test
 	$(BIN)/python -m tests.fuzz.run --calls $(FUZZ_CALLS)
 	$(BIN)/python -m tests.fuzz.run --calls $(FUZZ_CALLS) --sanitizer thread
+
+# Needs nvcc: every CUDA kernel for every architecture, with registers and spills.
+cuda: $(STAMPS)/native
+	$(BIN)/python -m benchmarks.cuda.resources
 
 lint: $(STAMPS)/lint
 	$(BIN)/ruff check .

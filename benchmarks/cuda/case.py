@@ -80,7 +80,8 @@ def difference(got: np.ndarray, expected: np.ndarray, tolerance: Tolerance) -> s
         expected = (to_float(expected) if isinstance(expected, BFloat16) else np.asarray(expected)).astype(np.float64)
         limit = {"float16": 65520.0}.get(name, np.inf)
         expected = np.where(np.abs(expected) >= limit, np.copysign(np.inf, expected), expected)
-        rounding = 0.0 if name == "float32" else relative * np.abs(expected) + absolute
+        magnitude = np.where(np.isfinite(expected), np.abs(expected), 0)
+        rounding = 0.0 if name == "float32" else relative * magnitude + absolute
         bound = np.broadcast_to(tolerance + rounding, got.shape)
         with np.errstate(invalid="ignore"):
             same = (got == expected) | (np.isnan(got) & np.isnan(expected))

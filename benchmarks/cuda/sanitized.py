@@ -25,7 +25,8 @@ def run(names: list[str], seed: int = 1) -> str:
     Raises:
         HarnessError: with the report of the sanitizer, or of a failed kernel.
     """
-    folder = build("host", output=ROOT / "build" / "cuda_harness_sanitized", SANITIZE="address,undefined")
+    output = ROOT / "build" / "cuda_harness_sanitized"
+    folder = build("host", output=output, SANITIZE="address,undefined", OPS=" ".join(names or ["*"]))
     libraries = []
     for name in _LIBRARIES:
         found = subprocess.run(["g++", f"-print-file-name={name}"], capture_output=True, text=True, check=True)

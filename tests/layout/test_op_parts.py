@@ -42,6 +42,30 @@ def test_part_exists(op, part):
     assert (ROOT / part.format(op=op)).is_file()
 
 
+CUDA_OPS = [op for op in OPS if list((CPP / "ops" / op).glob("*.cu"))]
+
+
+@pytest.mark.parametrize("op", CUDA_OPS)
+@pytest.mark.parametrize(
+    "part",
+    [
+        "cpp/ops/{op}/{op}_cuda.h",
+        "cpp/ops/{op}/{op}_harness.cc",
+        "benchmarks/cuda/ops/{op}.py",
+        "tests/cuda/test_{op}.py",
+    ],
+)
+def test_part_of_a_cuda_op_exists(op, part):
+    assert (ROOT / part.format(op=op)).is_file()
+
+
+@pytest.mark.parametrize("op", CUDA_OPS)
+def test_cuda_op_is_registered_and_in_the_harness(op):
+    assert "tensorflow::DEVICE_GPU" in (CPP / "ops" / op / f"{op}_tf.cc").read_text()
+    assert f"KSEG_HARNESS({op})" in (CPP / "ops" / op / f"{op}_harness.cc").read_text()
+    assert "def cases(seed" in (ROOT / f"benchmarks/cuda/ops/{op}.py").read_text()
+
+
 @pytest.mark.parametrize("op", OPS)
 def test_kernel_is_compiled_for_every_instruction_set(op):
     text = (CPP / "ops" / op / f"{op}.cc").read_text()

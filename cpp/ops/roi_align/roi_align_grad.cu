@@ -270,7 +270,8 @@ __global__ void __launch_bounds__(kThreads, 2)
                 const int row = __ffs(static_cast<int>(row_bins)) - 1;
                 if (column_touched) {
                   const int64_t bin = (first_row + row) * rois.bin_columns + first_column + slot;
-                  work[count + before] = {box * box_size + bin * channels, number, row, slot};
+                  work[count + before] = {box * box_size + bin * channels, number, static_cast<short>(row),
+                                          static_cast<short>(slot)};
                 }
                 count += __popc(column_bins);
                 if (count > kMostWork - kMostBins) {
