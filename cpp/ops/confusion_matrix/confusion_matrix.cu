@@ -238,7 +238,8 @@ __global__ void __launch_bounds__(kThreads) count_few_logits_kernel(const __grid
 }
 
 template <class T>
-__global__ void __launch_bounds__(kThreads) count_many_logits_kernel(const __grid_constant__ ConfusionParams params) {
+__global__ void __launch_bounds__(kThreads, 4)
+    count_many_logits_kernel(const __grid_constant__ ConfusionParams params) {
   KSEG_DYNAMIC_SHARED(shared, unsigned);
   const Counter counter = open_tables(params, shared);
   const int lanes = params.lanes;
