@@ -6,6 +6,8 @@
 #include <memory>
 #include <mutex>
 
+#include "ops/confusion_matrix/confusion_matrix_check.h"
+
 #include "base/kernel.h"
 #include "base/argmax.h"                         // target code only
 #include "ops/confusion_matrix/logit_winners.h"  // target code only
@@ -232,19 +234,10 @@ namespace kseg {
 
 KSEG_DECLARE_KERNEL(Status confusion_matrix_kernel(const ConfusionMatrixArgs&, const ParallelFor&))
 
-Status check_confusion_classes(int64_t classes) {
-  if (classes >= 1 && classes <= kMostConfusionClasses) return Status();
-  return invalid_argument("num_classes must be in 1..", kMostConfusionClasses, ", got ", classes);
-}
+Status check_confusion_classes(int64_t classes) { return check_class_count(classes); }
 
 Status confusion_matrix(const ConfusionMatrixArgs& args, const ParallelFor& parallel_for) {
-  const int64_t classes = args.counts.shape[0];
-  KSEG_RETURN_IF_ERROR(check_confusion_classes(classes));
-  if (args.labels.floating()) return invalid_argument("labels must be of an integer type");
-  if (args.predictions.floating() && args.channels != classes && !(args.channels == 1 && classes == 2)) {
-    return invalid_argument("the last axis of logits must be num_classes=", classes,
-                            classes == 2 ? " (or 1: a sigmoid logit)" : "", ", got ", args.channels);
-  }
+  KSEG_RETURN_IF_ERROR(check_confusion_arguments(args));
   KSEG_RETURN_DISPATCH(confusion_matrix_kernel, args, parallel_for);
 }
 

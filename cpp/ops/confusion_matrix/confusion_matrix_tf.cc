@@ -3,6 +3,8 @@
 #include <string>
 
 #include "adapters/tf_adapter.h"
+#include "adapters/tf_gpu_adapter.h"
+#include "ops/confusion_matrix/confusion_matrix_cuda.h"
 #include "tensorflow/core/framework/op.h"
 
 namespace kseg {
@@ -72,6 +74,7 @@ absl::Status input_of(const Tensor& tensor, ConfusionInput* input) {
   }
 }
 
+template <class Device>
 class ConfusionMatrixOp final : public NativeOp {
  public:
   explicit ConfusionMatrixOp(OpKernelConstruction* context) : NativeOp(context) {
@@ -108,7 +111,10 @@ class ConfusionMatrixOp final : public NativeOp {
     args.has_ignore_index = has_ignore_index_;
     args.ignore_index = ignore_index_;
     args.counts = mutable_view_of<int64_t, 2>(counts);
-    OP_REQUIRES_OK(context, to_absl(confusion_matrix(args, TfParallelFor(context))));
+    OP_REQUIRES_OK(context,
+                   run_on<Device>(
+                       context, [&](const ParallelFor& parallel_for) { return confusion_matrix(args, parallel_for); },
+                       [&](const auto& cuda) { return confusion_matrix_cuda(args, cuda); }));
   }
 
  private:
@@ -117,7 +123,22 @@ class ConfusionMatrixOp final : public NativeOp {
   bool has_ignore_index_ = false;
 };
 
-REGISTER_KERNEL_BUILDER(Name("Kseg>ConfusionMatrix").Device(tensorflow::DEVICE_CPU), ConfusionMatrixOp);
+REGISTER_KERNEL_BUILDER(Name("Kseg>ConfusionMatrix").Device(tensorflow::DEVICE_CPU), ConfusionMatrixOp<OnCpu>);
+
+#if KSEG_CUDA
+#define KSEG_REGISTER(T)                                                                                      \
+  REGISTER_KERNEL_BUILDER(Name("Kseg>ConfusionMatrix").Device(tensorflow::DEVICE_GPU).TypeConstraint<T>("T"), \
+                          ConfusionMatrixOp<OnGpu>);
+KSEG_REGISTER(float)
+KSEG_REGISTER(Eigen::half)
+KSEG_REGISTER(tensorflow::bfloat16)
+KSEG_REGISTER(uint8_t)
+KSEG_REGISTER(int8_t)
+KSEG_REGISTER(uint16_t)
+KSEG_REGISTER(int32_t)
+KSEG_REGISTER(int64_t)
+#undef KSEG_REGISTER
+#endif
 
 }  // namespace
 }  // namespace kseg

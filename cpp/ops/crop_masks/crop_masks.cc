@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "ops/crop_masks/crop_masks_check.h"
 #include "ops/crop_masks/crop_masks_parts.h"
-#include "ops/roi_align/roi_align.h"
 // Last: this switches the instruction set.
 #include "base/kernel.h"
 
@@ -146,39 +146,17 @@ KSEG_DECLARE_KERNEL(Status crop_masks_kernel(const CropSource&, const CropBoxes&
                                              const View<float, 3>&, const ParallelFor&))
 
 Status check_crop_masks(int64_t height, int64_t width, int64_t sampling_ratio, int* narrowed) {
-  for (const int64_t size : {height, width}) {
-    if (size < 1 || size > kMostCropBins) {
-      return invalid_argument("size must be in 1..", kMostCropBins, ", got ", size);
-    }
-  }
-  if (sampling_ratio < 0 || sampling_ratio > kMaxRoiSamplingRatio) {
-    return invalid_argument("sampling_ratio must be in 0..", kMaxRoiSamplingRatio, ", got ", sampling_ratio);
-  }
+  KSEG_RETURN_IF_ERROR(check_crop_options(height, width, sampling_ratio));
   *narrowed = static_cast<int>(sampling_ratio);
   return Status();
 }
 
-Status check_crop_count(int64_t boxes, const CropMasksOptions& options) {
-  if (boxes <= kMostCropped / (options.height * options.width)) return Status();
-  return invalid_argument("boxes must be few enough for at most ", kMostCropped, " values of ", options.height, " x ",
-                          options.width, " each, got ", boxes);
-}
+Status check_crop_count(int64_t boxes, const CropMasksOptions& options) { return check_crop_total(boxes, options); }
 
 Status crop_masks(const CropSource& source, const CropBoxes& boxes, const CropMasksOptions& options,
                   const View<float, 3>& output, const ParallelFor& parallel_for) {
+  KSEG_RETURN_IF_ERROR(check_crop_shapes(boxes, options, output.shape));
   const int64_t count = boxes.boxes.shape[0];
-  int sampling_ratio;
-  KSEG_RETURN_IF_ERROR(check_crop_masks(options.height, options.width, options.sampling_ratio, &sampling_ratio));
-  KSEG_RETURN_IF_ERROR(check_crop_count(count, options));
-  if (boxes.boxes.shape[1] != 4) {
-    return invalid_argument("boxes must have shape [K, 4], got ", to_string<2>(boxes.boxes.shape));
-  }
-  if (boxes.mask_indices.shape[0] != count) {
-    return invalid_argument("mask_indices must have one entry per box, ", count, ", got ", boxes.mask_indices.shape[0]);
-  }
-  if (output.shape != Shape<3>{count, options.height, options.width}) {
-    return invalid_argument("the result must have shape [K, h, w], got ", to_string<3>(output.shape));
-  }
   for (int64_t box = 0; box < count; ++box) {
     const int32_t mask = boxes.mask_indices.data[box];
     if (mask < -1 || mask >= source.count) {

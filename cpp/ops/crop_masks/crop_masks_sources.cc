@@ -7,15 +7,10 @@
 #include <mutex>
 #include <string>
 
+#include "ops/crop_masks/crop_masks_check.h"
+
 namespace kseg {
 namespace {
-
-Status check_image_size(const CropImageSize& size) {
-  if (size.height < 0 || size.width < 0 || size.height > kMostCropSide || size.width > kMostCropSide) {
-    return invalid_argument("image_size must be in 0..", kMostCropSide, ", got [", size.height, ", ", size.width, "]");
-  }
-  return Status();
-}
 
 // Row splits of a ragged tensor of `values` values.
 Status check_splits(const View<const int64_t, 1>& splits, int64_t values, const char* name) {
@@ -111,7 +106,7 @@ class RunSource final : public CropSource {
 };
 
 Status set_size(const CropImageSize& size, RunSource* source) {
-  KSEG_RETURN_IF_ERROR(check_image_size(size));
+  KSEG_RETURN_IF_ERROR(check_crop_image_size(size));
   const Status status = check_rle_size(size.height, size.width);
   if (!status.ok()) return invalid_argument("image_size ", status.message());
   source->height = size.height;
@@ -124,13 +119,7 @@ Status set_size(const CropImageSize& size, RunSource* source) {
 Status crop_dense_masks(const View<const uint8_t, 3>& masks, bool packed, const CropImageSize& image_size,
                         const CropBoxes& boxes, const CropMasksOptions& options, const View<float, 3>& output,
                         const ParallelFor& parallel_for) {
-  KSEG_RETURN_IF_ERROR(check_image_size(image_size));
-  const int64_t row_bytes = packed ? (image_size.width + 7) / 8 : image_size.width;
-  if (masks.shape[1] != image_size.height || masks.shape[2] != row_bytes) {
-    return invalid_argument("masks must have shape [M, ", image_size.height, ", ", row_bytes, "] for ",
-                            packed ? "packed" : "dense", " masks of image_size [", image_size.height, ", ",
-                            image_size.width, "], got ", to_string<3>(masks.shape));
-  }
+  KSEG_RETURN_IF_ERROR(check_crop_dense(masks.shape, packed, image_size));
   const auto crop = [&](auto source) {
     source.count = masks.shape[0];
     source.height = image_size.height;

@@ -3,6 +3,8 @@
 #include <vector>
 
 #include "adapters/tf_adapter.h"
+#include "adapters/tf_gpu_adapter.h"
+#include "ops/crop_masks/crop_masks_cuda.h"
 #include "tensorflow/core/framework/op.h"
 
 namespace kseg {
@@ -107,6 +109,7 @@ class CropOp : public NativeOp {
   CropMasksOptions options_;
 };
 
+template <class Device>
 class CropMasksOp final : public CropOp {
  public:
   explicit CropMasksOp(OpKernelConstruction* context) : CropOp(context) {
@@ -117,14 +120,22 @@ class CropMasksOp final : public CropOp {
   absl::Status crop(OpKernelContext* context, const CropImageSize& image_size, const CropBoxes& boxes,
                     const View<float, 3>& output) const override {
     TF_RETURN_IF_ERROR(check_rank(context->input(0), 3, "masks"));
-    return to_absl(crop_dense_masks(view_of<uint8_t, 3>(context->input(0)), packed_, image_size, boxes, options_,
-                                    output, TfParallelFor(context)));
+    const auto masks = view_of<uint8_t, 3>(context->input(0));
+    return run_on<Device>(
+        context,
+        [&](const ParallelFor& parallel_for) {
+          return crop_dense_masks(masks, packed_, image_size, boxes, options_, output, parallel_for);
+        },
+        [&](const auto& cuda) {
+          return crop_dense_masks_cuda(masks, packed_, image_size, boxes, options_, output, cuda);
+        });
   }
 
  private:
   bool packed_ = false;
 };
 
+template <class Device>
 class CropMasksRleOp final : public CropOp {
  public:
   using CropOp::CropOp;
@@ -134,8 +145,16 @@ class CropMasksRleOp final : public CropOp {
                     const View<float, 3>& output) const override {
     TF_RETURN_IF_ERROR(check_rank(context->input(0), 1, "counts"));
     TF_RETURN_IF_ERROR(check_rank(context->input(1), 1, "mask_splits"));
-    return to_absl(crop_rle_masks(view_of<int32_t, 1>(context->input(0)), view_of<int64_t, 1>(context->input(1)),
-                                  image_size, boxes, options_, output, TfParallelFor(context)));
+    const auto counts = view_of<int32_t, 1>(context->input(0));
+    const auto splits = view_of<int64_t, 1>(context->input(1));
+    return run_on<Device>(
+        context,
+        [&](const ParallelFor& parallel_for) {
+          return crop_rle_masks(counts, splits, image_size, boxes, options_, output, parallel_for);
+        },
+        [&](const auto& cuda) {
+          return crop_rle_masks_cuda(counts, splits, image_size, boxes, options_, output, cuda);
+        });
   }
 };
 
@@ -156,12 +175,19 @@ class CropMasksPolygonOp final : public CropOp {
   }
 };
 
-REGISTER_KERNEL_BUILDER(Name("Kseg>CropMasks").Device(tensorflow::DEVICE_CPU), CropMasksOp);
-REGISTER_KERNEL_BUILDER(Name("Kseg>CropMasksRle").Device(tensorflow::DEVICE_CPU), CropMasksRleOp);
+REGISTER_KERNEL_BUILDER(Name("Kseg>CropMasks").Device(tensorflow::DEVICE_CPU), CropMasksOp<OnCpu>);
+REGISTER_KERNEL_BUILDER(Name("Kseg>CropMasksRle").Device(tensorflow::DEVICE_CPU), CropMasksRleOp<OnCpu>);
 REGISTER_KERNEL_BUILDER(Name("Kseg>CropMasksPolygon").Device(tensorflow::DEVICE_CPU).TypeConstraint<float>("T"),
                         CropMasksPolygonOp<float>);
 REGISTER_KERNEL_BUILDER(Name("Kseg>CropMasksPolygon").Device(tensorflow::DEVICE_CPU).TypeConstraint<double>("T"),
                         CropMasksPolygonOp<double>);
+
+#if KSEG_CUDA
+REGISTER_KERNEL_BUILDER(Name("Kseg>CropMasks").Device(tensorflow::DEVICE_GPU).HostMemory("image_size"),
+                        CropMasksOp<OnGpu>);
+REGISTER_KERNEL_BUILDER(Name("Kseg>CropMasksRle").Device(tensorflow::DEVICE_GPU).HostMemory("image_size"),
+                        CropMasksRleOp<OnGpu>);
+#endif
 
 }  // namespace
 }  // namespace kseg

@@ -6,6 +6,11 @@
 
 namespace kseg {
 
+#if defined(__CUDACC__)
+// A GPU has the instruction, and its compiler is told not to fuse by itself.
+__host__ __device__ inline float exact_fma(float a, float b, float c) { return fmaf(a, b, c); }
+__host__ __device__ inline float rounded(float value) { return value; }
+#else
 // The product is exact in double, so that the sum is rounded once to double and once to float. That is the same as one
 // rounding unless the double lies halfway between two floats; then the library function decides.
 __attribute__((always_inline)) inline float exact_fma(float a, float b, float c) {
@@ -21,6 +26,7 @@ inline float rounded(float value) {
   volatile float stored = value;
   return stored;
 }
+#endif
 
 }  // namespace kseg
 

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <vector>
 
 #include "base/huge_pages.h"
 #include "ops/paste_masks/exact_fma.h"
+#include "ops/paste_masks/paste_masks_check.h"
 #include "ops/paste_masks/paste_taps.h"
 // Last: these switch the instruction set.
 #include "base/kernel.h"
@@ -179,42 +179,14 @@ Status make_paste_options(const std::string& mode, double threshold, PasteOption
 }
 
 Status check_paste_masks(const Shape<3>& masks, const Shape<2>& boxes, const PasteOptions& options, int64_t row_bytes) {
-  if (boxes != Shape<2>{masks[0], 4}) {
-    return invalid_argument("boxes must have shape ", to_string<2>({masks[0], 4}), " for masks of shape ",
-                            to_string<3>(masks), ", got ", to_string<2>(boxes));
-  }
-  for (const int axis : {1, 2}) {
-    if (masks[axis] > kMaxPasteMaskSize) {
-      return invalid_argument("masks must have at most ", kMaxPasteMaskSize, " rows and columns, got shape ",
-                              to_string<3>(masks));
-    }
-  }
-  for (const int64_t size : {options.height, options.width}) {
-    if (size < 0 || size > kMaxPasteImageSize) {
-      return invalid_argument("image_size must be in 0..", kMaxPasteImageSize, ", got ", size);
-    }
-  }
-  if (row_bytes == 0) {
-    if (options.height * options.width > std::numeric_limits<int32_t>::max()) {
-      return invalid_argument("image_size must give fewer than 2**31 pixels for run lengths, got ", options.height,
-                              " x ", options.width);
-    }
-  } else if (masks[0] > 0 && options.height > kMaxPasteBytes / row_bytes / masks[0]) {
-    return invalid_argument("image_size times the number of masks must give at most ", kMaxPasteBytes, " bytes, got ",
-                            masks[0], " x ", options.height, " x ", row_bytes);
-  }
-  return Status();
+  return check_paste_arrays(masks, boxes, options, row_bytes);
 }
 
 template <class T>
 Status paste_masks(const View<const T, 3>& masks, const View<const float, 2>& boxes, const PasteOptions& options,
                    bool packed, const View<uint8_t, 3>& output, const ParallelFor& parallel_for) {
   const int64_t row_bytes = packed ? (options.width + 7) / 8 : options.width;
-  KSEG_RETURN_IF_ERROR(check_paste_masks(masks.shape, boxes.shape, options, row_bytes));
-  if (output.shape != Shape<3>{masks.shape[0], options.height, row_bytes}) {
-    return invalid_argument("the result must have shape ", to_string<3>({masks.shape[0], options.height, row_bytes}),
-                            ", got ", to_string<3>(output.shape));
-  }
+  KSEG_RETURN_IF_ERROR(check_paste_result(masks.shape, boxes.shape, options, row_bytes, output.shape));
   if (output.empty()) return Status();
   prefer_huge_pages(output.data, output.size());
   KSEG_RETURN_DISPATCH(paste_masks_kernel<T>, masks, boxes, options, packed, output, parallel_for);

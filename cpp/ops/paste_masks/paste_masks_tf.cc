@@ -4,6 +4,8 @@
 #include <string>
 
 #include "adapters/tf_adapter.h"
+#include "adapters/tf_gpu_adapter.h"
+#include "ops/paste_masks/paste_masks_cuda.h"
 #include "tensorflow/core/framework/op.h"
 
 namespace kseg {
@@ -93,7 +95,7 @@ absl::Status get_image_size(const Tensor& size, PasteOptions* options) {
   return absl::OkStatus();
 }
 
-template <class T>
+template <class T, class Device>
 class PasteMasksOp final : public NativeOp {
  public:
   explicit PasteMasksOp(OpKernelConstruction* context) : NativeOp(context) {
@@ -113,8 +115,16 @@ class PasteMasksOp final : public NativeOp {
     Tensor* output = nullptr;
     OP_REQUIRES_OK(context,
                    context->allocate_output(0, TensorShape({masks.dim_size(0), options.height, row_bytes}), &output));
-    OP_REQUIRES_OK(context, to_absl(paste_masks(view_of<T, 3>(masks), view_of<float, 2>(boxes), options, packed_,
-                                                mutable_view_of<uint8_t, 3>(output), TfParallelFor(context))));
+    const auto from = view_of<T, 3>(masks);
+    const auto corners = view_of<float, 2>(boxes);
+    const auto to = mutable_view_of<uint8_t, 3>(output);
+    OP_REQUIRES_OK(context,
+                   run_on<Device>(
+                       context,
+                       [&](const ParallelFor& parallel_for) {
+                         return paste_masks(from, corners, options, packed_, to, parallel_for);
+                       },
+                       [&](const auto& cuda) { return paste_masks_cuda(from, corners, options, packed_, to, cuda); }));
   }
 
  private:
@@ -156,7 +166,7 @@ class PasteMasksRleOp final : public NativeOp {
 #define KSEG_REGISTER(T)                                                                                         \
   REGISTER_KERNEL_BUILDER(                                                                                       \
       Name("Kseg>PasteMasks").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T").HostMemory("image_size"),    \
-      PasteMasksOp<T>);                                                                                          \
+      PasteMasksOp<T, OnCpu>);                                                                                   \
   REGISTER_KERNEL_BUILDER(                                                                                       \
       Name("Kseg>PasteMasksRle").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T").HostMemory("image_size"), \
       PasteMasksRleOp<T>);
@@ -164,6 +174,17 @@ KSEG_REGISTER(float)
 KSEG_REGISTER(Eigen::half)
 KSEG_REGISTER(tensorflow::bfloat16)
 #undef KSEG_REGISTER
+
+#if KSEG_CUDA
+#define KSEG_REGISTER(T)                                                                                      \
+  REGISTER_KERNEL_BUILDER(                                                                                    \
+      Name("Kseg>PasteMasks").Device(tensorflow::DEVICE_GPU).TypeConstraint<T>("T").HostMemory("image_size"), \
+      PasteMasksOp<T, OnGpu>);
+KSEG_REGISTER(float)
+KSEG_REGISTER(Eigen::half)
+KSEG_REGISTER(tensorflow::bfloat16)
+#undef KSEG_REGISTER
+#endif
 
 }  // namespace
 }  // namespace kseg

@@ -4,37 +4,10 @@
 
 #include <cstdint>
 
+#include "ops/paste_masks/paste_axis.h"
 #include "ops/paste_masks/paste_masks.h"
 
 namespace kseg {
-
-// How the four pixels around a sample are summed, and its position rounded.
-enum class PasteFormula {
-  kRowsThenColumns,  // torch's interpolate: along rows, then between them
-  kSmall,            // the same for outputs of up to 128 rows and columns together: four products
-  kGridSample,       // torch's grid_sample: four products, another order
-};
-
-// One axis of one box. Masks are read with a border of one zero on every side, so `extent` counts two more than theirs.
-struct PasteAxis {
-  PasteFormula formula = PasteFormula::kGridSample;
-  int64_t begin = 0;  // image pixels [begin, end) may be set
-  int64_t end = 0;
-  int64_t extent = 0;
-  // torchvision: output pixel i of `samples` is image pixel `origin + i`.
-  int64_t origin = 0;
-  int64_t samples = 1;
-  // detectron2: the box's edges.
-  float low_edge = 0;
-  float high_edge = 0;
-};
-
-struct PasteBox {
-  PasteAxis x;
-  PasteAxis y;
-
-  bool empty() const { return x.begin >= x.end || y.begin >= y.end; }
-};
 
 // Pixels `index[0]` and `index[1]` of the bordered mask with their weights; 0 everywhere where nothing is read.
 struct PasteTaps {

@@ -1,11 +1,11 @@
 #include "ops/resize_argmax/resize_argmax.h"
 
 #include <algorithm>
-#include <limits>
 #include <memory>
 #include <new>
 #include <vector>
 
+#include "ops/resize_argmax/resize_argmax_check.h"
 #include "ops/resize_argmax/resize_tiles.h"
 
 #include "base/parallel_for.h"
@@ -326,23 +326,9 @@ KSEG_DECLARE_KERNEL(template <class T> Status resize_argmax_kernel(const ResizeA
 
 template <class T>
 Status resize_argmax(const ResizeArgmaxArgs<T>& args, const ParallelFor& parallel_for) {
-  const Shape<4>& logits = args.logits.shape;
-  const Shape<3>& classes = args.classes.shape;
-  if (logits[1] < 1 || logits[2] < 1 || logits[3] < 1) {
-    return invalid_argument("logits must have a height, a width and a number of classes of at least 1, got shape ",
-                            to_string<4>(logits));
-  }
-  if (logits[3] > std::numeric_limits<int32_t>::max() / 2) {
-    return invalid_argument("logits must have at most 2^30 classes, got shape ", to_string<4>(logits));
-  }
-  if (classes[1] < 1 || classes[2] < 1) {
-    return invalid_argument("size must be at least 1 x 1, got ", classes[1], " x ", classes[2]);
-  }
-  if (classes[0] != logits[0]) {
-    return invalid_argument("classes must have the batch size of logits, ", logits[0], ", got ", classes[0]);
-  }
+  KSEG_RETURN_IF_ERROR(check_resize_argmax(args.logits.shape, args.classes.shape));
   if (args.classes.empty()) return Status();
-  if (logits[3] == 1) {
+  if (args.logits.shape[3] == 1) {
     std::fill_n(args.classes.data, args.classes.size(), 0);
     return Status();
   }

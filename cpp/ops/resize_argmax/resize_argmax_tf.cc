@@ -1,7 +1,9 @@
 #include "ops/resize_argmax/resize_argmax.h"
 
 #include "adapters/tf_adapter.h"
+#include "adapters/tf_gpu_adapter.h"
 #include "base/result_size.h"
+#include "ops/resize_argmax/resize_argmax_cuda.h"
 #include "tensorflow/core/framework/op.h"
 
 namespace kseg {
@@ -41,7 +43,7 @@ REGISTER_OP("Kseg>ResizeArgmax")
 The argmax over the last axis of bilinearly resized logits [batch, height, width, classes].
 )doc");
 
-template <class T>
+template <class T, class Device>
 class ResizeArgmaxOp final : public NativeOp {
  public:
   explicit ResizeArgmaxOp(OpKernelConstruction* context) : NativeOp(context) {
@@ -68,7 +70,10 @@ class ResizeArgmaxOp final : public NativeOp {
     args.logits = view_of<T, 4>(logits);
     args.classes = mutable_view_of<int32_t, 3>(classes);
     args.align_corners = align_corners_;
-    OP_REQUIRES_OK(context, to_absl(resize_argmax(args, TfParallelFor(context))));
+    OP_REQUIRES_OK(context,
+                   run_on<Device>(
+                       context, [&](const ParallelFor& parallel_for) { return resize_argmax(args, parallel_for); },
+                       [&](const auto& cuda) { return resize_argmax_cuda(args, cuda); }));
   }
 
  private:
@@ -77,12 +82,23 @@ class ResizeArgmaxOp final : public NativeOp {
 
 #define KSEG_REGISTER(T)                                                                                   \
   REGISTER_KERNEL_BUILDER(Name("Kseg>ResizeArgmax").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), \
-                          ResizeArgmaxOp<T>);
+                          ResizeArgmaxOp<T, OnCpu>);
 KSEG_REGISTER(float)
 KSEG_REGISTER(Eigen::half)
 KSEG_REGISTER(tensorflow::bfloat16)
 KSEG_REGISTER(double)
 #undef KSEG_REGISTER
+
+#if KSEG_CUDA
+#define KSEG_REGISTER(T)                                                                                  \
+  REGISTER_KERNEL_BUILDER(                                                                                \
+      Name("Kseg>ResizeArgmax").Device(tensorflow::DEVICE_GPU).HostMemory("size").TypeConstraint<T>("T"), \
+      ResizeArgmaxOp<T, OnGpu>);
+KSEG_REGISTER(float)
+KSEG_REGISTER(Eigen::half)
+KSEG_REGISTER(tensorflow::bfloat16)
+#undef KSEG_REGISTER
+#endif
 
 }  // namespace
 }  // namespace kseg

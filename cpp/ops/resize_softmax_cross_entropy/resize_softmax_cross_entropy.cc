@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ops/resize_softmax_cross_entropy/resize_runs.h"
+#include "ops/resize_softmax_cross_entropy/resize_softmax_cross_entropy_check.h"
 #include "ops/resize_softmax_cross_entropy/scale_unit_gradient.h"
 #include "ops/resize_softmax_cross_entropy/scratch_size.h"
 
@@ -154,8 +155,7 @@ KSEG_DECLARE_KERNEL(template <class T>
 
 template <class T>
 Status resize_softmax_cross_entropy(const ResizeSoftmaxArgs<T>& args, const ParallelFor& parallel_for) {
-  KSEG_RETURN_IF_ERROR(check_resize_softmax_arrays(args.labels.shape, args.logits.shape, args.options,
-                                                   args.dice ? &args.pixel_weights.shape : nullptr));
+  KSEG_RETURN_IF_ERROR(check_softmax_call(args));
   if (args.logits.shape[0] == 0) return Status();
   if (args.labels.shape[1] == 0 || args.labels.shape[2] == 0) {
     if (args.dice) std::fill_n(args.sums.data, args.sums.size(), 0.0f);
@@ -168,23 +168,7 @@ Status resize_softmax_cross_entropy(const ResizeSoftmaxArgs<T>& args, const Para
 
 template <class T>
 Status resize_softmax_cross_entropy_grad(const ResizeSoftmaxGradArgs<T>& args, const ParallelFor& parallel_for) {
-  KSEG_RETURN_IF_ERROR(check_resize_softmax_arrays(args.labels.shape, args.logits.shape, args.options,
-                                                   args.dice ? &args.pixel_weights.shape : nullptr));
-  if (args.loss_gradient.shape != args.labels.shape) {
-    return invalid_argument("loss_gradient must have the shape of labels, ", to_string<3>(args.labels.shape), ", got ",
-                            to_string<3>(args.loss_gradient.shape));
-  }
-  const Shape<3> sums{args.logits.shape[0], kDiceSums, resize_softmax_classes(args.logits.shape[3])};
-  if (args.dice && args.sums_gradient.shape != sums) {
-    return invalid_argument("sums_gradient must have shape ", to_string<3>(sums), ", got ",
-                            to_string<3>(args.sums_gradient.shape));
-  }
-  if (args.unit_gradient.data != nullptr) {
-    if (args.unit_gradient.shape != args.logits.shape) {
-      return invalid_argument("unit_gradient must have the shape of logits, ", to_string<4>(args.logits.shape),
-                              ", got ", to_string<4>(args.unit_gradient.shape));
-    }
-  }
+  KSEG_RETURN_IF_ERROR(check_softmax_call(args));
   if (args.logits.shape[0] == 0) return Status();
   if (args.labels.shape[1] == 0 || args.labels.shape[2] == 0) {
     std::memset(args.logits_gradient.data, 0, sizeof(T) * args.logits_gradient.size());

@@ -3,6 +3,8 @@
 #include <vector>
 
 #include "adapters/tf_adapter.h"
+#include "adapters/tf_gpu_adapter.h"
+#include "ops/resize_softmax_cross_entropy/resize_softmax_cross_entropy_cuda.h"
 #include "tensorflow/core/framework/op.h"
 
 namespace kseg {
@@ -205,7 +207,7 @@ absl::Status fill_args(OpKernelContext* context, const ResizeSoftmaxOptions& opt
                                              dice ? &args->pixel_weights.shape : nullptr));
 }
 
-template <class T, bool kDice>
+template <class T, bool kDice, class Device>
 class ResizeSoftmaxOp final : public NativeOp {
  public:
   explicit ResizeSoftmaxOp(OpKernelConstruction* context) : NativeOp(context) {
@@ -225,14 +227,18 @@ class ResizeSoftmaxOp final : public NativeOp {
                          1, {args.logits.shape[0], kDiceSums, resize_softmax_classes(args.logits.shape[3])}, &sums));
       args.sums = mutable_view_of<float, 3>(sums);
     }
-    OP_REQUIRES_OK(context, to_absl(resize_softmax_cross_entropy(args, TfParallelFor(context))));
+    OP_REQUIRES_OK(
+        context,
+        run_on<Device>(
+            context, [&](const ParallelFor& parallel_for) { return resize_softmax_cross_entropy(args, parallel_for); },
+            [&](const auto& cuda) { return resize_softmax_cross_entropy_cuda(args, cuda); }));
   }
 
  private:
   Attributes attributes_;
 };
 
-template <class T, bool kDice>
+template <class T, bool kDice, class Device>
 class ResizeSoftmaxGradOp final : public NativeOp {
  public:
   explicit ResizeSoftmaxGradOp(OpKernelConstruction* context) : NativeOp(context) {
@@ -252,13 +258,19 @@ class ResizeSoftmaxGradOp final : public NativeOp {
     Tensor* logits_gradient = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, context->input(1).shape(), &logits_gradient));
     args.logits_gradient = mutable_view_of<T, 4>(logits_gradient);
-    OP_REQUIRES_OK(context, to_absl(resize_softmax_cross_entropy_grad(args, TfParallelFor(context))));
+    OP_REQUIRES_OK(context, run_on<Device>(
+                                context,
+                                [&](const ParallelFor& parallel_for) {
+                                  return resize_softmax_cross_entropy_grad(args, parallel_for);
+                                },
+                                [&](const auto& cuda) { return resize_softmax_cross_entropy_grad_cuda(args, cuda); }));
   }
 
  private:
   Attributes attributes_;
 };
 
+template <class Device>
 class ResizeSoftmaxTrainingOp final : public NativeOp {
  public:
   explicit ResizeSoftmaxTrainingOp(OpKernelConstruction* context) : NativeOp(context) {
@@ -276,13 +288,18 @@ class ResizeSoftmaxTrainingOp final : public NativeOp {
       OP_REQUIRES_OK(context, context->allocate_output(1, context->input(1).shape(), &unit_gradient));
       args.unit_gradient = mutable_view_of<float, 4>(unit_gradient);
     }
-    OP_REQUIRES_OK(context, to_absl(resize_softmax_cross_entropy(args, TfParallelFor(context))));
+    OP_REQUIRES_OK(
+        context,
+        run_on<Device>(
+            context, [&](const ParallelFor& parallel_for) { return resize_softmax_cross_entropy(args, parallel_for); },
+            [&](const auto& cuda) { return resize_softmax_cross_entropy_cuda(args, cuda); }));
   }
 
  private:
   Attributes attributes_;
 };
 
+template <class Device>
 class ResizeSoftmaxTrainingGradOp final : public NativeOp {
  public:
   explicit ResizeSoftmaxTrainingGradOp(OpKernelConstruction* context) : NativeOp(context) {
@@ -300,25 +317,36 @@ class ResizeSoftmaxTrainingGradOp final : public NativeOp {
     OP_REQUIRES_OK(context,
                    context->forward_input_or_allocate_output({2}, 0, context->input(1).shape(), &logits_gradient));
     args.logits_gradient = mutable_view_of<float, 4>(logits_gradient);
-    OP_REQUIRES_OK(context, to_absl(resize_softmax_cross_entropy_grad(args, TfParallelFor(context))));
+    OP_REQUIRES_OK(context, run_on<Device>(
+                                context,
+                                [&](const ParallelFor& parallel_for) {
+                                  return resize_softmax_cross_entropy_grad(args, parallel_for);
+                                },
+                                [&](const auto& cuda) { return resize_softmax_cross_entropy_grad_cuda(args, cuda); }));
   }
 
  private:
   Attributes attributes_;
 };
 
-#define KSEG_REGISTER_ONE(name, T, ...) \
-  REGISTER_KERNEL_BUILDER(Name(name).Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), __VA_ARGS__);
-#define KSEG_REGISTER(T)                                                                    \
-  KSEG_REGISTER_ONE("Kseg>ResizeSoftmaxCrossEntropy", T, ResizeSoftmaxOp<T, false>)         \
-  KSEG_REGISTER_ONE("Kseg>ResizeSoftmaxCrossEntropyGrad", T, ResizeSoftmaxGradOp<T, false>) \
-  KSEG_REGISTER_ONE("Kseg>ResizeSoftmaxCrossEntropyAndDice", T, ResizeSoftmaxOp<T, true>)   \
-  KSEG_REGISTER_ONE("Kseg>ResizeSoftmaxCrossEntropyAndDiceGrad", T, ResizeSoftmaxGradOp<T, true>)
-KSEG_REGISTER(float)
-KSEG_REGISTER(Eigen::half)
-KSEG_REGISTER(tensorflow::bfloat16)
-KSEG_REGISTER_ONE("Kseg>ResizeSoftmaxCrossEntropyTraining", float, ResizeSoftmaxTrainingOp)
-KSEG_REGISTER_ONE("Kseg>ResizeSoftmaxCrossEntropyTrainingGrad", float, ResizeSoftmaxTrainingGradOp)
+#define KSEG_REGISTER_ONE(name, device, T, ...) \
+  REGISTER_KERNEL_BUILDER(Name(name).Device(tensorflow::device).TypeConstraint<T>("T"), __VA_ARGS__);
+#define KSEG_REGISTER(device, On, T)                                                                    \
+  KSEG_REGISTER_ONE("Kseg>ResizeSoftmaxCrossEntropy", device, T, ResizeSoftmaxOp<T, false, On>)         \
+  KSEG_REGISTER_ONE("Kseg>ResizeSoftmaxCrossEntropyGrad", device, T, ResizeSoftmaxGradOp<T, false, On>) \
+  KSEG_REGISTER_ONE("Kseg>ResizeSoftmaxCrossEntropyAndDice", device, T, ResizeSoftmaxOp<T, true, On>)   \
+  KSEG_REGISTER_ONE("Kseg>ResizeSoftmaxCrossEntropyAndDiceGrad", device, T, ResizeSoftmaxGradOp<T, true, On>)
+#define KSEG_REGISTER_ALL(device, On)                                                                     \
+  KSEG_REGISTER(device, On, float)                                                                        \
+  KSEG_REGISTER(device, On, Eigen::half)                                                                  \
+  KSEG_REGISTER(device, On, tensorflow::bfloat16)                                                         \
+  KSEG_REGISTER_ONE("Kseg>ResizeSoftmaxCrossEntropyTraining", device, float, ResizeSoftmaxTrainingOp<On>) \
+  KSEG_REGISTER_ONE("Kseg>ResizeSoftmaxCrossEntropyTrainingGrad", device, float, ResizeSoftmaxTrainingGradOp<On>)
+KSEG_REGISTER_ALL(DEVICE_CPU, OnCpu)
+#if KSEG_CUDA
+KSEG_REGISTER_ALL(DEVICE_GPU, OnGpu)
+#endif
+#undef KSEG_REGISTER_ALL
 #undef KSEG_REGISTER
 #undef KSEG_REGISTER_ONE
 

@@ -5,11 +5,10 @@
 #include <cmath>
 #include <vector>
 
+#include "ops/resize_softmax_cross_entropy/resize_softmax_cross_entropy_check.h"
+
 namespace kseg {
 namespace {
-
-// A number that is not finite times 0 would not be 0; a very large one belongs to the path that minds the range.
-constexpr float kMostFactor = 1e12f;
 
 template <class L>
 bool is_void(const ResizeLabels& labels, const ResizeSoftmaxOptions& options, int64_t position) {
@@ -59,13 +58,6 @@ float common_factor(const ResizeSoftmaxGradArgs<float>& args, int64_t image) {
   return common_factor<int32_t>(args, image);
 }
 
-// Whether the unit gradient has not left the range of float.
-bool has_moderate_weights(const ResizeSoftmaxOptions& options) {
-  return std::all_of(options.class_weights, options.class_weights + options.class_weight_count, [](float weight) {
-    return weight == 0.0f || (weight >= 1.0f / kMostFactor && weight <= kMostFactor);
-  });
-}
-
 }  // namespace
 
 bool scale_unit_gradient(const ResizeSoftmaxGradArgs<float>& args, const ParallelFor& parallel_for) {
@@ -77,7 +69,8 @@ bool scale_unit_gradient(const ResizeSoftmaxGradArgs<float>& args, const Paralle
   run_in_pieces(parallel_for, batch, 1, pixels / 8, [&](int64_t begin, int64_t end) {
     for (int64_t image = begin; image < end && !differs; ++image) {
       factors[image] = common_factor(args, image);
-      if (!(std::abs(factors[image]) <= kMostFactor)) differs = true;
+      // A number that is not finite times 0 would not be 0.
+      if (!(std::abs(factors[image]) <= kMostUnitFactor)) differs = true;
     }
   });
   if (differs) return false;
