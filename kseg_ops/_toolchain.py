@@ -30,6 +30,9 @@ print("KSEG" + json.dumps({
 """
 
 
+FIRST_WITH_XLA = (2, 20)  # older wheels lack the headers of XLA's typed FFI
+
+
 class BuildError(RuntimeError):
     """The library, or the part of it that was asked for, could not be built. The text says what is missing."""
 
@@ -43,6 +46,25 @@ class TensorFlow:
     definitions: list[str]
     library: str
     cuda: bool
+
+    def find_xla(self) -> tuple[list[str], str]:
+        """What the XLA bridge needs beside: include folders, and the library with XLA in it.
+
+        Raises:
+            BuildError: If this TensorFlow has not all of it.
+        """
+        includes = [Path(folder) for folder in self.includes]
+        if tuple(int(part) for part in self.version.split(".")[:2]) < FIRST_WITH_XLA:
+            needed = ".".join(str(part) for part in FIRST_WITH_XLA)
+            raise BuildError(f"XLA support needs TensorFlow {needed}, this is {self.version}")
+        for header in ("xla/ffi/api/ffi.h", "xla/hlo/builder/xla_builder.h"):
+            if not any((folder / header).is_file() for folder in includes):
+                raise BuildError(f"TensorFlow {self.version} comes without {header}, so there is no XLA support")
+        libraries = sorted(Path(self.library).parent.glob("libtensorflow_cc.*"))
+        if not libraries:
+            raise BuildError(f"TensorFlow {self.version} has no libtensorflow_cc, so there is no XLA support")
+        inner = [folder / "external" / name for folder in includes for name in ("highwayhash", "farmhash_archive/src")]
+        return [str(folder) for folder in inner if folder.is_dir()], str(libraries[0])
 
 
 def find_compiler() -> list[str]:

@@ -38,12 +38,14 @@ class Report:
     Attributes:
         built: File names that are now in the output folder.
         problems: One sentence per part that could not be built.
+        left_out: Why the installed TensorFlow allows no XLA support, or empty; no problem, since all else works.
         fresh: False if everything was up to date and nothing was compiled.
         seconds: Time taken.
     """
 
     built: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    left_out: str = ""
     fresh: bool = True
     seconds: float = 0.0
 
@@ -130,6 +132,7 @@ def build_native(
         "cuda_ops": [],
         "targets": [],
         "compiler": None,
+        "xla": None,
     }
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -162,6 +165,7 @@ def build_native(
     elif not info["ops"]:
         _remove(output, _built_in(output))
     report.built = sorted(_built_in(output))
+    report.left_out = info.get("xla") or ""
     report.seconds = time.monotonic() - started
     info |= {"built": report.built, "problems": report.problems}
     _replace(output / "build_info.json", (json.dumps(info, indent=1) + "\n").encode())
@@ -240,6 +244,11 @@ def _compile(
             "KSEG_TF_LIBRARY": tensorflow.library,
             "KSEG_TF_CUDA": "ON" if tensorflow.cuda else "OFF",
         }
+        try:
+            includes, library = tensorflow.find_xla()
+            settings |= {"KSEG_XLA_INCLUDE": ";".join(includes), "KSEG_XLA_LIBRARY": library}
+        except BuildError as error:
+            info["xla"] = str(error)
     with _build_folder(build_dir, sources, tensorflow) as work:
         work.mkdir(parents=True, exist_ok=True)
         with _locked(work / "lock"):
@@ -300,6 +309,8 @@ def _collect(
         expected[f"_core{settings['KSEG_PYTHON_SUFFIX']}"] = "the NumPy module"
     if "KSEG_TF_INCLUDE" in settings:
         expected["_ops.so"] = "the TensorFlow ops"
+    if "KSEG_XLA_INCLUDE" in settings:
+        expected["_xla.so"] = "the XLA bridge"
     missing = [name for name in expected if not (made / name).is_file()]
     for name in missing:
         report.problems.append(f"Compiling {expected[name]} failed: {_tail(run.stdout)}.")
@@ -373,6 +384,8 @@ def summary(report: Report) -> str:
     lines = []
     if report.built and KEPT not in report.problems:
         lines.append(f"kseg: built {', '.join(report.built)} in {report.seconds:.0f} s.")
+    if report.left_out:
+        lines.append(f"kseg: left out: {report.left_out}.")
     lines += [f"kseg: {problem}" for problem in report.problems]
     if report.problems and KEPT not in report.problems:
         lines.append(f"kseg works without, on its reference ops; {LATER}.")

@@ -9,12 +9,14 @@ from tests.helpers.repository import CPP, cpp_files, includes, where
 
 # Prefix of an #include -> the only files that may have it.
 ALLOWED = {
-    "tensorflow/": ["*_tf.cc", "tf_adapter.h"],
-    "xla/": ["*_xla.cc", "xla_bridge.cc"],
-    "absl/": ["*_tf.cc", "tf_adapter.h"],
+    "tensorflow/": ["*_tf.cc", "tf_adapter.h", "xla_bridge.cc"],
+    "xla/": ["xla_adapter.h", "xla_bridge.cc"],
+    "absl/": ["*_tf.cc", "tf_adapter.h", "xla_bridge.cc"],
     "pybind11/": ["*_py.cc", "numpy_adapter.h", "module.cc"],
     "Python.h": [],
     "adapters/tf_adapter.h": ["*_tf.cc"],
+    "adapters/xla_adapter.h": ["*_xla.cc"],
+    "base/op_call.h": ["*_call.h", "*_adapter.h"],
     "adapters/numpy_adapter.h": ["*_py.cc", "module.cc"],
     "cuda": ["*.cu", "cuda_*.h", "*_tf.cc", "tf_adapter.h"],
     "immintrin.h": ["kernel.h"],
