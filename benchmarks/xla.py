@@ -1,4 +1,4 @@
-"""`python -m benchmarks.xla [NAME ...]`: training steps that XLA compiles, with and without the compiled ops, and without XLA.
+"""`python -m benchmarks.xla [NAME ...]`: training steps compiled by XLA, with compiled ops and without, and no XLA.
 
 A step is forward, the model's own loss, backward and a step of SGD. All three run in one process, in turn; what a step
 takes to be compiled, once, is not in the figures and is told beside them.

@@ -219,8 +219,14 @@ class _TensorFlowLibrary(_Library):
         setattr(sys, _PROCESS_MARK, str(path))
         self.cuda_ops = tuple(build_info().get("cuda_ops", ()))
         _numpy_library.load()  # warns about a KSEG_SIMD that cannot be honoured
-        _xla_library.load()  # before XLA meets one of the ops
         return library
+
+    def load(self) -> Any:
+        first = not self._tried
+        module = super().load()
+        if first and module is not None:
+            _xla_library.load()  # before XLA meets one of the ops
+        return module
 
 
 class _XlaLibrary(_Library):

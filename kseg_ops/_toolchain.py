@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,3 +144,31 @@ def find_pybind11() -> list[str]:
     if not (Path(python) / "Python.h").is_file():
         raise BuildError(f"no Python.h in {python} (on Debian: `apt install python3-dev`), so there is no NumPy module")
     return [python, pybind11.get_include()]
+
+
+def run_tool(command: list[str], log: Callable[[str], object], show: bool) -> subprocess.CompletedProcess:
+    """Runs a build tool; what it wrote goes to `log` if it failed, or if `show`."""
+    run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if show or run.returncode:
+        log(run.stdout.rstrip())
+    return run
+
+
+def first_error(text: str) -> str:
+    """The first error of a build's output, else its last line."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if re.search(r"(?<![\w-])error\b", line, flags=re.IGNORECASE)]
+    return (errors or lines[-1:] or ["no output"])[0]
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One build at a time per folder."""
+    with path.open("w") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except ImportError:  # not a Unix
+            pass
+        yield

@@ -23,7 +23,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kseg_ops._toolchain import BuildError, TensorFlow, find_compiler, find_pybind11, find_tensorflow, find_tool
+from kseg_ops._toolchain import (
+    BuildError,
+    TensorFlow,
+    find_compiler,
+    find_pybind11,
+    find_tensorflow,
+    find_tool,
+    first_error,
+    locked,
+    run_tool,
+)
 
 PACKAGE_DIR = Path(__file__).resolve().parent
 KEPT = "The library that was built before stays in place."
@@ -245,13 +255,15 @@ def _compile(
             "KSEG_TF_CUDA": "ON" if tensorflow.cuda else "OFF",
         }
         try:
+            if info["sanitize"]:
+                raise BuildError("XLA support is not built with sanitizers")
             includes, library = tensorflow.find_xla()
             settings |= {"KSEG_XLA_INCLUDE": ";".join(includes), "KSEG_XLA_LIBRARY": library}
         except BuildError as error:
             info["xla"] = str(error)
     with _build_folder(build_dir, sources, tensorflow) as work:
         work.mkdir(parents=True, exist_ok=True)
-        with _locked(work / "lock"):
+        with locked(work / "lock"):
             _configure(work, sources, cmake, ninja, compiler, settings, log)
             made = work / "out"
             shutil.rmtree(made, ignore_errors=True)  # so that only what this run links is found below
@@ -259,7 +271,7 @@ def _compile(
             jobs = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL") or str(os.cpu_count() or 1)
             info["ops"] = list_ops(sources)
             log(f"kseg: compiling {', '.join([*info['ops'], *list_numpy_ops(sources)])}")
-            run = _run([*command, "--parallel", jobs, "--", "-k", *(["0"] if ninja else [])], log, verbose)
+            run = run_tool([*command, "--parallel", jobs, "--", "-k", *(["0"] if ninja else [])], log, verbose)
             _collect(work, made, output, settings, run, info, report)
 
 
@@ -283,14 +295,14 @@ def _configure(
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
     (work / "cuda_ops.txt").unlink(missing_ok=True)
     defined = [f"-D{key}={value}" for key, value in settings.items()]
-    run = _run(
+    run = run_tool(
         [cmake, "-S", str(sources), "-B", str(work), *generator, *launcher]
         + [f"-DCMAKE_CXX_COMPILER={program}", "-UKSEG_*", f"-DKSEG_OUTPUT_DIR={work / 'out'}", *defined],
         log,
         False,
     )
     if run.returncode:
-        raise BuildError(f"cmake cannot configure the build: {_tail(run.stdout)}")
+        raise BuildError(f"cmake cannot configure the build: {first_error(run.stdout)}")
     (work / "identity.txt").write_text(identity, encoding="utf-8")
 
 
@@ -313,7 +325,7 @@ def _collect(
         expected["_xla.so"] = "the XLA bridge"
     missing = [name for name in expected if not (made / name).is_file()]
     for name in missing:
-        report.problems.append(f"Compiling {expected[name]} failed: {_tail(run.stdout)}.")
+        report.problems.append(f"Compiling {expected[name]} failed: {first_error(run.stdout)}.")
     if missing and _fits(_read_info(output), info):
         return
     _remove(output, [name for name in _built_in(output) if name not in expected or name in missing])
@@ -328,20 +340,6 @@ def _collect(
             info[key] = value
     if (work / "cuda_ops.txt").is_file():
         info["cuda_ops"] = (work / "cuda_ops.txt").read_text(encoding="utf-8").split(";")
-
-
-def _run(command: list[str], log: Callable[[str], object], show: bool) -> subprocess.CompletedProcess:
-    run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    if show or run.returncode:
-        log(run.stdout.rstrip())
-    return run
-
-
-def _tail(text: str) -> str:
-    """The first error of a build's output, else its last line."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if re.search(r"\berror\b", line, flags=re.IGNORECASE)]
-    return (errors or lines[-1:] or ["no output"])[0]
 
 
 def _replace(path: Path, content: bytes, mode: int = 0o644) -> None:
@@ -362,19 +360,6 @@ def _build_folder(build_dir: Path | str | None, sources: Path, tensorflow: Tenso
     else:
         with tempfile.TemporaryDirectory(prefix="kseg-build-") as folder:
             yield Path(folder)
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One build at a time per folder."""
-    with path.open("w") as file:
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except ImportError:  # not a Unix
-            pass
-        yield
 
 
 def summary(report: Report) -> str:

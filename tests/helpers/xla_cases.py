@@ -409,7 +409,7 @@ CALLS = [
         message="-2.5",
     ),
     Call("mask_iou", ("bool", "uint8"), _mask_iou_inputs),
-    Call("mask_nms", ("bool", "uint8"), _mask_nms_inputs, attributes={"max_output_size": 3, "kind": "gaussian"}),
+    Call("mask_nms", ("bool", "uint8"), _mask_nms_inputs, attributes={"max_output_size": 3, "kind": "matrix"}),
     Call("paste_masks", FLOATS, _paste_inputs, ("image_size",), {"packed": True}),
     Call("crop_masks", ("uint8",), _crop_inputs, (), CROP, {"mask_indices": NO_MASK}, "9"),
     Call("crop_masks_rle", ("int32",), _crop_rle_inputs, (), CROP, {"mask_indices": NO_MASK}, "9"),

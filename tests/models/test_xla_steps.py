@@ -76,8 +76,8 @@ def test_step_equals_the_ordinary_graph(make, batch, native):
     weights = model.get_weights()
     logs, changes = step(model, weights, data, jit=False, native=native)
     logs_xla, changes_xla = step(model, weights, data, jit=True, native=native)
-    # XLA rounds sums in another order. A gradient sums some n = 10,000 products, whose rounding errors of eps / 2 add up
-    # like a random walk, to sqrt(n) * eps of their magnitude; batch normalisation behind it divides by a deviation.
+    # XLA rounds sums in another order. A gradient sums some n = 10,000 products, whose rounding errors add up like a
+    # random walk, to sqrt(n) * eps of their magnitude; batch normalisation behind it divides by a deviation.
     tolerance = 10 * np.sqrt(1e4) * np.finfo("float32").eps
     for name, value in logs.items():
         assert logs_xla[name] == pytest.approx(value, rel=tolerance), name

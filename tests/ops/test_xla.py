@@ -50,7 +50,7 @@ def test_refuses_another_rank(call):
     if call.op in ("confusion_matrix", "batched_nms"):  # one more axis can be meant
         tensors[name] = tensors[name][None]
     for jit in (False, True):
-        with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="rank|equal|compatible|shape"):
+        with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=r"rank|equal|compatible|shape"):
             call.results(tensors, jit)
 
 

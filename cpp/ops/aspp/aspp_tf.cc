@@ -2,8 +2,7 @@
 #include "ops/aspp/aspp_call.h"
 #include "tensorflow/core/framework/op.h"
 
-namespace kseg {
-namespace {
+namespace kseg::tf_aspp {
 
 // Merges the output channels of one set of filters with the sizes of its scale and offset.
 absl::Status merge_channels(InferenceContext* context, ShapeHandle filters, ShapeHandle scale, ShapeHandle offset,
@@ -90,5 +89,4 @@ pooled branch and their projection, each with its scale, offset and activation.
 
 KSEG_TF_CPU_KERNEL("Kseg>Aspp", TfOp<AsppOp>);
 
-}  // namespace
-}  // namespace kseg
+}  // namespace kseg::tf_aspp

@@ -2,8 +2,7 @@
 #include "ops/atrous_conv2d/atrous_conv2d_call.h"
 #include "tensorflow/core/framework/op.h"
 
-namespace kseg {
-namespace {
+namespace kseg::tf_atrous_conv2d {
 
 absl::Status infer_shape(InferenceContext* context) {
   AtrousConv2dOp attributes;
@@ -46,5 +45,4 @@ an empty scale or offset stands for none.
 
 KSEG_TF_CPU_KERNEL("Kseg>AtrousConv2d", TfOp<AtrousConv2dOp>);
 
-}  // namespace
-}  // namespace kseg
+}  // namespace kseg::tf_atrous_conv2d

@@ -2,8 +2,7 @@
 #include "ops/atrous_separable_conv2d/atrous_separable_conv2d_call.h"
 #include "tensorflow/core/framework/op.h"
 
-namespace kseg {
-namespace {
+namespace kseg::tf_atrous_separable_conv2d {
 
 // One entry per channel, or none.
 absl::Status check_affine(InferenceContext* context, int input, DimensionHandle channels) {
@@ -63,5 +62,4 @@ elements stands for ones or zeros.
 
 KSEG_TF_CPU_KERNEL("Kseg>AtrousSeparableConv2d", TfOp<AtrousSeparableOp>);
 
-}  // namespace
-}  // namespace kseg
+}  // namespace kseg::tf_atrous_separable_conv2d

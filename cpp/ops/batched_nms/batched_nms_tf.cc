@@ -2,8 +2,7 @@
 #include "ops/batched_nms/batched_nms_call.h"
 #include "tensorflow/core/framework/op.h"
 
-namespace kseg {
-namespace {
+namespace kseg::tf_batched_nms {
 
 absl::Status infer_shape(InferenceContext* context) {
   BatchedNmsOp attributes;
@@ -71,5 +70,4 @@ The best boxes of each image after suppression: boxes [B, N, 4] or [B, N, C, 4],
 
 KSEG_TF_CPU_KERNEL("Kseg>BatchedNms", TfOp<BatchedNmsOp>);
 
-}  // namespace
-}  // namespace kseg
+}  // namespace kseg::tf_batched_nms

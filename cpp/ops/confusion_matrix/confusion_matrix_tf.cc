@@ -2,8 +2,7 @@
 #include "ops/confusion_matrix/confusion_matrix_call.h"
 #include "tensorflow/core/framework/op.h"
 
-namespace kseg {
-namespace {
+namespace kseg::tf_confusion_matrix {
 
 absl::Status infer_shape(InferenceContext* context) {
   int64_t classes;
@@ -50,5 +49,4 @@ Counts pairs of true and predicted class; the prediction is the argmax of logits
 
 KSEG_TF_CPU_KERNEL("Kseg>ConfusionMatrix", TfOp<ConfusionMatrixOp>);
 
-}  // namespace
-}  // namespace kseg
+}  // namespace kseg::tf_confusion_matrix

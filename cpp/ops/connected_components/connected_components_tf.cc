@@ -2,8 +2,7 @@
 #include "ops/connected_components/connected_components_call.h"
 #include "tensorflow/core/framework/op.h"
 
-namespace kseg {
-namespace {
+namespace kseg::tf_connected_components {
 
 absl::Status infer_shape(InferenceContext* context) {
   TF_RETURN_IF_ERROR(to_absl(ConnectedComponentsOp().read(TfAttributes(context))));
@@ -27,5 +26,4 @@ Connected components of the nonzero pixels of masks [N, H, W]: labels 1 and up i
 
 KSEG_TF_CPU_KERNEL("Kseg>ConnectedComponents", TfOp<ConnectedComponentsOp>);
 
-}  // namespace
-}  // namespace kseg
+}  // namespace kseg::tf_connected_components

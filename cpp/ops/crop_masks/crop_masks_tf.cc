@@ -2,8 +2,7 @@
 #include "ops/crop_masks/crop_masks_call.h"
 #include "tensorflow/core/framework/op.h"
 
-namespace kseg {
-namespace {
+namespace kseg::tf_crop_masks {
 
 // `boxes`, `mask_indices` and `image_size` are the last three of the inputs, and those before have the given ranks.
 absl::Status infer_shape(InferenceContext* context, const std::vector<int>& ranks) {
@@ -61,5 +60,4 @@ KSEG_TF_CPU_KERNEL("Kseg>CropMasks", TfOp<CropMasksOp>);
 KSEG_TF_CPU_KERNEL("Kseg>CropMasksRle", TfOp<CropMasksRleOp>);
 KSEG_TF_CPU_KERNEL("Kseg>CropMasksPolygon", TfOp<CropMasksPolygonOp>);
 
-}  // namespace
-}  // namespace kseg
+}  // namespace kseg::tf_crop_masks

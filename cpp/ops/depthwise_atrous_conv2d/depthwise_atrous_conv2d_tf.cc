@@ -2,8 +2,7 @@
 #include "ops/depthwise_atrous_conv2d/depthwise_atrous_conv2d_call.h"
 #include "tensorflow/core/framework/op.h"
 
-namespace kseg {
-namespace {
+namespace kseg::tf_depthwise_atrous_conv2d {
 
 absl::Status infer_output(InferenceContext* context, ShapeHandle x, ShapeHandle filters, ShapeHandle* output) {
   ConvOptions options;
@@ -72,5 +71,4 @@ KSEG_TF_CPU_KERNEL("Kseg>DepthwiseAtrousConv2d", TfOp<DepthwiseAtrousOp>);
 KSEG_TF_CPU_KERNEL("Kseg>DepthwiseAtrousConv2dInputGrad", TfOp<DepthwiseAtrousGradOp<true>>);
 KSEG_TF_CPU_KERNEL("Kseg>DepthwiseAtrousConv2dFilterGrad", TfOp<DepthwiseAtrousGradOp<false>>);
 
-}  // namespace
-}  // namespace kseg
+}  // namespace kseg::tf_depthwise_atrous_conv2d

@@ -2,8 +2,7 @@
 #include "ops/distance_transform/distance_transform_call.h"
 #include "tensorflow/core/framework/op.h"
 
-namespace kseg {
-namespace {
+namespace kseg::tf_distance_transform {
 
 absl::Status infer_shape(InferenceContext* context) {
   bool return_indices;
@@ -39,5 +38,4 @@ row and column of that pixel, or have no elements if they are not asked for.
 
 KSEG_TF_CPU_KERNEL("Kseg>DistanceTransform", TfOp<DistanceTransformOp>);
 
-}  // namespace
-}  // namespace kseg
+}  // namespace kseg::tf_distance_transform

@@ -2,8 +2,7 @@
 #include "ops/mask_iou/mask_iou_call.h"
 #include "tensorflow/core/framework/op.h"
 
-namespace kseg {
-namespace {
+namespace kseg::tf_mask_iou {
 
 absl::Status infer_shape(InferenceContext* context) {
   MaskIouOp attributes;
@@ -46,5 +45,4 @@ Boxes (x1 y1 x2 y2) are one per mask, outside which nothing is set, or [0, 4] fo
 
 KSEG_TF_CPU_KERNEL("Kseg>MaskIou", TfOp<MaskIouOp>);
 
-}  // namespace
-}  // namespace kseg
+}  // namespace kseg::tf_mask_iou

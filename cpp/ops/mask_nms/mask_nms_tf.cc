@@ -2,8 +2,7 @@
 #include "ops/mask_nms/mask_nms_call.h"
 #include "tensorflow/core/framework/op.h"
 
-namespace kseg {
-namespace {
+namespace kseg::tf_mask_nms {
 
 absl::Status infer_shape(InferenceContext* context) {
   MaskNmsOp attributes;
@@ -55,5 +54,4 @@ Boxes [B, N, 4] (x1 y1 x2 y2) are one per mask, outside which nothing is set, or
 
 KSEG_TF_CPU_KERNEL("Kseg>MaskNms", TfOp<MaskNmsOp>);
 
-}  // namespace
-}  // namespace kseg
+}  // namespace kseg::tf_mask_nms

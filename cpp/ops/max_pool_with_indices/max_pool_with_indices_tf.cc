@@ -2,8 +2,7 @@
 #include "ops/max_pool_with_indices/max_pool_with_indices_call.h"
 #include "tensorflow/core/framework/op.h"
 
-namespace kseg {
-namespace {
+namespace kseg::tf_max_pool_with_indices {
 
 DimensionHandle outputs(InferenceContext* context, const PoolAxis& axis, DimensionHandle size) {
   if (!context->ValueKnown(size)) return context->UnknownDim();
@@ -75,5 +74,4 @@ The gradient of MaxPoolWithIndices with respect to x; deterministic. An index ou
 KSEG_TF_CPU_KERNEL("Kseg>MaxPoolWithIndices", TfOp<MaxPoolWithIndicesOp>);
 KSEG_TF_CPU_KERNEL("Kseg>MaxPoolWithIndicesGrad", TfOp<MaxPoolWithIndicesGradOp>);
 
-}  // namespace
-}  // namespace kseg
+}  // namespace kseg::tf_max_pool_with_indices

@@ -2,8 +2,7 @@
 #include "ops/max_unpool2d/max_unpool2d_call.h"
 #include "tensorflow/core/framework/op.h"
 
-namespace kseg {
-namespace {
+namespace kseg::tf_max_unpool2d {
 
 absl::Status infer_shape(InferenceContext* context) {
   ShapeHandle values, indices, size;
@@ -60,5 +59,4 @@ The gradient of MaxUnpool2d with respect to y; deterministic.
 KSEG_TF_CPU_KERNEL("Kseg>MaxUnpool2d", TfOp<MaxUnpool2dOp>);
 KSEG_TF_CPU_KERNEL("Kseg>MaxUnpool2dGrad", TfOp<MaxUnpool2dGradOp>);
 
-}  // namespace
-}  // namespace kseg
+}  // namespace kseg::tf_max_unpool2d

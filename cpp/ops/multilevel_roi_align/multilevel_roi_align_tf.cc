@@ -2,8 +2,7 @@
 #include "ops/multilevel_roi_align/multilevel_roi_align_call.h"
 #include "tensorflow/core/framework/op.h"
 
-namespace kseg {
-namespace {
+namespace kseg::tf_multilevel_roi_align {
 
 absl::Status infer_shape(InferenceContext* context) {
   MultilevelRoiAlignAttributes attributes;
@@ -86,5 +85,4 @@ The gradient of MultilevelRoiAlign with respect to its features; deterministic.
 KSEG_TF_CPU_KERNEL("Kseg>MultilevelRoiAlign", TfOp<MultilevelRoiAlignOp>);
 KSEG_TF_CPU_KERNEL("Kseg>MultilevelRoiAlignGrad", TfOp<MultilevelRoiAlignGradOp>);
 
-}  // namespace
-}  // namespace kseg
+}  // namespace kseg::tf_multilevel_roi_align

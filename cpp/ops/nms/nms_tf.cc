@@ -2,8 +2,7 @@
 #include "ops/nms/nms_call.h"
 #include "tensorflow/core/framework/op.h"
 
-namespace kseg {
-namespace {
+namespace kseg::tf_nms {
 
 absl::Status infer_shape(InferenceContext* context) {
   TF_RETURN_IF_ERROR(to_absl(NmsOp().read(TfAttributes(context))));
@@ -35,5 +34,4 @@ Indices of the boxes [N, 4] (x1 y1 x2 y2) that no better one of their class supp
 
 KSEG_TF_CPU_KERNEL("Kseg>Nms", TfOp<NmsOp>);
 
-}  // namespace
-}  // namespace kseg
+}  // namespace kseg::tf_nms

@@ -2,8 +2,7 @@
 #include "ops/paste_masks/paste_masks_call.h"
 #include "tensorflow/core/framework/op.h"
 
-namespace kseg {
-namespace {
+namespace kseg::tf_paste_masks {
 
 // Ranks and the number of masks.
 absl::Status infer_count(InferenceContext* context, DimensionHandle* count) {
@@ -72,5 +71,4 @@ As PasteMasks, but gives the run lengths of the columns of each mask, beginning 
 KSEG_TF_CPU_KERNEL("Kseg>PasteMasks", TfOp<PasteMasksOp>);
 KSEG_TF_CPU_KERNEL("Kseg>PasteMasksRle", TfOp<PasteMasksRleOp>);
 
-}  // namespace
-}  // namespace kseg
+}  // namespace kseg::tf_paste_masks

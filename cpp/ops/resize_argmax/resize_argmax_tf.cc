@@ -2,8 +2,7 @@
 #include "ops/resize_argmax/resize_argmax_call.h"
 #include "tensorflow/core/framework/op.h"
 
-namespace kseg {
-namespace {
+namespace kseg::tf_resize_argmax {
 
 absl::Status infer_shape(InferenceContext* context) {
   ShapeHandle logits, size;
@@ -36,5 +35,4 @@ The argmax over the last axis of bilinearly resized logits [batch, height, width
 
 KSEG_TF_CPU_KERNEL("Kseg>ResizeArgmax", TfOp<ResizeArgmaxOp>);
 
-}  // namespace
-}  // namespace kseg
+}  // namespace kseg::tf_resize_argmax

@@ -2,8 +2,7 @@
 #include "ops/resize_softmax_cross_entropy/resize_softmax_cross_entropy_call.h"
 #include "tensorflow/core/framework/op.h"
 
-namespace kseg {
-namespace {
+namespace kseg::tf_resize_softmax_cross_entropy {
 
 // Labels and logits agree on the batch; what is known of either goes into both.
 absl::Status infer_inputs(InferenceContext* context, ShapeHandle* labels, ShapeHandle* logits) {
@@ -155,5 +154,4 @@ KSEG_TF_CPU_KERNEL("Kseg>ResizeSoftmaxCrossEntropyAndDiceGrad", TfOp<ResizeSoftm
 KSEG_TF_CPU_KERNEL("Kseg>ResizeSoftmaxCrossEntropyTraining", TfOp<ResizeSoftmaxTrainingOp>);
 KSEG_TF_CPU_KERNEL("Kseg>ResizeSoftmaxCrossEntropyTrainingGrad", TfOp<ResizeSoftmaxTrainingGradOp>);
 
-}  // namespace
-}  // namespace kseg
+}  // namespace kseg::tf_resize_softmax_cross_entropy

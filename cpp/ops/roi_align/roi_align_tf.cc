@@ -2,8 +2,7 @@
 #include "ops/roi_align/roi_align_call.h"
 #include "tensorflow/core/framework/op.h"
 
-namespace kseg {
-namespace {
+namespace kseg::tf_roi_align {
 
 // Merges what boxes and box_indices tell about the number of boxes.
 absl::Status infer_boxes(InferenceContext* context, DimensionHandle* boxes) {
@@ -79,5 +78,4 @@ The gradient of RoiAlign with respect to its features; deterministic.
 KSEG_TF_CPU_KERNEL("Kseg>RoiAlign", TfOp<RoiAlignOp>);
 KSEG_TF_CPU_KERNEL("Kseg>RoiAlignGrad", TfOp<RoiAlignGradOp>);
 
-}  // namespace
-}  // namespace kseg
+}  // namespace kseg::tf_roi_align
