@@ -13,7 +13,7 @@ class CropMasksAttributes {
  public:
   Status read(const OpAttributes& attributes) {
     std::vector<int64_t> size;
-    int64_t sampling_ratio;
+    int64_t sampling_ratio = 0;
     KSEG_RETURN_IF_ERROR(attributes.get("size", &size));
     KSEG_RETURN_IF_ERROR(attributes.get("sampling_ratio", &sampling_ratio));
     KSEG_RETURN_IF_ERROR(attributes.get("aligned", &options.aligned));

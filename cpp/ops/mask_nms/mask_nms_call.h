@@ -13,9 +13,9 @@ class MaskNmsOp {
  public:
   Status read(const OpAttributes& attributes) {
     std::string kind;
-    float iou_threshold, score_threshold, sigma;
-    bool has_score_threshold;
-    int64_t max_output_size, width;
+    float iou_threshold = 0.0f, score_threshold = 0.0f, sigma = 0.0f;
+    bool has_score_threshold = false;
+    int64_t max_output_size = 0, width = 0;
     KSEG_RETURN_IF_ERROR(attributes.get("kind", &kind));
     KSEG_RETURN_IF_ERROR(attributes.get("iou_threshold", &iou_threshold));
     KSEG_RETURN_IF_ERROR(attributes.get("score_threshold", &score_threshold));

@@ -15,7 +15,7 @@ struct MultilevelRoiAlignAttributes {
   MultilevelRoiAlignOptions options;
 
   Status read(const OpAttributes& attributes) {
-    int64_t count, sampling_ratio;
+    int64_t count = 0, sampling_ratio = 0;
     KSEG_RETURN_IF_ERROR(attributes.get("levels", &count));
     KSEG_RETURN_IF_ERROR(attributes.get("output_size", &output_size));
     KSEG_RETURN_IF_ERROR(attributes.get("spatial_scales", &options.spatial_scales));

@@ -14,7 +14,7 @@ class PasteMasksAttributes {
  public:
   Status read(const OpAttributes& attributes) {
     std::string mode;
-    float threshold;
+    float threshold = 0.0f;
     KSEG_RETURN_IF_ERROR(attributes.get("mode", &mode));
     KSEG_RETURN_IF_ERROR(attributes.get("threshold", &threshold));
     return make_paste_options(mode, threshold, &options_);

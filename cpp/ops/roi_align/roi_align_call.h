@@ -14,7 +14,7 @@ struct RoiAlignAttributes {
   RoiAlignOptions options;
 
   Status read(const OpAttributes& attributes) {
-    int64_t sampling_ratio;
+    int64_t sampling_ratio = 0;
     KSEG_RETURN_IF_ERROR(attributes.get("output_size", &output_size));
     KSEG_RETURN_IF_ERROR(attributes.get("spatial_scale", &options.spatial_scale));
     KSEG_RETURN_IF_ERROR(attributes.get("sampling_ratio", &sampling_ratio));
