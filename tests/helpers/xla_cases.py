@@ -86,9 +86,9 @@ def _roi_grad_inputs(rng, dtype):
     return inputs | {"features_shape": tf.constant([2, 7, 9, 5])}
 
 
+NO_IMAGE = {"box_indices": tf.constant([0, 1, 9, 0, 0, 0])}
 ROI = {"output_size": [3, 2], "spatial_scale": 0.25, "sampling_ratio": 0, "aligned": True}
 LEVELS = {
-    "levels": 2,
     "output_size": [3, 2],
     "spatial_scales": [0.25, 0.125],
     "level_areas": [400.0],
@@ -157,6 +157,9 @@ def _depthwise_inputs(rng, dtype, gradient=False):
     return tensors | ({"output_gradient": _normal(rng, dtype, 2, 8, 9, 12)} if gradient else {})
 
 
+SAME = {"rate": [2, 3], "padding": "same"}
+
+
 def _depthwise_grad_inputs(rng, dtype):
     return _depthwise_inputs(rng, dtype, gradient=True)
 
@@ -207,6 +210,7 @@ def _pool_grad_inputs(rng, dtype):
     }
 
 
+NO_PLACE = {"indices": tf.fill([2, 4, 5, 5], 99)}
 POOL = {"pool_size": [2, 2], "strides": [2, 2], "padding": "valid"}
 
 
@@ -305,24 +309,10 @@ def _confusion_inputs(rng, dtype):
 
 
 CALLS = [
-    Call("roi_align", ALL_FLOATS, _roi_inputs, (), ROI, {"box_indices": tf.constant([0, 1, 9, 0, 0, 0])}, "9"),
-    Call(
-        "roi_align_grad",
-        ALL_FLOATS,
-        _roi_grad_inputs,
-        ("features_shape",),
-        ROI,
-        {"box_indices": tf.constant([0, 1, 9, 0, 0, 0])},
-        "9",
-    ),
-    Call("multilevel_roi_align", ALL_FLOATS, _level_inputs, (), {k: v for k, v in LEVELS.items() if k != "levels"}),
-    Call(
-        "multilevel_roi_align_grad",
-        ALL_FLOATS,
-        _level_grad_inputs,
-        ("features_shapes",),
-        {k: v for k, v in LEVELS.items() if k != "levels"},
-    ),
+    Call("roi_align", ALL_FLOATS, _roi_inputs, (), ROI, NO_IMAGE, "9"),
+    Call("roi_align_grad", ALL_FLOATS, _roi_grad_inputs, ("features_shape",), ROI, NO_IMAGE, "9"),
+    Call("multilevel_roi_align", ALL_FLOATS, _level_inputs, (), LEVELS),
+    Call("multilevel_roi_align_grad", ALL_FLOATS, _level_grad_inputs, ("features_shapes",), LEVELS),
     _softmax(""),
     _softmax("_grad", "loss_gradient"),
     _softmax("_training", dtypes=("float32",)),
@@ -351,24 +341,9 @@ CALLS = [
         _separable_inputs,
         attributes={"rate": [2, 3], "padding": "same", "depthwise_activation": "relu", "activation": ""},
     ),
-    Call(
-        "depthwise_atrous_conv2d",
-        FLOATS,
-        _depthwise_inputs,
-        attributes={"rate": [2, 3], "padding": "same"},
-    ),
-    Call(
-        "depthwise_atrous_conv2d_input_grad",
-        FLOATS,
-        _depthwise_grad_inputs,
-        attributes={"rate": [2, 3], "padding": "same"},
-    ),
-    Call(
-        "depthwise_atrous_conv2d_filter_grad",
-        FLOATS,
-        _depthwise_grad_inputs,
-        attributes={"rate": [2, 3], "padding": "same"},
-    ),
+    Call("depthwise_atrous_conv2d", FLOATS, _depthwise_inputs, attributes=SAME),
+    Call("depthwise_atrous_conv2d_input_grad", FLOATS, _depthwise_grad_inputs, attributes=SAME),
+    Call("depthwise_atrous_conv2d_filter_grad", FLOATS, _depthwise_grad_inputs, attributes=SAME),
     Call(
         "atrous_conv2d",
         FLOATS,
@@ -383,16 +358,8 @@ CALLS = [
     Call("aspp", FLOATS, _aspp_inputs, attributes=ASPP),
     Call("max_pool_with_indices", ALL_FLOATS, _pool_inputs, attributes=POOL),
     Call("max_pool_with_indices_grad", ALL_FLOATS, _pool_grad_inputs, ("x_shape",), POOL),
-    Call(
-        "max_unpool2d",
-        ALL_FLOATS,
-        _unpool_inputs,
-        ("output_size",),
-        {},
-        {"indices": tf.fill([2, 4, 5, 5], 99)},
-        "99",
-    ),
-    Call("max_unpool2d_grad", ALL_FLOATS, _unpool_grad_inputs, (), {}, {"indices": tf.fill([2, 4, 5, 5], 99)}, "99"),
+    Call("max_unpool2d", ALL_FLOATS, _unpool_inputs, ("output_size",), {}, NO_PLACE, "99"),
+    Call("max_unpool2d_grad", ALL_FLOATS, _unpool_grad_inputs, (), {}, NO_PLACE, "99"),
     Call("batched_nms", ("float32",), _nms_inputs, attributes=NMS),
     Call(
         "connected_components",
