@@ -41,12 +41,15 @@ def semantic_batch():
     return rng.integers(0, 256, (2, *SIZE, 3)).astype("float32"), labels.astype("uint8")
 
 
+FEW = {"num_proposals": 8, "training_proposals": 8, "rpn_samples": 16, "box_samples": 8, "max_detections": 4}
+
+
 def mask_rcnn():
-    return tiny_detector(seed=0)
+    return tiny_detector(levels=(2, 3), anchor_sizes=(12, 18, 27), seed=0, **FEW)
 
 
 def instance_batch():
-    images, targets = rectangles(2, size=(64, 72))
+    images, targets = rectangles(1, size=(32, 40), objects=1)
     return images.astype("float32"), targets
 
 
@@ -67,7 +70,7 @@ def step(model, weights, data, jit, native):
         (unet, semantic_batch),
         (unet_on_a_backbone, semantic_batch),
         (deeplab, semantic_batch),
-        (mask_rcnn, instance_batch),
+        pytest.param(mask_rcnn, instance_batch, marks=pytest.mark.slow),
     ],
 )
 def test_step_equals_the_ordinary_graph(make, batch, native):
