@@ -1,7 +1,8 @@
 # The one list of ops. A line `kseg_add_op(<op>)` stands for the folder ops/<op>/ with
-#   <op>.h      the contract            <op>_tf.cc  the TensorFlow op
-#   <op>*.cc    the CPU kernel          <op>_py.cc  the NumPy binding
-#   <op>*.cu    the CUDA kernel, once there is one
+#   <op>.h       the contract                     <op>_tf.cc   the TensorFlow op
+#   <op>*.cc     the CPU kernel                   <op>_xla.cc  the handler for XLA
+#   <op>_call.h  what both of these check and run  <op>_py.cc   the NumPy binding
+#   <op>*.cu     the CUDA kernel, once there is one
 # and for the Python side: kseg_ops/<op>.py, kseg_ops/reference/<op>.py, tests/ops/test_<op>.py, benchmarks/ops/<op>.py.
 
 # A line `kseg_add_numpy_op(<op>)` stands for a folder without <op>_tf.cc: what files and evaluation need and no graph

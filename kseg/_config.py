@@ -38,12 +38,19 @@ def show_config(verbose: bool = True) -> dict[str, Any]:
         "simd": _attempt(_simd),
         "threads": _attempt(_threads),
         "devices": _attempt(_devices),
-        "xla": "stock ops only: there is no XLA bridge yet, so models under jit_compile=True use the reference ops",
+        "xla": _attempt(_xla),
         "build": _attempt(_build),
     }
     if verbose:
         sys.stdout.write(_as_text(config))
     return config
+
+
+def _xla() -> str:
+    problem = _library.xla_problem()
+    if problem:
+        return f"stock ops only, so that models under jit_compile=True use the reference ops ({problem})"
+    return "native ops: models under jit_compile=True use them, too"
 
 
 def _attempt(find_out: Callable[[], Any]) -> Any:

@@ -25,6 +25,7 @@ from typing import Any
 NATIVE_DIR = Path(__file__).resolve().parent / "_native"
 KERNELS_NAME = "libkseg_kernels.so"
 OPS_NAME = "_ops.so"
+XLA_NAME = "_xla.so"
 FIX = "`kseg build-ops` compiles it anew"
 
 # The one path whose TensorFlow ops this process has registered, shared by all copies of this module.
@@ -103,6 +104,23 @@ def native_op(name: str) -> Callable | None:
     return op
 
 
+def xla_problem() -> str:
+    """Why XLA cannot compile a graph with native ops, as the end of a sentence; empty if it can."""
+    if not native_allowed():
+        return "KSEG_NATIVE=0 is set"
+    if _tf_library.load() is None:
+        return _tf_library.problem
+    if _gpu_visible():
+        return "a GPU is visible, and the bridge has the ops of the CPU only"
+    _xla_library.load()
+    return _xla_library.problem
+
+
+def jit_ready(ops: tuple[str, ...]) -> bool:
+    """Whether XLA can compile these ops in the form in which they run now, native or reference."""
+    return all(native_op(name) is None for name in ops) or not xla_problem()
+
+
 def core() -> types.ModuleType | None:
     """The compiled NumPy module `_core`, or None (`KSEG_NATIVE=0`, or it cannot be loaded: one warning says why)."""
     return _numpy_library.load() if native_allowed() else None
@@ -166,6 +184,7 @@ class _Library:
     def __init__(self, what: str):
         self.what = what
         self.problem = ""
+        self.silent = False  # the problem is nobody's fault and has no fix
         self.cuda_ops: tuple[str, ...] = ()
         self._module: Any = None
         self._tried = False
@@ -181,7 +200,7 @@ class _Library:
                 except _UnusableError as error:
                     self.problem = str(error)
                 self._tried = True
-        if self.problem:
+        if self.problem and not self.silent:
             _warn(f"kseg: {self.what}: {self.problem}.", self.problem)
         return self._module
 
@@ -196,19 +215,32 @@ class _TensorFlowLibrary(_Library):
         _check_file(path)
         import tensorflow as tf
 
-        built_for = _built_for_tensorflow(path)
-        if _series(built_for) != _series(tf.__version__):
-            raise _UnusableError(
-                f"it was built for TensorFlow {built_for or '(unknown)'} and this is TensorFlow {tf.__version__}; {FIX}"
-            )
-        try:
-            library = tf.load_op_library(str(path))
-        except (tf.errors.OpError, OSError, RuntimeError) as error:
-            raise _UnusableError(f"{path} does not load ({_first_line(error)}); {FIX}") from error
+        library = _load_for_tensorflow(path, tf.load_op_library)
         setattr(sys, _PROCESS_MARK, str(path))
         self.cuda_ops = tuple(build_info().get("cuda_ops", ()))
         _numpy_library.load()  # warns about a KSEG_SIMD that cannot be honoured
         return library
+
+    def load(self) -> Any:
+        first = not self._tried
+        module = super().load()
+        if first and module is not None:
+            _xla_library.load()  # before XLA meets one of the ops
+        return module
+
+
+class _XlaLibrary(_Library):
+    def _open(self) -> Any:
+        path = NATIVE_DIR / XLA_NAME
+        left_out = build_info().get("xla")
+        if left_out and not path.is_file():
+            self.silent = True
+            raise _UnusableError(left_out)
+        _check_file(path)
+        import tensorflow as tf
+
+        _load_for_tensorflow(path, tf.load_library)
+        return True
 
 
 class _NumpyLibrary(_Library):
@@ -230,6 +262,20 @@ class _NumpyLibrary(_Library):
 
 class _UnusableError(Exception):
     """Why a shared object is not used, as the middle of a sentence."""
+
+
+def _load_for_tensorflow(path: Path, load: Callable[[str], Any]) -> Any:
+    import tensorflow as tf
+
+    built_for = _built_for_tensorflow(path)
+    if _series(built_for) != _series(tf.__version__):
+        raise _UnusableError(
+            f"it was built for TensorFlow {built_for or '(unknown)'} and this is TensorFlow {tf.__version__}; {FIX}"
+        )
+    try:
+        return load(str(path))
+    except (tf.errors.OpError, OSError, RuntimeError) as error:
+        raise _UnusableError(f"{path} does not load ({_first_line(error)}); {FIX}") from error
 
 
 def _first_line(error: Exception) -> str:
@@ -309,4 +355,5 @@ def _same_file(first: str, second: str) -> bool:
 
 
 _tf_library = _TensorFlowLibrary("the compiled ops cannot be used and the reference ops run instead")
+_xla_library = _XlaLibrary("XLA cannot compile the compiled ops (all else works)")
 _numpy_library = _NumpyLibrary("the compiled NumPy module cannot be used")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,9 @@ print("KSEG" + json.dumps({
 """
 
 
+FIRST_WITH_XLA = (2, 20)  # older wheels lack the headers of XLA's typed FFI
+
+
 class BuildError(RuntimeError):
     """The library, or the part of it that was asked for, could not be built. The text says what is missing."""
 
@@ -45,6 +50,25 @@ class TensorFlow:
     library: str
     cuda: bool
     cuda_version: str = ""
+
+    def find_xla(self) -> tuple[list[str], str]:
+        """What the XLA bridge needs beside: include folders, and the library with XLA in it.
+
+        Raises:
+            BuildError: If this TensorFlow has not all of it.
+        """
+        includes = [Path(folder) for folder in self.includes]
+        if tuple(int(part) for part in self.version.split(".")[:2]) < FIRST_WITH_XLA:
+            needed = ".".join(str(part) for part in FIRST_WITH_XLA)
+            raise BuildError(f"XLA support needs TensorFlow {needed}, this is {self.version}")
+        for header in ("xla/ffi/api/ffi.h", "xla/hlo/builder/xla_builder.h"):
+            if not any((folder / header).is_file() for folder in includes):
+                raise BuildError(f"TensorFlow {self.version} comes without {header}, so there is no XLA support")
+        libraries = sorted(Path(self.library).parent.glob("libtensorflow_cc.*"))
+        if not libraries:
+            raise BuildError(f"TensorFlow {self.version} has no libtensorflow_cc, so there is no XLA support")
+        inner = [folder / "external" / name for folder in includes for name in ("highwayhash", "farmhash_archive/src")]
+        return [str(folder) for folder in inner if folder.is_dir()], str(libraries[0])
 
 
 def find_compiler() -> list[str]:
@@ -123,3 +147,31 @@ def find_pybind11() -> list[str]:
     if not (Path(python) / "Python.h").is_file():
         raise BuildError(f"no Python.h in {python} (on Debian: `apt install python3-dev`), so there is no NumPy module")
     return [python, pybind11.get_include()]
+
+
+def run_tool(command: list[str], log: Callable[[str], object], show: bool) -> subprocess.CompletedProcess:
+    """Runs a build tool; what it wrote goes to `log` if it failed, or if `show`."""
+    run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if show or run.returncode:
+        log(run.stdout.rstrip())
+    return run
+
+
+def first_error(text: str) -> str:
+    """The first error of a build's output, else its last line."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if re.search(r"(?<![\w-])error\b", line, flags=re.IGNORECASE)]
+    return (errors or lines[-1:] or ["no output"])[0]
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One build at a time per folder."""
+    with path.open("w") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except ImportError:  # not a Unix
+            pass
+        yield

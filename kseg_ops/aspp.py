@@ -55,8 +55,8 @@ def aspp(
     Differentiable with respect to every tensor, once, by recomputing everything in stock TensorFlow; training composes
     the other ops, as `kseg.layers.ASPP` does. The compiled op is bitwise equal for any number of threads.
 
-    XLA cannot compile the native op yet: inside `tf.function(jit_compile=True)`, call it within
-    `with kseg_ops.use_reference():`.
+    Compiles under XLA where shapes are static; without XLA support (see `kseg.show_config`), call it within
+    `with kseg_ops.use_reference():` there.
 
     Raises:
         TypeError: a dtype is not supported, an argument is not a number of its kind, or a tensor is a KerasTensor.

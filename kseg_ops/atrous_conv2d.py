@@ -64,9 +64,9 @@ def atrous_conv2d(
     TensorFlow's convolutions, which run near the rate of its matrix products where it has oneDNN. The compiled forward
     pass is bitwise equal for any number of threads.
 
-    Below 2048 channels, where stock TensorFlow is as fast or faster, it runs instead of the compiled op. XLA cannot
-    compile the native op yet: inside `tf.function(jit_compile=True)`, call it within
-    `with kseg_ops.use_reference():`.
+    Below 2048 channels, where stock TensorFlow is as fast or faster, it runs instead of the compiled op. Compiles under
+    XLA where shapes are static; without XLA support (see `kseg.show_config`), call it within
+    `with kseg_ops.use_reference():` there.
 
     Raises:
         TypeError: a dtype is not supported, an argument is not a number of its kind, or a tensor is a KerasTensor.

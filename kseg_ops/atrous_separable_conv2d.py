@@ -62,8 +62,8 @@ def atrous_separable_conv2d(
         `[B, h, w, F]` in the dtype of `x`; with "same" h = H and w = W, with "valid" `h = H - (kh - 1) * rate[0]`.
 
     Differentiable once with respect to all tensors; the backward pass computes `middle` anew. The compiled form is
-    bitwise equal from run to run and for any number of threads. XLA cannot compile it yet: inside
-    `tf.function(jit_compile=True)`, call it within `with kseg_ops.use_reference():`.
+    bitwise equal from run to run and for any number of threads. Compiles under XLA where shapes are static; without XLA
+    support (see `kseg.show_config`), call it within `with kseg_ops.use_reference():` there.
 
     Raises:
         TypeError: a dtype is not supported, or a tensor is a KerasTensor.

@@ -69,8 +69,8 @@ def batched_nms(
     Compiled and reference forms give the same result to the bit, on every instruction set and for any number of
     threads. The exponential is our own for that: it is exact to a few units in the last place, and the same everywhere.
 
-    The reference compiles under XLA where shapes are static. XLA cannot compile the native op yet: inside
-    `tf.function(jit_compile=True)`, call it within `with kseg_ops.use_reference():`.
+    Compiles under XLA where shapes are static; without XLA support (see `kseg.show_config`), call it within
+    `with kseg_ops.use_reference():` there.
 
     Matrix NMS compares all pairs of a class until no candidate to come can be among the best; the other kinds stop
     when `M` are picked.

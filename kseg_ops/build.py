@@ -23,7 +23,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kseg_ops._toolchain import BuildError, TensorFlow, find_compiler, find_pybind11, find_tensorflow, find_tool
+from kseg_ops._toolchain import (
+    BuildError,
+    TensorFlow,
+    find_compiler,
+    find_pybind11,
+    find_tensorflow,
+    find_tool,
+    first_error,
+    locked,
+    run_tool,
+)
 
 PACKAGE_DIR = Path(__file__).resolve().parent
 KEPT = "The library that was built before stays in place."
@@ -38,12 +48,14 @@ class Report:
     Attributes:
         built: File names that are now in the output folder.
         problems: One sentence per part that could not be built.
+        left_out: Why the installed TensorFlow allows no XLA support, or empty; no problem, since all else works.
         fresh: False if everything was up to date and nothing was compiled.
         seconds: Time taken.
     """
 
     built: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    left_out: str = ""
     fresh: bool = True
     seconds: float = 0.0
 
@@ -130,6 +142,7 @@ def build_native(
         "cuda_ops": [],
         "targets": [],
         "compiler": None,
+        "xla": None,
     }
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -162,6 +175,7 @@ def build_native(
     elif not info["ops"]:
         _remove(output, _built_in(output))
     report.built = sorted(_built_in(output))
+    report.left_out = info.get("xla") or ""
     report.seconds = time.monotonic() - started
     info |= {"built": report.built, "problems": report.problems}
     _replace(output / "build_info.json", (json.dumps(info, indent=1) + "\n").encode())
@@ -241,9 +255,16 @@ def _compile(
             "KSEG_TF_CUDA": "ON" if tensorflow.cuda else "OFF",
             "KSEG_TF_CUDA_VERSION": tensorflow.cuda_version,
         }
+        try:
+            if info["sanitize"]:
+                raise BuildError("XLA support is not built with sanitizers")
+            includes, library = tensorflow.find_xla()
+            settings |= {"KSEG_XLA_INCLUDE": ";".join(includes), "KSEG_XLA_LIBRARY": library}
+        except BuildError as error:
+            info["xla"] = str(error)
     with _build_folder(build_dir, sources, tensorflow) as work:
         work.mkdir(parents=True, exist_ok=True)
-        with _locked(work / "lock"):
+        with locked(work / "lock"):
             _configure(work, sources, cmake, ninja, compiler, settings, log)
             if (work / "cuda_warning.txt").is_file():
                 log(f"kseg: {(work / 'cuda_warning.txt').read_text(encoding='utf-8')}")
@@ -253,7 +274,7 @@ def _compile(
             jobs = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL") or str(os.cpu_count() or 1)
             info["ops"] = list_ops(sources)
             log(f"kseg: compiling {', '.join([*info['ops'], *list_numpy_ops(sources)])}")
-            run = _run([*command, "--parallel", jobs, "--", "-k", *(["0"] if ninja else [])], log, verbose)
+            run = run_tool([*command, "--parallel", jobs, "--", "-k", *(["0"] if ninja else [])], log, verbose)
             _collect(work, made, output, settings, run, info, report)
 
 
@@ -278,14 +299,14 @@ def _configure(
     for name in ("cuda_ops.txt", "cuda_warning.txt"):
         (work / name).unlink(missing_ok=True)
     defined = [f"-D{key}={value}" for key, value in settings.items()]
-    run = _run(
+    run = run_tool(
         [cmake, "-S", str(sources), "-B", str(work), *generator, *launcher]
         + [f"-DCMAKE_CXX_COMPILER={program}", "-UKSEG_*", f"-DKSEG_OUTPUT_DIR={work / 'out'}", *defined],
         log,
         False,
     )
     if run.returncode:
-        raise BuildError(f"cmake cannot configure the build: {_tail(run.stdout)}")
+        raise BuildError(f"cmake cannot configure the build: {first_error(run.stdout)}")
     (work / "identity.txt").write_text(identity, encoding="utf-8")
 
 
@@ -304,9 +325,14 @@ def _collect(
         expected[f"_core{settings['KSEG_PYTHON_SUFFIX']}"] = "the NumPy module"
     if "KSEG_TF_INCLUDE" in settings:
         expected["_ops.so"] = "the TensorFlow ops"
+    if "KSEG_XLA_INCLUDE" in settings:
+        expected["_xla.so"] = "the XLA bridge"
+    if (work / "cuda_ops.txt").is_file():
+        expected["libkseg_kernels_cuda.so"] = "the CUDA kernels"
+        info["cuda_ops"] = (work / "cuda_ops.txt").read_text(encoding="utf-8").split(";")
     missing = [name for name in expected if not (made / name).is_file()]
     for name in missing:
-        report.problems.append(f"Compiling {expected[name]} failed: {_tail(run.stdout)}.")
+        report.problems.append(f"Compiling {expected[name]} failed: {first_error(run.stdout)}.")
     if missing and _fits(_read_info(output), info):
         return
     _remove(output, [name for name in _built_in(output) if name not in expected or name in missing])
@@ -319,22 +345,6 @@ def _collect(
             info[key] = value.lower().split(";")
         elif key == "compiler":
             info[key] = value
-    if (work / "cuda_ops.txt").is_file():
-        info["cuda_ops"] = (work / "cuda_ops.txt").read_text(encoding="utf-8").split(";")
-
-
-def _run(command: list[str], log: Callable[[str], object], show: bool) -> subprocess.CompletedProcess:
-    run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    if show or run.returncode:
-        log(run.stdout.rstrip())
-    return run
-
-
-def _tail(text: str) -> str:
-    """The first error of a build's output, else its last line."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if re.search(r"\berror\b", line, flags=re.IGNORECASE)]
-    return (errors or lines[-1:] or ["no output"])[0]
 
 
 def _replace(path: Path, content: bytes, mode: int = 0o644) -> None:
@@ -357,19 +367,6 @@ def _build_folder(build_dir: Path | str | None, sources: Path, tensorflow: Tenso
             yield Path(folder)
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One build at a time per folder."""
-    with path.open("w") as file:
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except ImportError:  # not a Unix
-            pass
-        yield
-
-
 def summary(report: Report) -> str:
     """A few lines for a person."""
     if not report.fresh:
@@ -377,6 +374,8 @@ def summary(report: Report) -> str:
     lines = []
     if report.built and KEPT not in report.problems:
         lines.append(f"kseg: built {', '.join(report.built)} in {report.seconds:.0f} s.")
+    if report.left_out:
+        lines.append(f"kseg: left out: {report.left_out}.")
     lines += [f"kseg: {problem}" for problem in report.problems]
     if report.problems and KEPT not in report.problems:
         lines.append(f"kseg works without, on its reference ops; {LATER}.")

@@ -44,8 +44,8 @@ def confusion_matrix(labels, logits_or_labels, num_classes: int, ignore_index: i
 
     The op has no gradient.
 
-    XLA cannot compile the native op yet: inside `tf.function(jit_compile=True)`, call it within
-    `with kseg_ops.use_reference():`.
+    Compiles under XLA where shapes are static; without XLA support (see `kseg.show_config`), call it within
+    `with kseg_ops.use_reference():` there.
 
     Example:
         >>> labels = tf.constant([[0, 1, 255, 1]])

@@ -38,8 +38,8 @@ def depthwise_atrous_conv2d(x, filters, rate: int | tuple[int, int] = 1, padding
 
     Differentiable once with respect to `x` and `filters`. The compiled form and its gradients are bitwise equal from
     run to run and for any number of threads. For float32 at rate 1, where nothing is dilated, TensorFlow's own
-    operation is faster and serves. XLA cannot compile the native op yet: inside
-    `tf.function(jit_compile=True)`, call it within `with kseg_ops.use_reference():`.
+    operation is faster and serves. Compiles under XLA where shapes are static; without XLA support (see
+    `kseg.show_config`), call it within `with kseg_ops.use_reference():` there.
 
     Raises:
         TypeError: a dtype is not supported, or a tensor is a KerasTensor.

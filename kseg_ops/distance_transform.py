@@ -43,8 +43,8 @@ def distance_transform(
 
     The op has no gradient. The result is the same for any number of threads.
 
-    XLA cannot compile the native op yet: inside `tf.function(jit_compile=True)`, call it within
-    `with kseg_ops.use_reference():`.
+    Compiles under XLA where shapes are static; without XLA support (see `kseg.show_config`), call it within
+    `with kseg_ops.use_reference():` there.
 
     Raises:
         TypeError: `masks` is floating or a KerasTensor, or `sampling` is not of numbers.

@@ -40,8 +40,8 @@ def mask_iou(a, b, is_crowd=None, width: int | None = None, boxes_a=None, boxes_
         ValueError: a static shape does not fit.
         tf.errors.InvalidArgumentError: a shape known only at run time does not fit, or there are 2**31 pairs or more.
 
-    The op has no gradient. XLA cannot compile the native op yet: inside `tf.function(jit_compile=True)`, call it within
-    `with kseg_ops.use_reference():`.
+    The op has no gradient. Compiles under XLA where shapes are static; without XLA support (see `kseg.show_config`),
+    call it within `with kseg_ops.use_reference():` there.
 
     Example:
         >>> a = tf.constant([[[1, 1, 1, 0]]], tf.uint8)

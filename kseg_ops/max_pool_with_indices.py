@@ -47,8 +47,8 @@ def max_pool_with_indices(
     The gradient with respect to `x` is deterministic in the compiled form: windows that share a maximum add up in
     raster order. There is no second derivative.
 
-    XLA cannot compile the native op yet: inside `tf.function(jit_compile=True)`, call it within
-    `with kseg_ops.use_reference():`.
+    Compiles under XLA where shapes are static; without XLA support (see `kseg.show_config`), call it within
+    `with kseg_ops.use_reference():` there.
 
     Raises:
         TypeError: `x` is of another dtype or a KerasTensor, or `pool_size` or `strides` is not of integers.

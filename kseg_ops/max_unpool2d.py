@@ -34,8 +34,8 @@ def max_unpool2d(y, indices, output_size) -> tf.Tensor:
     The gradient with respect to `y` is deterministic, and 0 for values that another one has replaced. There is no
     second derivative.
 
-    XLA cannot compile the native op yet: inside `tf.function(jit_compile=True)`, call it within
-    `with kseg_ops.use_reference():`.
+    Compiles under XLA where shapes are static; without XLA support (see `kseg.show_config`), call it within
+    `with kseg_ops.use_reference():` there.
 
     Raises:
         TypeError: `y` is not floating, `indices` or `output_size` not integer, or an argument is a KerasTensor.

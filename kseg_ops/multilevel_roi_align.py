@@ -53,8 +53,8 @@ def multilevel_roi_align(
     The gradient reaches every level and is deterministic in the compiled form: bitwise equal from run to run and for
     any number of threads. `boxes` has none (None, not zeros). The reference pools every box on every level.
 
-    XLA cannot compile the native op yet: inside `tf.function(jit_compile=True)`, call it within
-    `with kseg_ops.use_reference():`.
+    Compiles under XLA where shapes are static; without XLA support (see `kseg.show_config`), call it within
+    `with kseg_ops.use_reference():` there.
 
     Raises:
         TypeError: a dtype is not supported, an argument is not of its kind, or a tensor is a KerasTensor.

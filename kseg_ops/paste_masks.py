@@ -54,8 +54,8 @@ def paste_masks(
           of each mask read column by column, beginning with a run (maybe empty) of zeros. The compiled op has no
           dense form on the way. H * W must be below 2**31.
 
-    The op has no gradient. XLA cannot compile the native op yet: inside `tf.function(jit_compile=True)`, call it within
-    `with kseg_ops.use_reference():`, which works for dense and packed results.
+    The op has no gradient. Compiles under XLA where shapes are static; without XLA support (see `kseg.show_config`),
+    call it within `with kseg_ops.use_reference():` there, which works for dense and packed results.
 
     Raises:
         TypeError: a dtype is not supported, an argument is not of its kind, or a tensor is a KerasTensor.

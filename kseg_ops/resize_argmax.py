@@ -42,8 +42,8 @@ def resize_argmax(logits, size, align_corners: bool = False) -> tf.Tensor:
 
     The op has no gradient.
 
-    XLA cannot compile the native op yet: inside `tf.function(jit_compile=True)`, call it within
-    `with kseg_ops.use_reference():`.
+    Compiles under XLA where shapes are static; without XLA support (see `kseg.show_config`), call it within
+    `with kseg_ops.use_reference():` there.
 
     Example:
         >>> logits = tf.constant([[[[1.0, 0.0], [0.0, 1.0]]]])

@@ -51,8 +51,8 @@ def resize_softmax_cross_entropy(
     from above, if that is one number for each image (as after a mean or a sum; void pixels do not count). Else the
     gradient is computed then.
 
-    XLA cannot compile the native op yet: inside `tf.function(jit_compile=True)`, call it within
-    `with kseg_ops.use_reference():`.
+    Compiles under XLA where shapes are static; without XLA support (see `kseg.show_config`), call it within
+    `with kseg_ops.use_reference():` there.
 
     Raises:
         TypeError: a dtype is not supported, an argument is not a number of its kind, or a tensor is a KerasTensor.

@@ -67,8 +67,8 @@ def roi_align(
     The gradient with respect to `features` is deterministic in the compiled form: bitwise equal from run to run and for
     any number of threads. `boxes` has none (None, not zeros).
 
-    XLA cannot compile the native op yet: inside `tf.function(jit_compile=True)`, call it within
-    `with kseg_ops.use_reference():`.
+    Compiles under XLA where shapes are static; without XLA support (see `kseg.show_config`), call it within
+    `with kseg_ops.use_reference():` there.
 
     Raises:
         TypeError: a dtype is not supported, an argument is not a number of its kind, or a tensor is a KerasTensor.

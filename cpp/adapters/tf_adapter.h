@@ -12,11 +12,9 @@
 #include <vector>
 
 #include "base/conv_axis.h"
-#include "base/half.h"
+#include "base/op_call.h"
 #include "base/parallel_for.h"
-#include "base/result_size.h"
 #include "base/status.h"
-#include "base/view.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/shape_inference.h"
 #include "tensorflow/core/framework/tensor.h"
@@ -25,30 +23,13 @@
 
 namespace kseg {
 
-using tensorflow::OpInputList;
 using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
-using tensorflow::OpOutputList;
 using tensorflow::Tensor;
 using tensorflow::TensorShape;
 using tensorflow::shape_inference::DimensionHandle;
 using tensorflow::shape_inference::InferenceContext;
 using tensorflow::shape_inference::ShapeHandle;
-
-// The kernel's name for an element type of TensorFlow. The 16-bit ones differ in name only, never in layout.
-template <class T>
-struct KernelType {
-  using type = T;
-};
-template <>
-struct KernelType<Eigen::half> {
-  using type = Half;
-};
-template <>
-struct KernelType<tensorflow::bfloat16> {
-  using type = BFloat16;
-};
-static_assert(sizeof(Eigen::half) == sizeof(Half) && sizeof(tensorflow::bfloat16) == sizeof(BFloat16));
 
 inline absl::Status to_absl(const Status& status) {
   switch (status.code()) {
@@ -62,44 +43,6 @@ inline absl::Status to_absl(const Status& status) {
       break;
   }
   return absl::InternalError(status.message());
-}
-
-// InvalidArgument unless the tensor has this rank: a view must never be made of any other.
-inline absl::Status check_rank(const Tensor& tensor, int rank, const char* argument) {
-  if (tensor.dims() == rank) return absl::OkStatus();
-  return to_absl(invalid_argument(argument, " must have rank ", rank, ", got shape ", tensor.shape().DebugString()));
-}
-
-template <int rank>
-Shape<rank> shape_of(const Tensor& tensor) {
-  Shape<rank> shape;
-  for (int axis = 0; axis < rank; ++axis) shape[axis] = tensor.dim_size(axis);
-  return shape;
-}
-
-// The four extents in a tensor of int32 or int64, of an array whose elements take `element_bytes`.
-inline absl::Status get_shape(const char* argument, const Tensor& tensor, int64_t element_bytes, Shape<4>* shape) {
-  TF_RETURN_IF_ERROR(check_rank(tensor, 1, argument));
-  if (tensor.NumElements() != 4) {
-    return to_absl(invalid_argument(argument, " must have four entries, got ", tensor.NumElements()));
-  }
-  if (tensor.dtype() == tensorflow::DT_INT32) {
-    std::copy_n(tensor.flat<int32_t>().data(), 4, shape->begin());
-  } else {
-    std::copy_n(tensor.flat<int64_t>().data(), 4, shape->begin());
-  }
-  const auto& [batch, height, width, channels] = *shape;
-  return to_absl(check_result_size(argument, {batch, height, width, channels, element_bytes}));
-}
-
-// The attributes `rate` and `padding`.
-template <class Context>
-absl::Status get_conv_options(Context* context, ConvOptions* options) {
-  std::vector<int64_t> rate;
-  std::string padding;
-  TF_RETURN_IF_ERROR(context->GetAttr("rate", &rate));
-  TF_RETURN_IF_ERROR(context->GetAttr("padding", &padding));
-  return to_absl(parse_conv_options(rate, padding, options));
 }
 
 // The output's size along both axes of images, as far as it is known, from `x` and `filters` of rank 4. The other
@@ -118,18 +61,6 @@ inline absl::Status infer_conv_size(InferenceContext* context, ShapeHandle x, Sh
     (*sizes)[i] = context->MakeDim(axis.output);
   }
   return absl::OkStatus();
-}
-
-// T is TensorFlow's element type. The rank has been checked.
-template <class T, int rank>
-View<const typename KernelType<T>::type, rank> view_of(const Tensor& tensor) {
-  using K = typename KernelType<T>::type;
-  return {reinterpret_cast<const K*>(tensor.flat<T>().data()), shape_of<rank>(tensor)};
-}
-template <class T, int rank>
-View<typename KernelType<T>::type, rank> mutable_view_of(Tensor* tensor) {
-  using K = typename KernelType<T>::type;
-  return {reinterpret_cast<K*>(tensor->flat<T>().data()), shape_of<rank>(*tensor)};
 }
 
 // Work on the intra-op pool of the device that runs the op.
@@ -154,24 +85,124 @@ class TfParallelFor final : public ParallelFor {
   tensorflow::thread::ThreadPool* pool_;
 };
 
-// An op whose compute() may throw std::bad_alloc, which must not unwind TensorFlow's own frames.
-class NativeOp : public tensorflow::OpKernel {
- public:
-  using OpKernel::OpKernel;
+inline ElementType element_type(tensorflow::DataType type) {
+  switch (type) {
+    case tensorflow::DT_BOOL:
+      return ElementType::kBool;
+    case tensorflow::DT_UINT8:
+      return ElementType::kUint8;
+    case tensorflow::DT_INT8:
+      return ElementType::kInt8;
+    case tensorflow::DT_UINT16:
+      return ElementType::kUint16;
+    case tensorflow::DT_INT32:
+      return ElementType::kInt32;
+    case tensorflow::DT_INT64:
+      return ElementType::kInt64;
+    case tensorflow::DT_HALF:
+      return ElementType::kHalf;
+    case tensorflow::DT_BFLOAT16:
+      return ElementType::kBFloat16;
+    case tensorflow::DT_FLOAT:
+      return ElementType::kFloat;
+    case tensorflow::DT_DOUBLE:
+      return ElementType::kDouble;
+    default:
+      return ElementType::kOther;
+  }
+}
 
-  void Compute(OpKernelContext* context) final {
+// The attributes of a node, for its shape function and for its kernel.
+template <class Context>
+class TfAttributes final : public OpAttributes {
+ public:
+  explicit TfAttributes(Context* context) : context_(context) {}
+
+  Status get(const char* name, bool* value) const override { return fetch(name, value); }
+  Status get(const char* name, int64_t* value) const override { return fetch(name, value); }
+  Status get(const char* name, float* value) const override { return fetch(name, value); }
+  Status get(const char* name, std::string* value) const override { return fetch(name, value); }
+  Status get(const char* name, std::vector<bool>* value) const override { return fetch(name, value); }
+  Status get(const char* name, std::vector<int64_t>* value) const override { return fetch(name, value); }
+  Status get(const char* name, std::vector<float>* value) const override { return fetch(name, value); }
+  Status get(const char* name, std::vector<std::string>* value) const override { return fetch(name, value); }
+
+ private:
+  template <class T>
+  Status fetch(const char* name, T* value) const {
+    const absl::Status status = context_->GetAttr(name, value);
+    return status.ok() ? Status() : invalid_argument(status.message());
+  }
+
+  Context* context_;
+};
+
+class TfCall : public OpCall {
+ public:
+  explicit TfCall(OpKernelContext* context) : context_(context), parallel_for_(context) {}
+
+  using OpCall::input;
+  int num_inputs() const override { return context_->num_inputs(); }
+  Array input(int index) const override {
+    const Tensor& tensor = context_->input(index);
+    const auto sizes = tensor.shape().dim_sizes();
+    return {element_type(tensor.dtype()), tensor.data(), {sizes.begin(), sizes.end()}};
+  }
+  const ParallelFor& parallel_for() const override { return parallel_for_; }
+  bool wants_output(int index) const override { return context_->output_required(index); }
+
+  // Why nothing can be run, if so.
+  virtual Status problem() const { return Status(); }
+
+  // What TensorFlow said where it did not give memory.
+  const absl::Status& allocation() const { return allocation_; }
+
+ private:
+  Status allocate(int index, const std::vector<int64_t>& shape, int reuse, void** data) override {
+    TensorShape extents;
+    Tensor* tensor = nullptr;
+    allocation_ = TensorShape::BuildTensorShape(shape, &extents);
+    if (allocation_.ok() && reuse >= 0) {
+      allocation_ = context_->forward_input_or_allocate_output({reuse}, index, extents, &tensor);
+    } else if (allocation_.ok()) {
+      allocation_ = context_->allocate_output(index, extents, &tensor);
+    }
+    if (!allocation_.ok()) return invalid_argument("no memory for a result");
+    *data = tensor->data();
+    return Status();
+  }
+
+  OpKernelContext* context_;
+  TfParallelFor parallel_for_;
+  absl::Status allocation_;
+};
+
+// The kernel of an op of base/op_call.h.
+template <class Op, class Call = TfCall>
+class TfOp final : public tensorflow::OpKernel {
+ public:
+  explicit TfOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, to_absl(op_.read(TfAttributes(context))));
+  }
+
+  void Compute(OpKernelContext* context) override {
     try {
-      compute(context);
-    } catch (const std::bad_alloc&) {
+      Call call(context);
+      Status status = call.problem();
+      if (status.ok()) status = op_.run(call);
+      OP_REQUIRES_OK(context, call.allocation());
+      OP_REQUIRES_OK(context, to_absl(status));
+    } catch (const std::bad_alloc&) {  // must not unwind TensorFlow's own frames
       context->SetStatus(absl::ResourceExhaustedError(type_string() + ": out of memory"));
     }
   }
 
  private:
-  // On several threads at once.
-  virtual void compute(OpKernelContext* context) const = 0;
+  Op op_;
 };
 
 }  // namespace kseg
+
+#define KSEG_TF_CPU_KERNEL(name, Op) REGISTER_KERNEL_BUILDER(Name(name).Device(tensorflow::DEVICE_CPU), Op)
 
 #endif  // KSEG_ADAPTERS_TF_ADAPTER_H_

@@ -1,36 +1,22 @@
-// Runs an op's kernel on the device that its OpKernel was registered for: the CPU, or a GPU where this library holds
-// CUDA kernels (KSEG_CUDA). TensorFlow's OpKernels are templates of that device:
-//
-//   template <class T, class Device> class RoiAlignOp final : public NativeOp { ...
-//     OP_REQUIRES_OK(context, run_on<Device>(context,
-//         [&](const ParallelFor& parallel_for) { return roi_align(..., parallel_for); },
-//         [&](const auto& cuda) { return roi_align_cuda(..., cuda); }));    // auto: not looked at without CUDA
-//   };
-//   #if KSEG_CUDA
-//   REGISTER_KERNEL_BUILDER(Name(...).Device(tensorflow::DEVICE_GPU).HostMemory(<shapes and counts>), RoiAlignOp<T,
-//   OnGpu>); #endif
+// Runs ops of base/op_call.h on a GPU that TensorFlow placed them on: on its stream, and with scratch memory from its
+// allocator. Without CUDA in this library (KSEG_CUDA) there is nothing here, and nothing is registered.
 #ifndef KSEG_ADAPTERS_TF_GPU_ADAPTER_H_
 #define KSEG_ADAPTERS_TF_GPU_ADAPTER_H_
 
-#include <type_traits>
-#include <vector>
-
 #include "adapters/tf_adapter.h"
-#include "base/cuda/context.h"
 
 #if KSEG_CUDA
+
+#include <utility>
+#include <vector>
+
+#include "base/cuda/context.h"
 #include "xla/stream_executor/stream.h"
-#endif
 
 namespace kseg {
 
-struct OnCpu {};
-struct OnGpu {};
-
-#if KSEG_CUDA
-
-// From TensorFlow's allocator. What is freed when the op returns may be given to whoever comes next on the same stream,
-// and thus after our kernels: that is how TensorFlow's own ops hold their temporaries.
+// What is freed when the op returns may be given to whoever comes next on the same stream, and thus after our kernels:
+// that is how TensorFlow's own ops hold their temporaries.
 class TfScratch final : public Scratch {
  public:
   explicit TfScratch(OpKernelContext* context) : context_(context) {}
@@ -43,7 +29,7 @@ class TfScratch final : public Scratch {
     if (!status.ok()) {
       return make_status(StatusCode::kOutOfMemory, bytes, " bytes of scratch memory: ", std::string(status.message()));
     }
-    *memory = tensor.flat<uint8_t>().data();
+    *memory = tensor.data();
     if (reinterpret_cast<uintptr_t>(*memory) % kAlignment != 0) {
       return internal_error("TensorFlow's allocator gave memory that is not aligned to ", kAlignment, " bytes");
     }
@@ -56,28 +42,44 @@ class TfScratch final : public Scratch {
   std::vector<Tensor> kept_;
 };
 
-#endif
-
-// Calls on_cpu(const ParallelFor&) or on_gpu(const CudaContext&), whichever `Device` (OnCpu, OnGpu) names.
-template <class Device, class Cpu, class Gpu>
-absl::Status run_on(OpKernelContext* context, const Cpu& on_cpu, [[maybe_unused]] const Gpu& on_gpu) {
-  if constexpr (std::is_same<Device, OnCpu>::value) {
-    return to_absl(on_cpu(TfParallelFor(context)));
-  } else {
-#if KSEG_CUDA
+class TfGpuCall final : public TfCall {
+ public:
+  explicit TfGpuCall(OpKernelContext* context) : TfCall(context), scratch_(context) {
     const tensorflow::DeviceContext* const device = context->op_device_context();
-    if (device == nullptr || device->stream() == nullptr) return absl::InternalError("the device has no stream");
-    TfScratch scratch(context);
-    CudaContext cuda;
-    cuda.stream = static_cast<CudaStream>(device->stream()->platform_specific_handle().stream);
-    cuda.scratch = &scratch;
-    return to_absl(on_gpu(cuda));
-#else
-    static_assert(!std::is_same<Device, OnGpu>::value, "this library holds no CUDA kernels");
-#endif
+    if (device == nullptr || device->stream() == nullptr) return;
+    cuda_.stream = static_cast<CudaStream>(device->stream()->platform_specific_handle().stream);
+    cuda_.scratch = &scratch_;
   }
-}
+
+  Status problem() const override {
+    return cuda_.scratch == nullptr ? internal_error("the device has no stream") : Status();
+  }
+  const CudaContext* cuda() const override { return &cuda_; }
+
+ private:
+  TfScratch scratch_;
+  CudaContext cuda_;
+};
+
+template <class Op>
+using TfGpuOp = TfOp<Op, TfGpuCall>;
+
+// The types that attribute T may have, where an op takes more of them on the CPU.
+inline constexpr tensorflow::DataType kGpuFloats[] = {tensorflow::DT_FLOAT, tensorflow::DT_HALF,
+                                                      tensorflow::DT_BFLOAT16};
+inline constexpr tensorflow::DataType kGpuPredictions[] = {
+    tensorflow::DT_FLOAT, tensorflow::DT_HALF,   tensorflow::DT_BFLOAT16, tensorflow::DT_UINT8,
+    tensorflow::DT_INT8,  tensorflow::DT_UINT16, tensorflow::DT_INT32,    tensorflow::DT_INT64};
 
 }  // namespace kseg
+
+// `...` begins with Name(op); what the host reads is HostMemory.
+#define KSEG_TF_GPU_KERNEL(Op, ...) REGISTER_KERNEL_BUILDER(__VA_ARGS__.Device(tensorflow::DEVICE_GPU), Op)
+
+#else
+
+#define KSEG_TF_GPU_KERNEL(Op, ...) static_assert(true)
+
+#endif
 
 #endif  // KSEG_ADAPTERS_TF_GPU_ADAPTER_H_

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
@@ -17,6 +16,7 @@ import kseg_ops
 from kseg.exporting.detection_graph import DetectionGraph
 from kseg.exporting.serving_graph import ServingGraph
 from kseg.models import FasterRCNN
+from kseg_ops import _graphs
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ def export(model, path, ops="reference", size=None, overwrite=False) -> Export:
     _check_path(path, overwrite)
     if ops == "native":
         _require_native(kind.native_ops)
-    with kseg_ops.use_reference() if ops == "reference" else contextlib.nullcontext():
+    with kseg_ops.use_reference() if ops == "reference" else _graphs.plain_graph():
         graph = kind(model, spec, size)
         functions = {name: function.get_concrete_function() for name, function in graph.signatures().items()}
     custom = tuple(sorted(set().union(*(_custom_ops(f.graph.as_graph_def()) for f in functions.values()))))

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from kseg.inference.model_spec import ModelSpec
 from kseg.models import SegmentationModel
+from kseg_ops import _graphs
 
 _functions: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 _class_functions: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
@@ -66,7 +67,8 @@ def _compile(model, spec):
 
     @tf.function(input_signature=[tf.TensorSpec((None, *spec.fixed_size, spec.channels), tf.float32)])
     def logits(batch):
-        return tf.cast(reference()(batch, training=False), tf.float32)
+        with _graphs.plain_graph():
+            return tf.cast(reference()(batch, training=False), tf.float32)
 
     # Taken once: TensorFlow counts the first calls of all models' functions together and would warn of retracing.
     return logits.get_concrete_function()
@@ -79,6 +81,7 @@ def _compile_classes(model, spec):
 
     @tf.function(input_signature=[tf.TensorSpec((None, *spec.fixed_size, spec.channels), tf.float32)])
     def classes(batch):
-        return tf.cast(reference().classes(batch), spec.class_dtype)
+        with _graphs.plain_graph():
+            return tf.cast(reference().classes(batch), spec.class_dtype)
 
     return classes.get_concrete_function()

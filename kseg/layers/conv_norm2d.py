@@ -90,7 +90,7 @@ class ConvNorm2D(ConvNorm):
         rows, columns = _folding.kernel_pair(self.kernel_size)
         self.wide = self.strides == 1 and rows * columns > 1 and input_shape[-1] >= WIDE
         if self.wide:
-            self.supports_jit = all(_library.native_op(name) is None for name in self.native_ops)
+            self.supports_jit = _library.jit_ready(self.native_ops)
         super().build(input_shape)
 
     def output_channels(self, channels):

@@ -10,9 +10,9 @@ from kseg_ops import _library
 class NativeLayer(keras.layers.Layer):
     """A layer around ops of `kseg_ops`.
 
-    XLA cannot compile the compiled ops yet, so such a layer declares `supports_jit` only where the references run;
-    Keras's `jit_compile="auto"` then leaves XLA off. To force XLA, build the model under `KSEG_NATIVE=0`, or call it
-    within `kseg_ops.use_reference()`; kseg's own models do the latter by themselves.
+    Such a layer declares `supports_jit` where XLA can compile its ops: with XLA support (see `kseg.show_config`), or
+    where the references run. Elsewhere Keras's `jit_compile="auto"` leaves XLA off; to force XLA there, build the model
+    under `KSEG_NATIVE=0`, or call it within `kseg_ops.use_reference()`, as kseg's own models do in their steps.
 
     A subclass names its ops in `native_ops`. One that takes coordinates passes `autocast=False` on: under
     `mixed_bfloat16` a box edge at 1003.3 would arrive as 1004.
@@ -22,4 +22,4 @@ class NativeLayer(keras.layers.Layer):
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.supports_jit = all(_library.native_op(name) is None for name in self.native_ops)
+        self.supports_jit = _library.jit_ready(self.native_ops)

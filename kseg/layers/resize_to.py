@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from kseg.layers._interpolation import resize_bilinear
 from kseg.layers.native_layer import NativeLayer
-from kseg_ops import _library
+from kseg_ops import _graphs
 
 INTERPOLATIONS = ("nearest", "bilinear", "align_corners")
 
@@ -40,8 +40,8 @@ class ResizeTo(NativeLayer):
         >>> resized = ResizeTo("nearest")([small, skip])
     """
 
-    # Where these must not run, XLA may be at work, which gets TensorFlow's op for bilinear resizing wrong, too, and has
-    # no gradient of the one for repeating pixels.
+    # XLA gets TensorFlow's op for bilinear resizing wrong and has no gradient of the one for repeating pixels. This op,
+    # which does not run here, tells where XLA may be at work.
     native_ops = ("resize_argmax",)
 
     def __init__(self, interpolation="nearest", **kwargs):
@@ -58,11 +58,11 @@ class ResizeTo(NativeLayer):
             return features
         size = tf.shape(reference)[1:3]
         if self.interpolation == "nearest":
-            if _library.native_op("resize_argmax") is None:
+            if _graphs.is_for_xla("resize_argmax"):
                 resized = _repeated(_repeated(features, 1, size[0]), 2, size[1])
             else:
                 resized = tf.raw_ops.ResizeNearestNeighbor(images=features, size=size)
-        elif _library.native_op("resize_argmax") is None:
+        elif _graphs.is_for_xla("resize_argmax"):
             resized = resize_bilinear(features, size, self.interpolation == "align_corners")
         else:
             align_corners = self.interpolation == "align_corners"

@@ -10,7 +10,7 @@ from kseg.layers import MaskHead, MultilevelRoIAlign
 from kseg.models import region_losses
 from kseg.models.backbone_graph import DEFAULT_INPUT_SHAPE
 from kseg.models.faster_rcnn import SAMPLES_PER_BIN, FasterRCNN
-from kseg_ops import _library
+from kseg_ops import _graphs
 
 MASK_BINS = 14  # of the features; the masks have twice as many
 MASK_CONVOLUTIONS = 4
@@ -128,10 +128,10 @@ def _occupied(there):
     """How many places at the front of `(B, N)` hold all that is there in any image, in steps of 8.
 
     A mask costs as much as a tenth of a megapixel in the backbone, and most places are free most of the time. Where XLA
-    may compile the graph, which needs sizes that are known beforehand, it is all places; the compiled ops rule XLA out.
+    may compile the graph, which needs sizes that are known beforehand, it is all places.
     """
     places = there.shape[1]
-    if _library.native_op("multilevel_roi_align") is None:
+    if _graphs.is_for_xla("multilevel_roi_align"):
         return places
     most = tf.reduce_max(tf.reduce_sum(tf.cast(there, tf.int32), axis=1))
     return tf.minimum(-(-tf.maximum(most, 1) // STEP) * STEP, places)

@@ -10,13 +10,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-import kseg_ops
-from kseg.metrics import native_steps
 from kseg.models.checked_data import range_checked_images
 from kseg.models.configured_model import ConfiguredModel
 from kseg.models.keyword_arguments import check_keywords
 from kseg.models.range_check import RangeCheck
 from kseg.models.region_targets import checked_targets, without_padding
+from kseg_ops import _graphs
 
 DEFAULT_LEARNING_RATE = 1e-4
 LARGEST_GRADIENT = 10.0  # norm of all gradients together: the first steps of a detector are its roughest
@@ -60,7 +59,7 @@ class RegionModel(ConfiguredModel, keras.Model):
       network.
     - `fit` logs every loss by name. Metrics get the targets and the detections, when the model is evaluated.
     - `predict` takes images, or a data set of images and targets, of which it reads the sizes.
-    - Native ops stay out of steps that XLA compiles.
+    - Steps that XLA compiles use native ops where kseg has XLA support (see `kseg.show_config`), else the references.
     """
 
     loss_names: tuple[str, ...] = ()
@@ -119,8 +118,7 @@ class RegionModel(ConfiguredModel, keras.Model):
                 "from are left out or marked in targets['crowd']"
             )
         sizes = targets.get("sizes") if isinstance(targets, dict) else None
-        # Until the compiled ops have XLA kernels, one of them inside a step that XLA compiles ends it.
-        with kseg_ops.use_reference() if self.jit_compile else native_steps():
+        with _graphs.step_ops(bool(self.jit_compile)):
             token = _step.set(_Step(self, sizes, losses, training))
             try:
                 yield

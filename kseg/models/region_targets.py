@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from kseg_ops import _library
+from kseg_ops import _graphs
 
 
 def checked_targets(targets, *, images, num_classes, names):
@@ -53,10 +53,9 @@ OBJECT_AXIS = ("boxes", "classes", "crowd", "masks")
 def without_padding(targets):
     """The same targets, without the places behind the last object of any image, which cost memory in matching.
 
-    Where XLA may compile the graph, which needs sizes that are known beforehand, they stay; the compiled ops rule XLA
-    out.
+    Where XLA may compile the graph, which needs sizes that are known beforehand, they stay.
     """
-    if _library.native_op("batched_nms") is None:
+    if _graphs.is_for_xla("batched_nms"):
         return targets
     numbers = tf.range(tf.shape(targets["classes"])[1]) + 1
     count = tf.maximum(tf.reduce_max(tf.where(targets["classes"] >= 0, numbers, 0)), 1)

@@ -5,19 +5,19 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-import kseg_ops
 from kseg._class_arguments import check_ignore_index, check_num_classes
 from kseg._corner_alignment import aligned_corners
 from kseg._dtype_scope import dtype_scope as dtype_scope
 from kseg.backbones import Backbone
 from kseg.layers import ResizeTo
 from kseg.losses import CrossEntropy
-from kseg.metrics import MeanIoU, PixelAccuracy, native_steps
+from kseg.metrics import MeanIoU, PixelAccuracy
 from kseg.models import compiled_losses
 from kseg.models.checked_model import CheckedModel
 from kseg.models.configured_model import ConfiguredModel
 from kseg.models.keyword_arguments import check_keywords
 from kseg.models.small_logits import SmallLogits, are_wanted, argmax_of, image_size, small_logits_of
+from kseg_ops import _graphs
 
 DEFAULT_LEARNING_RATE = 1e-3  # Adam's own default, which trains networks with normalisation well
 
@@ -33,7 +33,7 @@ class SegmentationModel(ConfiguredModel, CheckedModel):
     - It comes compiled: Adam, cross-entropy with the ignore label, mean IoU and pixel accuracy. `compile` overrides.
       `from_config` (and so `load_model(compile=False)`) builds it uncompiled.
     - `fit`, `evaluate`, `train_on_batch` and `test_on_batch` check labels and images: `CheckedModel`.
-    - Native ops stay out of steps that XLA compiles.
+    - Steps that XLA compiles use native ops where kseg has XLA support (see `kseg.show_config`), else the references.
     - Logits that the network has at a smaller size than the image are upsampled within kseg's losses and metrics where
       training or evaluation can use them so; calls and `predict` give them at the image's size. A subclass that
       overrides `call`, `compute_loss` or `compute_metrics` itself has them at the image's size throughout, and its
@@ -164,9 +164,7 @@ class SegmentationModel(ConfiguredModel, CheckedModel):
     # Steps
 
     def _step_ops(self):
-        # Until the compiled ops have XLA kernels, one of them inside a step that XLA compiles ends training with
-        # "Detected unsupported operations".
-        return kseg_ops.use_reference() if self.jit_compile else native_steps()
+        return _graphs.step_ops(bool(self.jit_compile))
 
     def _step_logits(self):
         """Lets calls inside the block give small logits, if nothing that a subclass overrides would be surprised."""

@@ -93,7 +93,7 @@ def test_configuration_and_jit():
     config = layer.get_config()
     names = ("max_output_size", "iou_threshold", "kind", "score_threshold", "sigma", "mask_threshold")
     assert [config[name] for name in names] == [9, 0.25, "soft", 0.1, 0.7, 0.4]
-    assert layer.supports_jit == (_library.native_op("mask_nms") is None)
+    assert layer.supports_jit == _library.jit_ready(("mask_nms",))
 
 
 def test_no_masks_at_all():

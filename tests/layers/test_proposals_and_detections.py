@@ -166,7 +166,7 @@ def test_padding_and_images():
 def test_precision_and_configuration(policy):
     for layer in (ProposalLayer(dtype=policy), DetectionPostprocess(dtype=policy)):
         check_config_round_trip(layer)
-        assert layer.supports_jit == (_library.native_op("batched_nms") is None)
+        assert layer.supports_jit == _library.jit_ready(("batched_nms",))
     found = detections(DetectionPostprocess(max_detections=2, dtype=policy), proposals=REGIONS + 50.3)
     assert found["boxes"].dtype == np.float32
     assert found["boxes"][0, 0, 0] == pytest.approx(50.3, abs=1e-4)

@@ -9,13 +9,16 @@ from tests.helpers.repository import CPP, cpp_files, includes, where
 
 # Prefix of an #include -> the only files that may have it.
 ALLOWED = {
-    "tensorflow/": ["*_tf.cc", "tf_adapter.h", "tf_gpu_adapter.h"],
-    "xla/": ["*_xla.cc", "xla_bridge.cc", "tf_gpu_adapter.h"],
-    "absl/": ["*_tf.cc", "tf_adapter.h", "tf_gpu_adapter.h"],
+    "tensorflow/": ["*_tf.cc", "tf_adapter.h", "xla_bridge.cc"],
+    "xla/": ["xla_adapter.h", "xla_bridge.cc", "xla_cuda_adapter.h", "tf_gpu_adapter.h"],
+    "absl/": ["*_tf.cc", "tf_adapter.h", "xla_bridge.cc"],
     "pybind11/": ["*_py.cc", "numpy_adapter.h", "module.cc"],
     "Python.h": [],
     "adapters/tf_adapter.h": ["*_tf.cc", "tf_gpu_adapter.h"],
     "adapters/tf_gpu_adapter.h": ["*_tf.cc"],
+    "adapters/xla_adapter.h": ["*_xla.cc", "xla_cuda_adapter.h"],
+    "adapters/xla_cuda_adapter.h": ["*_xla.cc"],
+    "base/op_call.h": ["*_call.h", "*_adapter.h"],
     "adapters/numpy_adapter.h": ["*_py.cc", "module.cc"],
     "cuda_runtime": ["device.cuh"],
     "cuda_fp16": ["device.cuh"],

@@ -188,7 +188,7 @@ def test_small_logits_are_upsampled():
 @pytest.mark.parametrize("native", [False, True])
 def test_in_graphs(jit_compile, native):
     if native and jit_compile:
-        pytest.skip("native ops are not for steps that XLA compiles")
+        pytest.skip("native_steps() says that XLA does not compile them")
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=(2, 6, 7, 3)).astype("float32"), rng.integers(0, 3, (2, 6, 7))
     metric = CalibrationError(3)

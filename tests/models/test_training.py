@@ -11,6 +11,7 @@ import tensorflow as tf
 
 import kseg
 import kseg_ops
+from kseg_ops import _library
 
 
 def small(num_classes=2, **options):
@@ -115,7 +116,7 @@ def test_default_losses_and_metrics_under_xla(model):
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_native_ops_are_in_steps_unless_xla_compiles_them(jit_compile):
+def test_native_ops_are_in_steps_unless_xla_refuses_them(jit_compile):
     model = Pixelwise(2)
     model.compile(jit_compile=jit_compile)
     x, y = (tf.constant(array) for array in data())
@@ -128,7 +129,9 @@ def test_native_ops_are_in_steps_unless_xla_compiles_them(jit_compile):
     }
     step = {op.type for op in tf.function(model.test_step).get_concrete_function((x, y)).graph.get_operations()}
     has_native = any(name.startswith("Kseg") for name in native)  # not with KSEG_NATIVE=0, nor without the library
-    assert any(name.startswith("Kseg") for name in step) == (has_native and not jit_compile)
+    assert any(name.startswith("Kseg") for name in step) == (
+        has_native and not (jit_compile and _library.xla_problem())
+    )
 
 
 def model_metrics(model):

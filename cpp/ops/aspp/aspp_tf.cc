@@ -1,70 +1,8 @@
-#include "ops/aspp/aspp.h"
-
-#include <string>
-#include <vector>
-
 #include "adapters/tf_adapter.h"
+#include "ops/aspp/aspp_call.h"
 #include "tensorflow/core/framework/op.h"
 
-namespace kseg {
-namespace {
-
-struct Attributes {
-  std::vector<std::array<int64_t, 2>> rates;
-  std::vector<bool> separable;
-  std::vector<Activation> activations, depthwise_activations;
-  Activation pooling_activation, projection_activation;
-};
-
-absl::Status wrong_count(const char* attribute, int64_t expected, int64_t got) {
-  return to_absl(invalid_argument(attribute, " must have ", expected, " entries, got ", got));
-}
-
-template <class Context>
-absl::Status get_activations(Context* context, const char* attribute, int64_t expected, std::vector<Activation>* to) {
-  std::vector<std::string> names;
-  TF_RETURN_IF_ERROR(context->GetAttr(attribute, &names));
-  if (static_cast<int64_t>(names.size()) != expected) return wrong_count(attribute, expected, names.size());
-  to->resize(names.size());
-  for (size_t i = 0; i < names.size(); ++i) {
-    TF_RETURN_IF_ERROR(to_absl(parse_activation(names[i], attribute, &(*to)[i])));
-  }
-  return absl::OkStatus();
-}
-
-template <class Context>
-absl::Status get_attributes(Context* context, Attributes* attributes) {
-  int64_t branches, separable, pooling;
-  std::vector<int64_t> rates;
-  std::string name;
-  TF_RETURN_IF_ERROR(context->GetAttr("num_branches", &branches));
-  TF_RETURN_IF_ERROR(context->GetAttr("num_separable", &separable));
-  TF_RETURN_IF_ERROR(context->GetAttr("num_pooling", &pooling));
-  TF_RETURN_IF_ERROR(context->GetAttr("rates", &rates));
-  TF_RETURN_IF_ERROR(context->GetAttr("separable", &attributes->separable));
-  if (static_cast<int64_t>(rates.size()) != 2 * branches) return wrong_count("rates", 2 * branches, rates.size());
-  if (static_cast<int64_t>(attributes->separable.size()) != branches) {
-    return wrong_count("separable", branches, attributes->separable.size());
-  }
-  if (std::count(attributes->separable.begin(), attributes->separable.end(), true) != separable) {
-    return to_absl(
-        invalid_argument("separable must be true for as many branches as there are depthwise filters, ", separable));
-  }
-  if (pooling > 1) return to_absl(invalid_argument("num_pooling must be 0 or 1, got ", pooling));
-  for (int64_t i = 0; i < branches; ++i) {
-    for (const int axis : {0, 1}) {
-      const Status status = check_conv_rate(rates[2 * i + axis]);
-      if (!status.ok()) return to_absl(invalid_argument("rates: ", status.message()));
-    }
-    attributes->rates.push_back({rates[2 * i], rates[2 * i + 1]});
-  }
-  TF_RETURN_IF_ERROR(get_activations(context, "activations", branches, &attributes->activations));
-  TF_RETURN_IF_ERROR(get_activations(context, "depthwise_activations", separable, &attributes->depthwise_activations));
-  TF_RETURN_IF_ERROR(context->GetAttr("pooling_activation", &name));
-  TF_RETURN_IF_ERROR(to_absl(parse_activation(name, "pooling_activation", &attributes->pooling_activation)));
-  TF_RETURN_IF_ERROR(context->GetAttr("projection_activation", &name));
-  return to_absl(parse_activation(name, "projection_activation", &attributes->projection_activation));
-}
+namespace kseg::tf_aspp {
 
 // Merges the output channels of one set of filters with the sizes of its scale and offset.
 absl::Status merge_channels(InferenceContext* context, ShapeHandle filters, ShapeHandle scale, ShapeHandle offset,
@@ -79,8 +17,7 @@ absl::Status merge_channels(InferenceContext* context, ShapeHandle filters, Shap
 }
 
 absl::Status infer_shape(InferenceContext* context) {
-  Attributes attributes;
-  TF_RETURN_IF_ERROR(get_attributes(context, &attributes));
+  TF_RETURN_IF_ERROR(to_absl(AsppOp().read(TfAttributes(context))));
   std::vector<ShapeHandle> x, filters, scales, offsets, depthwise, depthwise_scales, depthwise_offsets;
   TF_RETURN_IF_ERROR(context->input("x", &x));
   ShapeHandle features;
@@ -150,99 +87,6 @@ Atrous spatial pyramid pooling of x [B, H, W, C]: branches (those marked separab
 pooled branch and their projection, each with its scale, offset and activation.
 )doc");
 
-// One convolution of the inputs; ranks are checked here.
-template <class T, class K = typename KernelType<T>::type>
-absl::Status get_convolution(const Tensor& filters, const Tensor& scale, const Tensor& offset, const char* name,
-                             AsppConvolution<K>* convolution) {
-  TF_RETURN_IF_ERROR(check_rank(filters, 4, name));
-  TF_RETURN_IF_ERROR(check_rank(scale, 1, (std::string(name) + " scale").c_str()));
-  TF_RETURN_IF_ERROR(check_rank(offset, 1, (std::string(name) + " offset").c_str()));
-  convolution->filters = view_of<T, 4>(filters);
-  convolution->scale = view_of<float, 1>(scale);
-  convolution->offset = view_of<float, 1>(offset);
-  return absl::OkStatus();
-}
+KSEG_TF_CPU_KERNEL("Kseg>Aspp", TfOp<AsppOp>);
 
-template <class T>
-class AsppOp final : public NativeOp {
- public:
-  using K = typename KernelType<T>::type;
-
-  explicit AsppOp(OpKernelConstruction* context) : NativeOp(context) {
-    OP_REQUIRES_OK(context, get_attributes(context, &attributes_));
-  }
-
-  void compute(OpKernelContext* context) const override {
-    AsppArgs<K> args;
-    OP_REQUIRES_OK(context, get_arguments(context, &args));
-    OP_REQUIRES_OK(context, to_absl(check_aspp(args)));
-    TensorShape shape;
-    OP_REQUIRES_OK(context,
-                   TensorShape::BuildTensorShape(
-                       {args.x.shape[0], args.x.shape[1], args.x.shape[2], args.projection.filters.shape[3]}, &shape));
-    Tensor* output = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, shape, &output));
-    args.output = mutable_view_of<T, 4>(output);
-    OP_REQUIRES_OK(context, to_absl(aspp(args, TfParallelFor(context))));
-  }
-
- private:
-  absl::Status get_arguments(OpKernelContext* context, AsppArgs<K>* args) const {
-    const Tensor *x, *projection, *projection_scale, *projection_offset;
-    OpInputList filters, scales, offsets, depthwise, depthwise_scales, depthwise_offsets;
-    TF_RETURN_IF_ERROR(context->input("x", &x));
-    TF_RETURN_IF_ERROR(check_rank(*x, 4, "x"));
-    args->x = view_of<T, 4>(*x);
-    TF_RETURN_IF_ERROR(context->input_list("branch_filters", &filters));
-    TF_RETURN_IF_ERROR(context->input_list("branch_scales", &scales));
-    TF_RETURN_IF_ERROR(context->input_list("branch_offsets", &offsets));
-    TF_RETURN_IF_ERROR(context->input_list("depthwise", &depthwise));
-    TF_RETURN_IF_ERROR(context->input_list("depthwise_scales", &depthwise_scales));
-    TF_RETURN_IF_ERROR(context->input_list("depthwise_offsets", &depthwise_offsets));
-    int next = 0;
-    for (int i = 0; i < filters.size(); ++i) {
-      AsppConvolution<K> branch;
-      TF_RETURN_IF_ERROR(get_convolution<T>(filters[i], scales[i], offsets[i], "branch_filters", &branch));
-      branch.activation = attributes_.activations[i];
-      branch.rate = attributes_.rates[i];
-      branch.separable = attributes_.separable[i];
-      if (branch.separable) {
-        TF_RETURN_IF_ERROR(check_rank(depthwise[next], 4, "depthwise"));
-        TF_RETURN_IF_ERROR(check_rank(depthwise_scales[next], 1, "depthwise_scales"));
-        TF_RETURN_IF_ERROR(check_rank(depthwise_offsets[next], 1, "depthwise_offsets"));
-        branch.depthwise = view_of<T, 4>(depthwise[next]);
-        branch.depthwise_scale = view_of<float, 1>(depthwise_scales[next]);
-        branch.depthwise_offset = view_of<float, 1>(depthwise_offsets[next]);
-        branch.depthwise_activation = attributes_.depthwise_activations[next];
-        ++next;
-      }
-      args->branches.push_back(branch);
-    }
-    TF_RETURN_IF_ERROR(context->input_list("pooling_filters", &filters));
-    TF_RETURN_IF_ERROR(context->input_list("pooling_scales", &scales));
-    TF_RETURN_IF_ERROR(context->input_list("pooling_offsets", &offsets));
-    for (int i = 0; i < filters.size(); ++i) {
-      AsppConvolution<K> pooling;
-      TF_RETURN_IF_ERROR(get_convolution<T>(filters[i], scales[i], offsets[i], "pooling_filters", &pooling));
-      pooling.activation = attributes_.pooling_activation;
-      args->pooling.push_back(pooling);
-    }
-    TF_RETURN_IF_ERROR(context->input("projection", &projection));
-    TF_RETURN_IF_ERROR(context->input("projection_scale", &projection_scale));
-    TF_RETURN_IF_ERROR(context->input("projection_offset", &projection_offset));
-    args->projection.activation = attributes_.projection_activation;
-    return get_convolution<T>(*projection, *projection_scale, *projection_offset, "projection", &args->projection);
-  }
-
-  Attributes attributes_;
-};
-
-#define KSEG_REGISTER(T) \
-  REGISTER_KERNEL_BUILDER(Name("Kseg>Aspp").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), AsppOp<T>);
-KSEG_REGISTER(float)
-KSEG_REGISTER(Eigen::half)
-KSEG_REGISTER(tensorflow::bfloat16)
-#undef KSEG_REGISTER
-
-}  // namespace
-}  // namespace kseg
+}  // namespace kseg::tf_aspp

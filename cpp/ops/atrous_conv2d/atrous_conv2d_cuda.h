@@ -10,7 +10,7 @@ namespace kseg {
 
 // T is float, Half or BFloat16. All arrays lie in device memory.
 template <class T>
-Status atrous_conv2d_cuda(const AtrousConv2dArgs<T>& args, const CudaContext& context);
+KSEG_API Status atrous_conv2d_cuda(const AtrousConv2dArgs<T>& args, const CudaContext& context);
 
 }  // namespace kseg
 

@@ -1,32 +1,13 @@
-#include "ops/atrous_conv2d/atrous_conv2d.h"
-
-#include <string>
-#include <vector>
-
 #include "adapters/tf_adapter.h"
 #include "adapters/tf_gpu_adapter.h"
-#include "ops/atrous_conv2d/atrous_conv2d_cuda.h"
+#include "ops/atrous_conv2d/atrous_conv2d_call.h"
 #include "tensorflow/core/framework/op.h"
 
-namespace kseg {
-namespace {
-
-struct Attributes {
-  ConvOptions options;
-  Activation activation;
-};
-
-template <class Context>
-absl::Status get_attributes(Context* context, Attributes* attributes) {
-  std::string activation;
-  TF_RETURN_IF_ERROR(context->GetAttr("activation", &activation));
-  TF_RETURN_IF_ERROR(get_conv_options(context, &attributes->options));
-  return to_absl(parse_activation(activation, "activation", &attributes->activation));
-}
+namespace kseg::tf_atrous_conv2d {
 
 absl::Status infer_shape(InferenceContext* context) {
-  Attributes attributes;
-  TF_RETURN_IF_ERROR(get_attributes(context, &attributes));
+  AtrousConv2dOp attributes;
+  TF_RETURN_IF_ERROR(to_absl(attributes.read(TfAttributes(context))));
   ShapeHandle x, filters;
   DimensionHandle channels;
   TF_RETURN_IF_ERROR(context->WithRank(context->input(0), 4, &x));
@@ -63,65 +44,7 @@ activation(dilated convolution of x [B, H, W, C] by filters [kh, kw, C, F], time
 an empty scale or offset stands for none.
 )doc");
 
-template <class T, class Device>
-class AtrousConv2dOp final : public NativeOp {
- public:
-  explicit AtrousConv2dOp(OpKernelConstruction* context) : NativeOp(context) {
-    OP_REQUIRES_OK(context, get_attributes(context, &attributes_));
-  }
+KSEG_TF_CPU_KERNEL("Kseg>AtrousConv2d", TfOp<AtrousConv2dOp>);
+KSEG_TF_GPU_KERNEL(TfGpuOp<AtrousConv2dOp>, Name("Kseg>AtrousConv2d"));
 
-  void compute(OpKernelContext* context) const override {
-    OP_REQUIRES_OK(context, check_rank(context->input(0), 4, "x"));
-    OP_REQUIRES_OK(context, check_rank(context->input(1), 4, "filters"));
-    OP_REQUIRES_OK(context, check_rank(context->input(2), 1, "scale"));
-    OP_REQUIRES_OK(context, check_rank(context->input(3), 1, "offset"));
-    AtrousConv2dArgs<typename KernelType<T>::type> args;
-    args.x = view_of<T, 4>(context->input(0));
-    args.filters = view_of<T, 4>(context->input(1));
-    args.scale = view_of<float, 1>(context->input(2));
-    args.offset = view_of<float, 1>(context->input(3));
-    args.options = attributes_.options;
-    args.activation = attributes_.activation;
-    Shape<4> extents;
-    OP_REQUIRES_OK(context, to_absl(atrous_conv2d_shape(args.x.shape, args.filters.shape, args.options, &extents)));
-    for (const int i : {2, 3}) {
-      const int64_t size = context->input(i).dim_size(0);
-      OP_REQUIRES(context, size == extents[3] || size == 0,
-                  to_absl(invalid_argument(i == 2 ? "scale" : "offset", " must have one entry per output channel, ",
-                                           extents[3], ", or none, got ", size)));
-    }
-    TensorShape shape;
-    OP_REQUIRES_OK(context, TensorShape::BuildTensorShape(extents, &shape));
-    Tensor* output = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, shape, &output));
-    args.output = mutable_view_of<T, 4>(output);
-    OP_REQUIRES_OK(context,
-                   run_on<Device>(
-                       context, [&](const ParallelFor& parallel_for) { return atrous_conv2d(args, parallel_for); },
-                       [&](const auto& cuda) { return atrous_conv2d_cuda(args, cuda); }));
-  }
-
- private:
-  Attributes attributes_;
-};
-
-#define KSEG_REGISTER(T)                                                                                   \
-  REGISTER_KERNEL_BUILDER(Name("Kseg>AtrousConv2d").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), \
-                          AtrousConv2dOp<T, OnCpu>);
-KSEG_REGISTER(float)
-KSEG_REGISTER(Eigen::half)
-KSEG_REGISTER(tensorflow::bfloat16)
-#undef KSEG_REGISTER
-
-#if KSEG_CUDA
-#define KSEG_REGISTER(T)                                                                                   \
-  REGISTER_KERNEL_BUILDER(Name("Kseg>AtrousConv2d").Device(tensorflow::DEVICE_GPU).TypeConstraint<T>("T"), \
-                          AtrousConv2dOp<T, OnGpu>);
-KSEG_REGISTER(float)
-KSEG_REGISTER(Eigen::half)
-KSEG_REGISTER(tensorflow::bfloat16)
-#undef KSEG_REGISTER
-#endif
-
-}  // namespace
-}  // namespace kseg
+}  // namespace kseg::tf_atrous_conv2d

@@ -11,8 +11,9 @@ namespace kseg {
 
 // T is float, Half or BFloat16. Scales and offsets lie in device memory too.
 template <class T>
-Status atrous_separable_conv2d_cuda(const View<const T, 4>& x, const SeparableFilters<T>& filters,
-                                    const ConvOptions& options, const View<T, 4>& output, const CudaContext& context);
+KSEG_API Status atrous_separable_conv2d_cuda(const View<const T, 4>& x, const SeparableFilters<T>& filters,
+                                             const ConvOptions& options, const View<T, 4>& output,
+                                             const CudaContext& context);
 
 }  // namespace kseg
 

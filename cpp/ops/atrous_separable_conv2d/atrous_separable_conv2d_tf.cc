@@ -1,32 +1,9 @@
-#include "ops/atrous_separable_conv2d/atrous_separable_conv2d.h"
-
-#include <string>
-#include <vector>
-
 #include "adapters/tf_adapter.h"
 #include "adapters/tf_gpu_adapter.h"
-#include "ops/atrous_separable_conv2d/atrous_separable_conv2d_cuda.h"
+#include "ops/atrous_separable_conv2d/atrous_separable_conv2d_call.h"
 #include "tensorflow/core/framework/op.h"
 
-namespace kseg {
-namespace {
-
-struct Attributes {
-  ConvOptions options;
-  Activation depthwise_activation;
-  Activation activation;
-};
-
-template <class Context>
-absl::Status get_attributes(Context* context, Attributes* attributes) {
-  std::string depthwise_activation, activation;
-  TF_RETURN_IF_ERROR(context->GetAttr("depthwise_activation", &depthwise_activation));
-  TF_RETURN_IF_ERROR(context->GetAttr("activation", &activation));
-  TF_RETURN_IF_ERROR(get_conv_options(context, &attributes->options));
-  TF_RETURN_IF_ERROR(
-      to_absl(parse_activation(depthwise_activation, "depthwise_activation", &attributes->depthwise_activation)));
-  return to_absl(parse_activation(activation, "activation", &attributes->activation));
-}
+namespace kseg::tf_atrous_separable_conv2d {
 
 // One entry per channel, or none.
 absl::Status check_affine(InferenceContext* context, int input, DimensionHandle channels) {
@@ -39,8 +16,8 @@ absl::Status check_affine(InferenceContext* context, int input, DimensionHandle 
 }
 
 absl::Status infer_shape(InferenceContext* context) {
-  Attributes attributes;
-  TF_RETURN_IF_ERROR(get_attributes(context, &attributes));
+  AtrousSeparableOp attributes;
+  TF_RETURN_IF_ERROR(to_absl(attributes.read(TfAttributes(context))));
   ShapeHandle x, depthwise, pointwise;
   TF_RETURN_IF_ERROR(context->WithRank(context->input(0), 4, &x));
   TF_RETURN_IF_ERROR(context->WithRank(context->input(1), 4, &depthwise));
@@ -84,67 +61,7 @@ pointwise [1, 1, C * m, F], each followed by an affine map and an activation: [B
 elements stands for ones or zeros.
 )doc");
 
-template <class T, class Device>
-class AtrousSeparableOp final : public NativeOp {
- public:
-  explicit AtrousSeparableOp(OpKernelConstruction* context) : NativeOp(context) {
-    OP_REQUIRES_OK(context, get_attributes(context, &attributes_));
-  }
+KSEG_TF_CPU_KERNEL("Kseg>AtrousSeparableConv2d", TfOp<AtrousSeparableOp>);
+KSEG_TF_GPU_KERNEL(TfGpuOp<AtrousSeparableOp>, Name("Kseg>AtrousSeparableConv2d"));
 
-  void compute(OpKernelContext* context) const override {
-    static constexpr const char* kNames[] = {"x",     "depthwise", "pointwise", "depthwise_scale", "depthwise_offset",
-                                             "scale", "offset"};
-    for (int index = 0; index < 7; ++index) {
-      OP_REQUIRES_OK(context, check_rank(context->input(index), index < 3 ? 4 : 1, kNames[index]));
-    }
-    const auto x = view_of<T, 4>(context->input(0));
-    SeparableFilters<typename KernelType<T>::type> filters;
-    filters.depthwise = view_of<T, 4>(context->input(1));
-    filters.pointwise = view_of<T, 4>(context->input(2));
-    filters.depthwise_scale = view_of<float, 1>(context->input(3));
-    filters.depthwise_offset = view_of<float, 1>(context->input(4));
-    filters.scale = view_of<float, 1>(context->input(5));
-    filters.offset = view_of<float, 1>(context->input(6));
-    filters.depthwise_activation = attributes_.depthwise_activation;
-    filters.activation = attributes_.activation;
-    Shape<4> extents;
-    OP_REQUIRES_OK(context, to_absl(atrous_separable_shape(x.shape, filters, attributes_.options, &extents)));
-    TensorShape shape;
-    OP_REQUIRES_OK(context, TensorShape::BuildTensorShape(extents, &shape));
-    Tensor* output = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, shape, &output));
-    const auto to = mutable_view_of<T, 4>(output);
-    OP_REQUIRES_OK(context, run_on<Device>(
-                                context,
-                                [&](const ParallelFor& parallel_for) {
-                                  return atrous_separable_conv2d(x, filters, attributes_.options, to, parallel_for);
-                                },
-                                [&](const auto& cuda) {
-                                  return atrous_separable_conv2d_cuda(x, filters, attributes_.options, to, cuda);
-                                }));
-  }
-
- private:
-  Attributes attributes_;
-};
-
-#define KSEG_REGISTER(T)                                                                                            \
-  REGISTER_KERNEL_BUILDER(Name("Kseg>AtrousSeparableConv2d").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), \
-                          AtrousSeparableOp<T, OnCpu>);
-KSEG_REGISTER(float)
-KSEG_REGISTER(Eigen::half)
-KSEG_REGISTER(tensorflow::bfloat16)
-#undef KSEG_REGISTER
-
-#if KSEG_CUDA
-#define KSEG_REGISTER(T)                                                                                            \
-  REGISTER_KERNEL_BUILDER(Name("Kseg>AtrousSeparableConv2d").Device(tensorflow::DEVICE_GPU).TypeConstraint<T>("T"), \
-                          AtrousSeparableOp<T, OnGpu>);
-KSEG_REGISTER(float)
-KSEG_REGISTER(Eigen::half)
-KSEG_REGISTER(tensorflow::bfloat16)
-#undef KSEG_REGISTER
-#endif
-
-}  // namespace
-}  // namespace kseg
+}  // namespace kseg::tf_atrous_separable_conv2d

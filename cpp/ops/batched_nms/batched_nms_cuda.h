@@ -9,7 +9,7 @@
 namespace kseg {
 
 // Any class id will do. `plan` is how the work is cut, nms_plan(B, N * C), and does not show in the result.
-Status batched_nms_cuda(const BatchedNmsArgs& args, const NmsPlan& plan, const CudaContext& context);
+KSEG_API Status batched_nms_cuda(const BatchedNmsArgs& args, const NmsPlan& plan, const CudaContext& context);
 
 // The parts of it. Each gives the keys of what is picked, [images, most], and how many there are.
 struct CudaDetections {

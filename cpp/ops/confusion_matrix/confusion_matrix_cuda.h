@@ -9,7 +9,7 @@
 namespace kseg {
 
 // Logits of float, Half or BFloat16. Takes no scratch memory.
-Status confusion_matrix_cuda(const ConfusionMatrixArgs& args, const CudaContext& context);
+KSEG_API Status confusion_matrix_cuda(const ConfusionMatrixArgs& args, const CudaContext& context);
 
 }  // namespace kseg
 

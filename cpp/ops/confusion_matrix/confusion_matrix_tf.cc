@@ -1,14 +1,9 @@
-#include "ops/confusion_matrix/confusion_matrix.h"
-
-#include <string>
-
 #include "adapters/tf_adapter.h"
 #include "adapters/tf_gpu_adapter.h"
-#include "ops/confusion_matrix/confusion_matrix_cuda.h"
+#include "ops/confusion_matrix/confusion_matrix_call.h"
 #include "tensorflow/core/framework/op.h"
 
-namespace kseg {
-namespace {
+namespace kseg::tf_confusion_matrix {
 
 absl::Status infer_shape(InferenceContext* context) {
   int64_t classes;
@@ -53,92 +48,7 @@ REGISTER_OP("Kseg>ConfusionMatrix")
 Counts pairs of true and predicted class; the prediction is the argmax of logits or a class already.
 )doc");
 
-absl::Status input_of(const Tensor& tensor, ConfusionInput* input) {
-  switch (tensor.dtype()) {
-#define KSEG_INPUT(T)                                                                                            \
-  case tensorflow::DataTypeToEnum<T>::value:                                                                     \
-    *input = ConfusionInput::of(reinterpret_cast<const typename KernelType<T>::type*>(tensor.flat<T>().data())); \
-    return absl::OkStatus();
-    KSEG_INPUT(uint8_t)
-    KSEG_INPUT(int8_t)
-    KSEG_INPUT(uint16_t)
-    KSEG_INPUT(int32_t)
-    KSEG_INPUT(int64_t)
-    KSEG_INPUT(Eigen::half)
-    KSEG_INPUT(tensorflow::bfloat16)
-    KSEG_INPUT(float)
-    KSEG_INPUT(double)
-#undef KSEG_INPUT
-    default:
-      return absl::InvalidArgumentError("unsupported type " + tensorflow::DataTypeString(tensor.dtype()));
-  }
-}
+KSEG_TF_CPU_KERNEL("Kseg>ConfusionMatrix", TfOp<ConfusionMatrixOp>);
+KSEG_TF_GPU_KERNEL(TfGpuOp<ConfusionMatrixOp>, Name("Kseg>ConfusionMatrix").TypeConstraint("T", kGpuPredictions));
 
-template <class Device>
-class ConfusionMatrixOp final : public NativeOp {
- public:
-  explicit ConfusionMatrixOp(OpKernelConstruction* context) : NativeOp(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("num_classes", &num_classes_));
-    OP_REQUIRES_OK(context, context->GetAttr("ignore_index", &ignore_index_));
-    OP_REQUIRES_OK(context, context->GetAttr("has_ignore_index", &has_ignore_index_));
-    OP_REQUIRES_OK(context, to_absl(check_confusion_classes(num_classes_)));
-  }
-
-  void compute(OpKernelContext* context) const override {
-    const Tensor& labels = context->input(0);
-    const Tensor& predictions = context->input(1);
-    ConfusionMatrixArgs args;
-    OP_REQUIRES_OK(context, input_of(labels, &args.labels));
-    OP_REQUIRES_OK(context, input_of(predictions, &args.predictions));
-    TensorShape pixels = predictions.shape();
-    if (args.predictions.floating()) {
-      OP_REQUIRES_OK(context, pixels.dims() > 0 ? absl::OkStatus()
-                                                : absl::InvalidArgumentError(
-                                                      "logits must have a last axis of classes, got a scalar"));
-      args.channels = pixels.dim_size(pixels.dims() - 1);
-      pixels.RemoveLastDims(1);
-    }
-    OP_REQUIRES_OK(context,
-                   pixels == labels.shape()
-                       ? absl::OkStatus()
-                       : to_absl(invalid_argument(
-                             args.predictions.floating() ? "logits without their last axis" : "integer predictions",
-                             " must have the shape of labels, ", labels.shape().DebugString(), ", got ",
-                             predictions.shape().DebugString())));
-    Tensor* counts = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, {num_classes_, num_classes_}, &counts));
-    args.pixels = labels.NumElements();
-    args.has_ignore_index = has_ignore_index_;
-    args.ignore_index = ignore_index_;
-    args.counts = mutable_view_of<int64_t, 2>(counts);
-    OP_REQUIRES_OK(context,
-                   run_on<Device>(
-                       context, [&](const ParallelFor& parallel_for) { return confusion_matrix(args, parallel_for); },
-                       [&](const auto& cuda) { return confusion_matrix_cuda(args, cuda); }));
-  }
-
- private:
-  int64_t num_classes_ = 0;
-  int64_t ignore_index_ = 0;
-  bool has_ignore_index_ = false;
-};
-
-REGISTER_KERNEL_BUILDER(Name("Kseg>ConfusionMatrix").Device(tensorflow::DEVICE_CPU), ConfusionMatrixOp<OnCpu>);
-
-#if KSEG_CUDA
-#define KSEG_REGISTER(T)                                                                                      \
-  REGISTER_KERNEL_BUILDER(Name("Kseg>ConfusionMatrix").Device(tensorflow::DEVICE_GPU).TypeConstraint<T>("T"), \
-                          ConfusionMatrixOp<OnGpu>);
-KSEG_REGISTER(float)
-KSEG_REGISTER(Eigen::half)
-KSEG_REGISTER(tensorflow::bfloat16)
-KSEG_REGISTER(uint8_t)
-KSEG_REGISTER(int8_t)
-KSEG_REGISTER(uint16_t)
-KSEG_REGISTER(int32_t)
-KSEG_REGISTER(int64_t)
-#undef KSEG_REGISTER
-#endif
-
-}  // namespace
-}  // namespace kseg
+}  // namespace kseg::tf_confusion_matrix

@@ -7,7 +7,7 @@
 
 namespace kseg {
 
-Status connected_components_cuda(const ConnectedComponentsArgs& args, const CudaContext& context);
+KSEG_API Status connected_components_cuda(const ConnectedComponentsArgs& args, const CudaContext& context);
 
 }  // namespace kseg
 

@@ -10,14 +10,15 @@
 namespace kseg {
 
 // Products and sums are carried in pairs of floats, so that results are rounded once, as on the CPU.
-Status crop_dense_masks_cuda(const View<const uint8_t, 3>& masks, bool packed, const CropImageSize& image_size,
-                             const CropBoxes& boxes, const CropMasksOptions& options, const View<float, 3>& output,
-                             const CudaContext& context);
+KSEG_API Status crop_dense_masks_cuda(const View<const uint8_t, 3>& masks, bool packed, const CropImageSize& image_size,
+                                      const CropBoxes& boxes, const CropMasksOptions& options,
+                                      const View<float, 3>& output, const CudaContext& context);
 
 // Takes 4 bytes of scratch memory for each count.
-Status crop_rle_masks_cuda(const View<const int32_t, 1>& counts, const View<const int64_t, 1>& splits,
-                           const CropImageSize& image_size, const CropBoxes& boxes, const CropMasksOptions& options,
-                           const View<float, 3>& output, const CudaContext& context);
+KSEG_API Status crop_rle_masks_cuda(const View<const int32_t, 1>& counts, const View<const int64_t, 1>& splits,
+                                    const CropImageSize& image_size, const CropBoxes& boxes,
+                                    const CropMasksOptions& options, const View<float, 3>& output,
+                                    const CudaContext& context);
 
 }  // namespace kseg
 

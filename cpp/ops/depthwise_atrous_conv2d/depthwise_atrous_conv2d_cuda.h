@@ -10,18 +10,20 @@ namespace kseg {
 
 // T is float, Half or BFloat16; sums are float32.
 template <class T>
-Status depthwise_atrous_conv2d_cuda(const View<const T, 4>& x, const View<const T, 4>& filters,
-                                    const ConvOptions& options, const View<T, 4>& output, const CudaContext& context);
+KSEG_API Status depthwise_atrous_conv2d_cuda(const View<const T, 4>& x, const View<const T, 4>& filters,
+                                             const ConvOptions& options, const View<T, 4>& output,
+                                             const CudaContext& context);
 
 template <class T>
-Status depthwise_atrous_conv2d_input_grad_cuda(const View<const T, 4>& output_gradient, const View<const T, 4>& filters,
-                                               const ConvOptions& options, const View<T, 4>& x_gradient,
-                                               const CudaContext& context);
+KSEG_API Status depthwise_atrous_conv2d_input_grad_cuda(const View<const T, 4>& output_gradient,
+                                                        const View<const T, 4>& filters, const ConvOptions& options,
+                                                        const View<T, 4>& x_gradient, const CudaContext& context);
 
 template <class T>
-Status depthwise_atrous_conv2d_filter_grad_cuda(const View<const T, 4>& x, const View<const T, 4>& output_gradient,
-                                                const ConvOptions& options, const View<T, 4>& filters_gradient,
-                                                const CudaContext& context);
+KSEG_API Status depthwise_atrous_conv2d_filter_grad_cuda(const View<const T, 4>& x,
+                                                         const View<const T, 4>& output_gradient,
+                                                         const ConvOptions& options, const View<T, 4>& filters_gradient,
+                                                         const CudaContext& context);
 
 }  // namespace kseg
 

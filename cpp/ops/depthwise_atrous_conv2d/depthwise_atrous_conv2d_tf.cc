@@ -1,19 +1,13 @@
-#include "ops/depthwise_atrous_conv2d/depthwise_atrous_conv2d.h"
-
-#include <string>
-#include <vector>
-
 #include "adapters/tf_adapter.h"
 #include "adapters/tf_gpu_adapter.h"
-#include "ops/depthwise_atrous_conv2d/depthwise_atrous_conv2d_cuda.h"
+#include "ops/depthwise_atrous_conv2d/depthwise_atrous_conv2d_call.h"
 #include "tensorflow/core/framework/op.h"
 
-namespace kseg {
-namespace {
+namespace kseg::tf_depthwise_atrous_conv2d {
 
 absl::Status infer_output(InferenceContext* context, ShapeHandle x, ShapeHandle filters, ShapeHandle* output) {
   ConvOptions options;
-  TF_RETURN_IF_ERROR(get_conv_options(context, &options));
+  TF_RETURN_IF_ERROR(to_absl(get_conv_options(TfAttributes(context), &options)));
   TF_RETURN_IF_ERROR(context->WithRank(x, 4, &x));
   TF_RETURN_IF_ERROR(context->WithRank(filters, 4, &filters));
   DimensionHandle channels;
@@ -74,105 +68,11 @@ The gradient of DepthwiseAtrousConv2d with respect to filters, of which the shap
 
 #undef KSEG_ATTRIBUTES
 
-class DepthwiseOp : public NativeOp {
- public:
-  explicit DepthwiseOp(OpKernelConstruction* context) : NativeOp(context) {
-    OP_REQUIRES_OK(context, get_conv_options(context, &options_));
-  }
+KSEG_TF_CPU_KERNEL("Kseg>DepthwiseAtrousConv2d", TfOp<DepthwiseAtrousOp>);
+KSEG_TF_CPU_KERNEL("Kseg>DepthwiseAtrousConv2dInputGrad", TfOp<DepthwiseAtrousGradOp<true>>);
+KSEG_TF_CPU_KERNEL("Kseg>DepthwiseAtrousConv2dFilterGrad", TfOp<DepthwiseAtrousGradOp<false>>);
+KSEG_TF_GPU_KERNEL(TfGpuOp<DepthwiseAtrousOp>, Name("Kseg>DepthwiseAtrousConv2d"));
+KSEG_TF_GPU_KERNEL(TfGpuOp<DepthwiseAtrousGradOp<true>>, Name("Kseg>DepthwiseAtrousConv2dInputGrad"));
+KSEG_TF_GPU_KERNEL(TfGpuOp<DepthwiseAtrousGradOp<false>>, Name("Kseg>DepthwiseAtrousConv2dFilterGrad"));
 
- protected:
-  ConvOptions options_;
-};
-
-absl::Status check_ranks(OpKernelContext* context) {
-  static constexpr const char* kNames[] = {"x", "filters", "output_gradient"};
-  for (int index = 0; index < context->num_inputs(); ++index) {
-    TF_RETURN_IF_ERROR(check_rank(context->input(index), 4, kNames[index]));
-  }
-  return absl::OkStatus();
-}
-
-template <class T, class Device>
-class DepthwiseAtrousOp final : public DepthwiseOp {
- public:
-  using DepthwiseOp::DepthwiseOp;
-
-  void compute(OpKernelContext* context) const override {
-    OP_REQUIRES_OK(context, check_ranks(context));
-    const auto x = view_of<T, 4>(context->input(0)), filters = view_of<T, 4>(context->input(1));
-    Shape<4> extents;
-    OP_REQUIRES_OK(context, to_absl(depthwise_atrous_shape(x.shape, filters.shape, options_, &extents)));
-    TensorShape shape;
-    OP_REQUIRES_OK(context, TensorShape::BuildTensorShape(extents, &shape));
-    Tensor* output = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, shape, &output));
-    const auto to = mutable_view_of<T, 4>(output);
-    OP_REQUIRES_OK(context,
-                   run_on<Device>(
-                       context,
-                       [&](const ParallelFor& parallel_for) {
-                         return depthwise_atrous_conv2d(x, filters, options_, to, parallel_for);
-                       },
-                       [&](const auto& cuda) { return depthwise_atrous_conv2d_cuda(x, filters, options_, to, cuda); }));
-  }
-};
-
-template <class T, bool of_input, class Device>
-class DepthwiseAtrousGradOp final : public DepthwiseOp {
- public:
-  using DepthwiseOp::DepthwiseOp;
-
-  void compute(OpKernelContext* context) const override {
-    OP_REQUIRES_OK(context, check_ranks(context));
-    const auto x = view_of<T, 4>(context->input(0)), filters = view_of<T, 4>(context->input(1));
-    const auto gradient = view_of<T, 4>(context->input(2));
-    Tensor* output = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, context->input(of_input ? 0 : 1).shape(), &output));
-    const auto to = mutable_view_of<T, 4>(output);
-    OP_REQUIRES_OK(
-        context, run_on<Device>(
-                     context,
-                     [&](const ParallelFor& parallel_for) {
-                       return of_input
-                                  ? depthwise_atrous_conv2d_input_grad(gradient, filters, options_, to, parallel_for)
-                                  : depthwise_atrous_conv2d_filter_grad(x, gradient, options_, to, parallel_for);
-                     },
-                     [&](const auto& cuda) {
-                       return of_input ? depthwise_atrous_conv2d_input_grad_cuda(gradient, filters, options_, to, cuda)
-                                       : depthwise_atrous_conv2d_filter_grad_cuda(x, gradient, options_, to, cuda);
-                     }));
-  }
-};
-
-#define KSEG_REGISTER(T)                                                                                            \
-  REGISTER_KERNEL_BUILDER(Name("Kseg>DepthwiseAtrousConv2d").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), \
-                          DepthwiseAtrousOp<T, OnCpu>);                                                             \
-  REGISTER_KERNEL_BUILDER(                                                                                          \
-      Name("Kseg>DepthwiseAtrousConv2dInputGrad").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"),            \
-      DepthwiseAtrousGradOp<T, true, OnCpu>);                                                                       \
-  REGISTER_KERNEL_BUILDER(                                                                                          \
-      Name("Kseg>DepthwiseAtrousConv2dFilterGrad").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"),           \
-      DepthwiseAtrousGradOp<T, false, OnCpu>);
-KSEG_REGISTER(float)
-KSEG_REGISTER(Eigen::half)
-KSEG_REGISTER(tensorflow::bfloat16)
-#undef KSEG_REGISTER
-
-#if KSEG_CUDA
-#define KSEG_REGISTER(T)                                                                                            \
-  REGISTER_KERNEL_BUILDER(Name("Kseg>DepthwiseAtrousConv2d").Device(tensorflow::DEVICE_GPU).TypeConstraint<T>("T"), \
-                          DepthwiseAtrousOp<T, OnGpu>);                                                             \
-  REGISTER_KERNEL_BUILDER(                                                                                          \
-      Name("Kseg>DepthwiseAtrousConv2dInputGrad").Device(tensorflow::DEVICE_GPU).TypeConstraint<T>("T"),            \
-      DepthwiseAtrousGradOp<T, true, OnGpu>);                                                                       \
-  REGISTER_KERNEL_BUILDER(                                                                                          \
-      Name("Kseg>DepthwiseAtrousConv2dFilterGrad").Device(tensorflow::DEVICE_GPU).TypeConstraint<T>("T"),           \
-      DepthwiseAtrousGradOp<T, false, OnGpu>);
-KSEG_REGISTER(float)
-KSEG_REGISTER(Eigen::half)
-KSEG_REGISTER(tensorflow::bfloat16)
-#undef KSEG_REGISTER
-#endif
-
-}  // namespace
-}  // namespace kseg
+}  // namespace kseg::tf_depthwise_atrous_conv2d

@@ -11,7 +11,7 @@ namespace kseg {
 
 // Where squared distances are whole (see distance_weights.h; any common spacing, sides below 2**15) the result is that
 // of the CPU to the bit, ties included. Else it may differ in what rounding decides.
-Status distance_transform_cuda(const DistanceTransformArgs& args, const CudaContext& context);
+KSEG_API Status distance_transform_cuda(const DistanceTransformArgs& args, const CudaContext& context);
 
 // Along columns: for each pixel how far the nearest one of the other kind in its column is, negative for background;
 // the largest and the smallest Offset where there is none. Offset is int16_t or int32_t.

@@ -1,13 +1,9 @@
-#include "ops/distance_transform/distance_transform.h"
-#include "ops/distance_transform/distance_transform_check.h"
-
 #include "adapters/tf_adapter.h"
 #include "adapters/tf_gpu_adapter.h"
-#include "ops/distance_transform/distance_transform_cuda.h"
+#include "ops/distance_transform/distance_transform_call.h"
 #include "tensorflow/core/framework/op.h"
 
-namespace kseg {
-namespace {
+namespace kseg::tf_distance_transform {
 
 absl::Status infer_shape(InferenceContext* context) {
   bool return_indices;
@@ -41,56 +37,7 @@ Exact Euclidean distance of the nonzero pixels of masks [N, H, W] to the nearest
 row and column of that pixel, or have no elements if they are not asked for.
 )doc");
 
-template <class Device>
-class DistanceTransformOp final : public NativeOp {
- public:
-  explicit DistanceTransformOp(OpKernelConstruction* context) : NativeOp(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("signed", &signed_));
-    OP_REQUIRES_OK(context, context->GetAttr("return_indices", &return_indices_));
-  }
+KSEG_TF_CPU_KERNEL("Kseg>DistanceTransform", TfOp<DistanceTransformOp>);
+KSEG_TF_GPU_KERNEL(TfGpuOp<DistanceTransformOp>, Name("Kseg>DistanceTransform").HostMemory("sampling"));
 
-  void compute(OpKernelContext* context) const override {
-    const Tensor& masks = context->input(0);
-    const Tensor& sampling = context->input(1);
-    OP_REQUIRES_OK(context, check_rank(masks, 3, "masks"));
-    OP_REQUIRES_OK(context, check_rank(sampling, 1, "sampling"));
-    OP_REQUIRES_OK(context,
-                   sampling.NumElements() == 2
-                       ? absl::OkStatus()
-                       : to_absl(invalid_argument("sampling must have 2 elements, along rows and columns, got ",
-                                                  sampling.NumElements())));
-    DistanceTransformArgs args;
-    args.masks = {reinterpret_cast<const uint8_t*>(masks.tensor_data().data()), shape_of<3>(masks)};
-    args.row_spacing = sampling.vec<double>()(0);
-    args.column_spacing = sampling.vec<double>()(1);
-    args.is_signed = signed_;
-    OP_REQUIRES_OK(context, to_absl(check_distance_transform(args.masks.shape, args.row_spacing, args.column_spacing)));
-    TensorShape shape({0, 0, 0, 2});
-    if (return_indices_) {
-      OP_REQUIRES_OK(
-          context, TensorShape::BuildTensorShape({masks.dim_size(0), masks.dim_size(1), masks.dim_size(2), 2}, &shape));
-    }
-    Tensor *distances = nullptr, *indices = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, masks.shape(), &distances));
-    OP_REQUIRES_OK(context, context->allocate_output(1, shape, &indices));
-    args.distances = mutable_view_of<float, 3>(distances);
-    if (return_indices_) args.indices = mutable_view_of<int32_t, 4>(indices);
-    OP_REQUIRES_OK(context,
-                   run_on<Device>(
-                       context, [&](const ParallelFor& parallel_for) { return distance_transform(args, parallel_for); },
-                       [&](const auto& cuda) { return distance_transform_cuda(args, cuda); }));
-  }
-
- private:
-  bool signed_ = false;
-  bool return_indices_ = false;
-};
-
-REGISTER_KERNEL_BUILDER(Name("Kseg>DistanceTransform").Device(tensorflow::DEVICE_CPU), DistanceTransformOp<OnCpu>);
-#if KSEG_CUDA
-REGISTER_KERNEL_BUILDER(Name("Kseg>DistanceTransform").Device(tensorflow::DEVICE_GPU).HostMemory("sampling"),
-                        DistanceTransformOp<OnGpu>);
-#endif
-
-}  // namespace
-}  // namespace kseg
+}  // namespace kseg::tf_distance_transform

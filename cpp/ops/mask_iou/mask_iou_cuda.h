@@ -7,8 +7,8 @@
 
 namespace kseg {
 
-Status mask_iou_cuda(const MaskStack& a, const MaskStack& b, const View<const uint8_t, 1>& is_crowd,
-                     const View<float, 2>& output, const CudaContext& context);
+KSEG_API Status mask_iou_cuda(const MaskStack& a, const MaskStack& b, const View<const uint8_t, 1>& is_crowd,
+                              const View<float, 2>& output, const CudaContext& context);
 
 }  // namespace kseg
 

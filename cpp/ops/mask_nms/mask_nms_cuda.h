@@ -10,8 +10,8 @@
 namespace kseg {
 
 // Any class id will do. `plan` is how the work is cut, nms_plan(B, N), and does not show in the result.
-Status mask_nms_cuda(const MaskNmsInput& input, const MaskNmsOptions& options, const MaskNmsOutput& output,
-                     const NmsPlan& plan, const CudaContext& context);
+KSEG_API Status mask_nms_cuda(const MaskNmsInput& input, const MaskNmsOptions& options, const MaskNmsOutput& output,
+                              const NmsPlan& plan, const CudaContext& context);
 
 // Masks by rank, `per_image` places for each image.
 struct CudaRankedMasks {

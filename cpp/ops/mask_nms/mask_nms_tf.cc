@@ -1,36 +1,14 @@
-#include "ops/mask_nms/mask_nms.h"
-#include "ops/mask_nms/mask_nms_check.h"
-
-#include <string>
-
 #include "adapters/tf_adapter.h"
 #include "adapters/tf_gpu_adapter.h"
-#include "ops/mask_nms/mask_nms_cuda.h"
+#include "ops/mask_nms/mask_nms_call.h"
 #include "tensorflow/core/framework/op.h"
 
-namespace kseg {
-namespace {
-
-template <class Context>
-absl::Status get_options(Context* context, MaskNmsOptions* options) {
-  std::string kind;
-  float iou_threshold, score_threshold, sigma;
-  bool has_score_threshold;
-  int64_t max_output_size, width;
-  TF_RETURN_IF_ERROR(context->GetAttr("kind", &kind));
-  TF_RETURN_IF_ERROR(context->GetAttr("iou_threshold", &iou_threshold));
-  TF_RETURN_IF_ERROR(context->GetAttr("score_threshold", &score_threshold));
-  TF_RETURN_IF_ERROR(context->GetAttr("has_score_threshold", &has_score_threshold));
-  TF_RETURN_IF_ERROR(context->GetAttr("sigma", &sigma));
-  TF_RETURN_IF_ERROR(context->GetAttr("max_output_size", &max_output_size));
-  TF_RETURN_IF_ERROR(context->GetAttr("width", &width));
-  return to_absl(make_mask_nms_options(kind, iou_threshold, score_threshold, has_score_threshold, sigma,
-                                       max_output_size, width, options));
-}
+namespace kseg::tf_mask_nms {
 
 absl::Status infer_shape(InferenceContext* context) {
-  MaskNmsOptions options;
-  TF_RETURN_IF_ERROR(get_options(context, &options));
+  MaskNmsOp attributes;
+  TF_RETURN_IF_ERROR(to_absl(attributes.read(TfAttributes(context))));
+  const MaskNmsOptions& options = attributes.options;
   ShapeHandle masks, scores, class_ids, boxes, pairs;
   DimensionHandle bytes, four;
   TF_RETURN_IF_ERROR(context->WithRank(context->input(0), 4, &masks));
@@ -75,55 +53,7 @@ Non-maximum suppression of binary masks [B, N, H, W] by their overlap; results a
 Boxes [B, N, 4] (x1 y1 x2 y2) are one per mask, outside which nothing is set, or [0, 0, 4] for none.
 )doc");
 
-template <class Device>
-class MaskNmsOp final : public NativeOp {
- public:
-  explicit MaskNmsOp(OpKernelConstruction* context) : NativeOp(context) {
-    OP_REQUIRES_OK(context, get_options(context, &options_));
-  }
+KSEG_TF_CPU_KERNEL("Kseg>MaskNms", TfOp<MaskNmsOp>);
+KSEG_TF_GPU_KERNEL(TfGpuOp<MaskNmsOp>, Name("Kseg>MaskNms"));
 
-  void compute(OpKernelContext* context) const override {
-    const Tensor& masks = context->input(0);
-    OP_REQUIRES_OK(context, check_rank(masks, 4, "masks"));
-    OP_REQUIRES_OK(context, check_rank(context->input(1), 2, "scores"));
-    OP_REQUIRES_OK(context, check_rank(context->input(2), 2, "class_ids"));
-    OP_REQUIRES_OK(context, check_rank(context->input(3), 3, "boxes"));
-    OP_REQUIRES(context, options_.width < 0 || masks.dtype() == tensorflow::DT_UINT8,
-                to_absl(invalid_argument("masks must be uint8 where width is given, got bool")));
-    const MaskNmsInput input{{static_cast<const uint8_t*>(masks.data()), shape_of<4>(masks)},
-                             view_of<float, 2>(context->input(1)),
-                             view_of<int32_t, 2>(context->input(2)),
-                             view_of<float, 3>(context->input(3))};
-    MaskNmsOptions options = options_;
-    if (options.max_output_size < 0) options.max_output_size = masks.dim_size(1);
-    OP_REQUIRES_OK(context, to_absl(check_mask_nms(input, options)));
-    const int64_t batch = masks.dim_size(0);
-    Tensor* indices = nullptr;
-    Tensor* scores = nullptr;
-    Tensor* num_valid = nullptr;
-    const TensorShape padded({batch, options.max_output_size});
-    OP_REQUIRES_OK(context, context->allocate_output(0, padded, &indices));
-    OP_REQUIRES_OK(context, context->allocate_output(1, padded, &scores));
-    OP_REQUIRES_OK(context, context->allocate_output(2, TensorShape({batch}), &num_valid));
-    const MaskNmsOutput output{mutable_view_of<int32_t, 2>(indices), mutable_view_of<float, 2>(scores),
-                               mutable_view_of<int32_t, 1>(num_valid)};
-    OP_REQUIRES_OK(
-        context,
-        run_on<Device>(
-            context, [&](const ParallelFor& parallel_for) { return mask_nms(input, options, output, parallel_for); },
-            [&](const auto& cuda) {
-              return mask_nms_cuda(input, options, output, nms_plan(batch, masks.dim_size(1)), cuda);
-            }));
-  }
-
- private:
-  MaskNmsOptions options_;
-};
-
-REGISTER_KERNEL_BUILDER(Name("Kseg>MaskNms").Device(tensorflow::DEVICE_CPU), MaskNmsOp<OnCpu>);
-#if KSEG_CUDA
-REGISTER_KERNEL_BUILDER(Name("Kseg>MaskNms").Device(tensorflow::DEVICE_GPU), MaskNmsOp<OnGpu>);
-#endif
-
-}  // namespace
-}  // namespace kseg
+}  // namespace kseg::tf_mask_nms

@@ -10,14 +10,15 @@ namespace kseg {
 
 // T is float, Half or BFloat16.
 template <class T>
-Status max_pool_with_indices_cuda(const View<const T, 4>& images, const PoolWindows& windows, const View<T, 4>& pooled,
-                                  const View<int32_t, 4>& indices, const CudaContext& context);
+KSEG_API Status max_pool_with_indices_cuda(const View<const T, 4>& images, const PoolWindows& windows,
+                                           const View<T, 4>& pooled, const View<int32_t, 4>& indices,
+                                           const CudaContext& context);
 
 // Gathered, in raster order of the windows: the same to the bit in every run.
 template <class T>
-Status max_pool_with_indices_grad_cuda(const View<const T, 4>& pooled_gradient, const View<const int32_t, 4>& indices,
-                                       const PoolWindows& windows, const View<T, 4>& images_gradient,
-                                       const CudaContext& context);
+KSEG_API Status max_pool_with_indices_grad_cuda(const View<const T, 4>& pooled_gradient,
+                                                const View<const int32_t, 4>& indices, const PoolWindows& windows,
+                                                const View<T, 4>& images_gradient, const CudaContext& context);
 
 }  // namespace kseg
 

@@ -13,12 +13,12 @@ namespace kseg {
 
 // T is uint16_t or uint32_t. Values have at most 2**32 - 2 pixels per image.
 template <class T>
-Status max_unpool2d_cuda(const View<const T, 4>& values, const View<const int32_t, 4>& indices,
-                         const View<T, 4>& output, const CudaContext& context);
+KSEG_API Status max_unpool2d_cuda(const View<const T, 4>& values, const View<const int32_t, 4>& indices,
+                                  const View<T, 4>& output, const CudaContext& context);
 
 template <class T>
-Status max_unpool2d_grad_cuda(const View<const T, 4>& output_gradient, const View<const int32_t, 4>& indices,
-                              const View<T, 4>& values_gradient, const CudaContext& context);
+KSEG_API Status max_unpool2d_grad_cuda(const View<const T, 4>& output_gradient, const View<const int32_t, 4>& indices,
+                                       const View<T, 4>& values_gradient, const CudaContext& context);
 
 }  // namespace kseg
 

@@ -57,4 +57,8 @@ Status read_kept_count_cuda(const int32_t* kept_count, int64_t* count, const Cud
   return Status();
 }
 
+Status copy_kept_cuda(const int32_t* kept, const View<int32_t, 1>& to, const CudaContext& context) {
+  return copy_elements(to.data, kept, to.size(), context);
+}
+
 }  // namespace kseg

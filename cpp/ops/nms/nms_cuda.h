@@ -12,11 +12,13 @@ namespace kseg {
 
 // `kept` has min(N, max_output_size) places; those behind the kept boxes become -1. Any class id will do. `plan` is how
 // the work is cut, nms_plan(1, N), and does not show in the result.
-Status nms_cuda(const NmsArgs& args, const View<int32_t, 1>& kept, int32_t* kept_count, const NmsPlan& plan,
-                const CudaContext& context);
+KSEG_API Status nms_cuda(const NmsArgs& args, const View<int32_t, 1>& kept, int32_t* kept_count, const NmsPlan& plan,
+                         const CudaContext& context);
 
 // The number of kept boxes, for TensorFlow, whose result has that size. Waits for the device; nothing else does.
-Status read_kept_count_cuda(const int32_t* kept_count, int64_t* count, const CudaContext& context);
+KSEG_API Status read_kept_count_cuda(const int32_t* kept_count, int64_t* count, const CudaContext& context);
+// The first of the kept boxes, as many as `to` holds.
+KSEG_API Status copy_kept_cuda(const int32_t* kept, const View<int32_t, 1>& to, const CudaContext& context);
 
 }  // namespace kseg
 

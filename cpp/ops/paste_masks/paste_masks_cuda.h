@@ -10,8 +10,9 @@ namespace kseg {
 
 // T is float, Half or BFloat16. Takes no scratch memory.
 template <class T>
-Status paste_masks_cuda(const View<const T, 3>& masks, const View<const float, 2>& boxes, const PasteOptions& options,
-                        bool packed, const View<uint8_t, 3>& output, const CudaContext& context);
+KSEG_API Status paste_masks_cuda(const View<const T, 3>& masks, const View<const float, 2>& boxes,
+                                 const PasteOptions& options, bool packed, const View<uint8_t, 3>& output,
+                                 const CudaContext& context);
 
 }  // namespace kseg
 

@@ -1,29 +1,13 @@
-#include "ops/paste_masks/paste_masks.h"
-
-#include <algorithm>
-#include <string>
-
 #include "adapters/tf_adapter.h"
 #include "adapters/tf_gpu_adapter.h"
-#include "ops/paste_masks/paste_masks_cuda.h"
+#include "ops/paste_masks/paste_masks_call.h"
 #include "tensorflow/core/framework/op.h"
 
-namespace kseg {
-namespace {
-
-template <class Context>
-absl::Status get_options(Context* context, PasteOptions* options) {
-  std::string mode;
-  float threshold;
-  TF_RETURN_IF_ERROR(context->GetAttr("mode", &mode));
-  TF_RETURN_IF_ERROR(context->GetAttr("threshold", &threshold));
-  return to_absl(make_paste_options(mode, threshold, options));
-}
+namespace kseg::tf_paste_masks {
 
 // Ranks and the number of masks.
 absl::Status infer_count(InferenceContext* context, DimensionHandle* count) {
-  PasteOptions options;
-  TF_RETURN_IF_ERROR(get_options(context, &options));
+  TF_RETURN_IF_ERROR(to_absl(PasteMasksAttributes().read(TfAttributes(context))));
   ShapeHandle masks, boxes, size;
   DimensionHandle known;
   TF_RETURN_IF_ERROR(context->WithRank(context->input(0), 3, &masks));
@@ -85,106 +69,8 @@ REGISTER_OP("Kseg>PasteMasksRle")
 As PasteMasks, but gives the run lengths of the columns of each mask, beginning with zeros.
 )doc");
 
-absl::Status get_image_size(const Tensor& size, PasteOptions* options) {
-  if (size.dims() != 1 || size.dim_size(0) != 2) {
-    return to_absl(
-        invalid_argument("image_size must be two integers, height and width, got shape ", size.shape().DebugString()));
-  }
-  options->height = size.flat<int32_t>()(0);
-  options->width = size.flat<int32_t>()(1);
-  return absl::OkStatus();
-}
+KSEG_TF_CPU_KERNEL("Kseg>PasteMasks", TfOp<PasteMasksOp>);
+KSEG_TF_CPU_KERNEL("Kseg>PasteMasksRle", TfOp<PasteMasksRleOp>);
+KSEG_TF_GPU_KERNEL(TfGpuOp<PasteMasksOp>, Name("Kseg>PasteMasks").HostMemory("image_size"));
 
-template <class T, class Device>
-class PasteMasksOp final : public NativeOp {
- public:
-  explicit PasteMasksOp(OpKernelConstruction* context) : NativeOp(context) {
-    OP_REQUIRES_OK(context, get_options(context, &options_));
-    OP_REQUIRES_OK(context, context->GetAttr("packed", &packed_));
-  }
-
-  void compute(OpKernelContext* context) const override {
-    const Tensor& masks = context->input(0);
-    const Tensor& boxes = context->input(1);
-    PasteOptions options = options_;
-    OP_REQUIRES_OK(context, check_rank(masks, 3, "masks"));
-    OP_REQUIRES_OK(context, check_rank(boxes, 2, "boxes"));
-    OP_REQUIRES_OK(context, get_image_size(context->input(2), &options));
-    const int64_t row_bytes = packed_ ? (std::max<int64_t>(options.width, 0) + 7) / 8 : options.width;
-    OP_REQUIRES_OK(context, to_absl(check_paste_masks(shape_of<3>(masks), shape_of<2>(boxes), options, row_bytes)));
-    Tensor* output = nullptr;
-    OP_REQUIRES_OK(context,
-                   context->allocate_output(0, TensorShape({masks.dim_size(0), options.height, row_bytes}), &output));
-    const auto from = view_of<T, 3>(masks);
-    const auto corners = view_of<float, 2>(boxes);
-    const auto to = mutable_view_of<uint8_t, 3>(output);
-    OP_REQUIRES_OK(context,
-                   run_on<Device>(
-                       context,
-                       [&](const ParallelFor& parallel_for) {
-                         return paste_masks(from, corners, options, packed_, to, parallel_for);
-                       },
-                       [&](const auto& cuda) { return paste_masks_cuda(from, corners, options, packed_, to, cuda); }));
-  }
-
- private:
-  PasteOptions options_;
-  bool packed_;
-};
-
-template <class T>
-class PasteMasksRleOp final : public NativeOp {
- public:
-  explicit PasteMasksRleOp(OpKernelConstruction* context) : NativeOp(context) {
-    OP_REQUIRES_OK(context, get_options(context, &options_));
-  }
-
-  void compute(OpKernelContext* context) const override {
-    const Tensor& masks = context->input(0);
-    const Tensor& boxes = context->input(1);
-    PasteOptions options = options_;
-    OP_REQUIRES_OK(context, check_rank(masks, 3, "masks"));
-    OP_REQUIRES_OK(context, check_rank(boxes, 2, "boxes"));
-    OP_REQUIRES_OK(context, get_image_size(context->input(2), &options));
-    PastedRuns runs;
-    OP_REQUIRES_OK(context, to_absl(paste_masks_rle(view_of<T, 3>(masks), view_of<float, 2>(boxes), options, &runs,
-                                                    TfParallelFor(context))));
-    Tensor* counts = nullptr;
-    Tensor* splits = nullptr;
-    OP_REQUIRES_OK(context,
-                   context->allocate_output(0, TensorShape({static_cast<int64_t>(runs.counts.size())}), &counts));
-    OP_REQUIRES_OK(context,
-                   context->allocate_output(1, TensorShape({static_cast<int64_t>(runs.splits.size())}), &splits));
-    std::copy(runs.counts.begin(), runs.counts.end(), counts->flat<int32_t>().data());
-    std::copy(runs.splits.begin(), runs.splits.end(), splits->flat<int64_t>().data());
-  }
-
- private:
-  PasteOptions options_;
-};
-
-#define KSEG_REGISTER(T)                                                                                         \
-  REGISTER_KERNEL_BUILDER(                                                                                       \
-      Name("Kseg>PasteMasks").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T").HostMemory("image_size"),    \
-      PasteMasksOp<T, OnCpu>);                                                                                   \
-  REGISTER_KERNEL_BUILDER(                                                                                       \
-      Name("Kseg>PasteMasksRle").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T").HostMemory("image_size"), \
-      PasteMasksRleOp<T>);
-KSEG_REGISTER(float)
-KSEG_REGISTER(Eigen::half)
-KSEG_REGISTER(tensorflow::bfloat16)
-#undef KSEG_REGISTER
-
-#if KSEG_CUDA
-#define KSEG_REGISTER(T)                                                                                      \
-  REGISTER_KERNEL_BUILDER(                                                                                    \
-      Name("Kseg>PasteMasks").Device(tensorflow::DEVICE_GPU).TypeConstraint<T>("T").HostMemory("image_size"), \
-      PasteMasksOp<T, OnGpu>);
-KSEG_REGISTER(float)
-KSEG_REGISTER(Eigen::half)
-KSEG_REGISTER(tensorflow::bfloat16)
-#undef KSEG_REGISTER
-#endif
-
-}  // namespace
-}  // namespace kseg
+}  // namespace kseg::tf_paste_masks

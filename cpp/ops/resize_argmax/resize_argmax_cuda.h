@@ -9,7 +9,7 @@ namespace kseg {
 
 // T is float, Half or BFloat16. Rows, columns and classes: at most 2**24 of each. Takes no scratch memory.
 template <class T>
-Status resize_argmax_cuda(const ResizeArgmaxArgs<T>& args, const CudaContext& context);
+KSEG_API Status resize_argmax_cuda(const ResizeArgmaxArgs<T>& args, const CudaContext& context);
 
 }  // namespace kseg
 

@@ -12,11 +12,12 @@ namespace kseg {
 // of any of them here. Takes 12 bytes of scratch memory for each source pixel and, for a gradient or Dice, 16 or 24 for
 // each label.
 template <class T>
-Status resize_softmax_cross_entropy_cuda(const ResizeSoftmaxArgs<T>& args, const CudaContext& context);
+KSEG_API Status resize_softmax_cross_entropy_cuda(const ResizeSoftmaxArgs<T>& args, const CudaContext& context);
 
 // Sums in a fixed order, without atomics: the result is the same to the bit in every run.
 template <class T>
-Status resize_softmax_cross_entropy_grad_cuda(const ResizeSoftmaxGradArgs<T>& args, const CudaContext& context);
+KSEG_API Status resize_softmax_cross_entropy_grad_cuda(const ResizeSoftmaxGradArgs<T>& args,
+                                                       const CudaContext& context);
 
 }  // namespace kseg
 

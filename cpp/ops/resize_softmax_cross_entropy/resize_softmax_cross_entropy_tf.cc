@@ -1,32 +1,9 @@
-#include "ops/resize_softmax_cross_entropy/resize_softmax_cross_entropy.h"
-
-#include <vector>
-
 #include "adapters/tf_adapter.h"
 #include "adapters/tf_gpu_adapter.h"
-#include "ops/resize_softmax_cross_entropy/resize_softmax_cross_entropy_cuda.h"
+#include "ops/resize_softmax_cross_entropy/resize_softmax_cross_entropy_call.h"
 #include "tensorflow/core/framework/op.h"
 
-namespace kseg {
-namespace {
-
-struct Attributes {
-  std::vector<float> class_weights;
-  ResizeSoftmaxOptions options;
-};
-
-template <class Context>
-absl::Status get_attributes(Context* context, int64_t channels, Attributes* attributes) {
-  ResizeSoftmaxOptions& options = attributes->options;
-  TF_RETURN_IF_ERROR(context->GetAttr("has_ignore_index", &options.has_ignore_index));
-  TF_RETURN_IF_ERROR(context->GetAttr("ignore_index", &options.ignore_index));
-  TF_RETURN_IF_ERROR(context->GetAttr("class_weights", &attributes->class_weights));
-  TF_RETURN_IF_ERROR(context->GetAttr("label_smoothing", &options.label_smoothing));
-  TF_RETURN_IF_ERROR(context->GetAttr("align_corners", &options.align_corners));
-  options.class_weights = attributes->class_weights.data();
-  options.class_weight_count = static_cast<int64_t>(attributes->class_weights.size());
-  return to_absl(check_resize_softmax(options, channels));
-}
+namespace kseg::tf_resize_softmax_cross_entropy {
 
 // Labels and logits agree on the batch; what is known of either goes into both.
 absl::Status infer_inputs(InferenceContext* context, ShapeHandle* labels, ShapeHandle* logits) {
@@ -37,8 +14,8 @@ absl::Status infer_inputs(InferenceContext* context, ShapeHandle* labels, ShapeH
   TF_RETURN_IF_ERROR(context->ReplaceDim(*labels, 0, batch, labels));
   TF_RETURN_IF_ERROR(context->ReplaceDim(*logits, 0, batch, logits));
   const DimensionHandle channels = context->Dim(*logits, 3);
-  Attributes attributes;
-  return get_attributes(context, context->ValueKnown(channels) ? context->Value(channels) : -1, &attributes);
+  ResizeSoftmaxAttributes attributes;
+  return to_absl(attributes.read(TfAttributes(context), context->ValueKnown(channels) ? context->Value(channels) : -1));
 }
 
 ShapeHandle sums_shape(InferenceContext* context, ShapeHandle logits) {
@@ -171,184 +148,17 @@ The gradient of ResizeSoftmaxCrossEntropyAndDice with respect to its logits; det
 #undef KSEG_ATTRIBUTES
 #undef KSEG_ATTRIBUTES_OF
 
-absl::Status labels_of(const Tensor& tensor, ResizeLabels* labels) {
-  TF_RETURN_IF_ERROR(check_rank(tensor, 3, "labels"));
-  const Shape<3> shape = shape_of<3>(tensor);
-  switch (tensor.dtype()) {
-#define KSEG_LABELS(L)                                          \
-  case tensorflow::DataTypeToEnum<L>::value:                    \
-    *labels = ResizeLabels::of(tensor.flat<L>().data(), shape); \
-    return absl::OkStatus();
-    KSEG_LABELS(uint8_t)
-    KSEG_LABELS(int8_t)
-    KSEG_LABELS(uint16_t)
-    KSEG_LABELS(int32_t)
-    KSEG_LABELS(int64_t)
-#undef KSEG_LABELS
-    default:
-      return absl::InvalidArgumentError("labels have the unsupported type " +
-                                        tensorflow::DataTypeString(tensor.dtype()));
-  }
-}
+KSEG_TF_CPU_KERNEL("Kseg>ResizeSoftmaxCrossEntropy", TfOp<ResizeSoftmaxOp<false>>);
+KSEG_TF_CPU_KERNEL("Kseg>ResizeSoftmaxCrossEntropyGrad", TfOp<ResizeSoftmaxGradOp<false>>);
+KSEG_TF_CPU_KERNEL("Kseg>ResizeSoftmaxCrossEntropyAndDice", TfOp<ResizeSoftmaxOp<true>>);
+KSEG_TF_CPU_KERNEL("Kseg>ResizeSoftmaxCrossEntropyAndDiceGrad", TfOp<ResizeSoftmaxGradOp<true>>);
+KSEG_TF_CPU_KERNEL("Kseg>ResizeSoftmaxCrossEntropyTraining", TfOp<ResizeSoftmaxTrainingOp>);
+KSEG_TF_CPU_KERNEL("Kseg>ResizeSoftmaxCrossEntropyTrainingGrad", TfOp<ResizeSoftmaxTrainingGradOp>);
+KSEG_TF_GPU_KERNEL(TfGpuOp<ResizeSoftmaxOp<false>>, Name("Kseg>ResizeSoftmaxCrossEntropy"));
+KSEG_TF_GPU_KERNEL(TfGpuOp<ResizeSoftmaxGradOp<false>>, Name("Kseg>ResizeSoftmaxCrossEntropyGrad"));
+KSEG_TF_GPU_KERNEL(TfGpuOp<ResizeSoftmaxTrainingOp>, Name("Kseg>ResizeSoftmaxCrossEntropyTraining"));
+KSEG_TF_GPU_KERNEL(TfGpuOp<ResizeSoftmaxTrainingGradOp>, Name("Kseg>ResizeSoftmaxCrossEntropyTrainingGrad"));
+KSEG_TF_GPU_KERNEL(TfGpuOp<ResizeSoftmaxOp<true>>, Name("Kseg>ResizeSoftmaxCrossEntropyAndDice"));
+KSEG_TF_GPU_KERNEL(TfGpuOp<ResizeSoftmaxGradOp<true>>, Name("Kseg>ResizeSoftmaxCrossEntropyAndDiceGrad"));
 
-// Fills what both directions have in common, and checks it before anything is allocated.
-template <class T, class Args>
-absl::Status fill_args(OpKernelContext* context, const ResizeSoftmaxOptions& options, bool dice, Args* args) {
-  TF_RETURN_IF_ERROR(labels_of(context->input(0), &args->labels));
-  TF_RETURN_IF_ERROR(check_rank(context->input(1), 4, "logits"));
-  args->logits = view_of<T, 4>(context->input(1));
-  args->options = options;
-  args->dice = dice;
-  if (dice) {
-    TF_RETURN_IF_ERROR(check_rank(context->input(2), 3, "pixel_weights"));
-    args->pixel_weights = view_of<float, 3>(context->input(2));
-  }
-  return to_absl(check_resize_softmax_arrays(args->labels.shape, args->logits.shape, options,
-                                             dice ? &args->pixel_weights.shape : nullptr));
-}
-
-template <class T, bool kDice, class Device>
-class ResizeSoftmaxOp final : public NativeOp {
- public:
-  explicit ResizeSoftmaxOp(OpKernelConstruction* context) : NativeOp(context) {
-    OP_REQUIRES_OK(context, get_attributes(context, -1, &attributes_));
-  }
-
-  void compute(OpKernelContext* context) const override {
-    ResizeSoftmaxArgs<typename KernelType<T>::type> args;
-    OP_REQUIRES_OK(context, fill_args<T>(context, attributes_.options, kDice, &args));
-    Tensor* loss = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, context->input(0).shape(), &loss));
-    args.loss = mutable_view_of<float, 3>(loss);
-    if (kDice) {
-      Tensor* sums = nullptr;
-      OP_REQUIRES_OK(context,
-                     context->allocate_output(
-                         1, {args.logits.shape[0], kDiceSums, resize_softmax_classes(args.logits.shape[3])}, &sums));
-      args.sums = mutable_view_of<float, 3>(sums);
-    }
-    OP_REQUIRES_OK(
-        context,
-        run_on<Device>(
-            context, [&](const ParallelFor& parallel_for) { return resize_softmax_cross_entropy(args, parallel_for); },
-            [&](const auto& cuda) { return resize_softmax_cross_entropy_cuda(args, cuda); }));
-  }
-
- private:
-  Attributes attributes_;
-};
-
-template <class T, bool kDice, class Device>
-class ResizeSoftmaxGradOp final : public NativeOp {
- public:
-  explicit ResizeSoftmaxGradOp(OpKernelConstruction* context) : NativeOp(context) {
-    OP_REQUIRES_OK(context, get_attributes(context, -1, &attributes_));
-  }
-
-  void compute(OpKernelContext* context) const override {
-    ResizeSoftmaxGradArgs<typename KernelType<T>::type> args;
-    OP_REQUIRES_OK(context, fill_args<T>(context, attributes_.options, kDice, &args));
-    const Tensor& loss_gradient = context->input(kDice ? 3 : 2);
-    OP_REQUIRES_OK(context, check_rank(loss_gradient, 3, "loss_gradient"));
-    args.loss_gradient = view_of<float, 3>(loss_gradient);
-    if (kDice) {
-      OP_REQUIRES_OK(context, check_rank(context->input(4), 3, "sums_gradient"));
-      args.sums_gradient = view_of<float, 3>(context->input(4));
-    }
-    Tensor* logits_gradient = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, context->input(1).shape(), &logits_gradient));
-    args.logits_gradient = mutable_view_of<T, 4>(logits_gradient);
-    OP_REQUIRES_OK(context, run_on<Device>(
-                                context,
-                                [&](const ParallelFor& parallel_for) {
-                                  return resize_softmax_cross_entropy_grad(args, parallel_for);
-                                },
-                                [&](const auto& cuda) { return resize_softmax_cross_entropy_grad_cuda(args, cuda); }));
-  }
-
- private:
-  Attributes attributes_;
-};
-
-template <class Device>
-class ResizeSoftmaxTrainingOp final : public NativeOp {
- public:
-  explicit ResizeSoftmaxTrainingOp(OpKernelConstruction* context) : NativeOp(context) {
-    OP_REQUIRES_OK(context, get_attributes(context, -1, &attributes_));
-  }
-
-  void compute(OpKernelContext* context) const override {
-    ResizeSoftmaxArgs<float> args;
-    OP_REQUIRES_OK(context, fill_args<float>(context, attributes_.options, false, &args));
-    Tensor* loss = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, context->input(0).shape(), &loss));
-    args.loss = mutable_view_of<float, 3>(loss);
-    if (context->output_required(1)) {
-      Tensor* unit_gradient = nullptr;
-      OP_REQUIRES_OK(context, context->allocate_output(1, context->input(1).shape(), &unit_gradient));
-      args.unit_gradient = mutable_view_of<float, 4>(unit_gradient);
-    }
-    OP_REQUIRES_OK(
-        context,
-        run_on<Device>(
-            context, [&](const ParallelFor& parallel_for) { return resize_softmax_cross_entropy(args, parallel_for); },
-            [&](const auto& cuda) { return resize_softmax_cross_entropy_cuda(args, cuda); }));
-  }
-
- private:
-  Attributes attributes_;
-};
-
-template <class Device>
-class ResizeSoftmaxTrainingGradOp final : public NativeOp {
- public:
-  explicit ResizeSoftmaxTrainingGradOp(OpKernelConstruction* context) : NativeOp(context) {
-    OP_REQUIRES_OK(context, get_attributes(context, -1, &attributes_));
-  }
-
-  void compute(OpKernelContext* context) const override {
-    ResizeSoftmaxGradArgs<float> args;
-    OP_REQUIRES_OK(context, fill_args<float>(context, attributes_.options, false, &args));
-    OP_REQUIRES_OK(context, check_rank(context->input(2), 4, "unit_gradient"));
-    args.unit_gradient = view_of<float, 4>(context->input(2));
-    OP_REQUIRES_OK(context, check_rank(context->input(3), 3, "loss_gradient"));
-    args.loss_gradient = view_of<float, 3>(context->input(3));
-    Tensor* logits_gradient = nullptr;
-    OP_REQUIRES_OK(context,
-                   context->forward_input_or_allocate_output({2}, 0, context->input(1).shape(), &logits_gradient));
-    args.logits_gradient = mutable_view_of<float, 4>(logits_gradient);
-    OP_REQUIRES_OK(context, run_on<Device>(
-                                context,
-                                [&](const ParallelFor& parallel_for) {
-                                  return resize_softmax_cross_entropy_grad(args, parallel_for);
-                                },
-                                [&](const auto& cuda) { return resize_softmax_cross_entropy_grad_cuda(args, cuda); }));
-  }
-
- private:
-  Attributes attributes_;
-};
-
-#define KSEG_REGISTER_ONE(name, device, T, ...) \
-  REGISTER_KERNEL_BUILDER(Name(name).Device(tensorflow::device).TypeConstraint<T>("T"), __VA_ARGS__);
-#define KSEG_REGISTER(device, On, T)                                                                    \
-  KSEG_REGISTER_ONE("Kseg>ResizeSoftmaxCrossEntropy", device, T, ResizeSoftmaxOp<T, false, On>)         \
-  KSEG_REGISTER_ONE("Kseg>ResizeSoftmaxCrossEntropyGrad", device, T, ResizeSoftmaxGradOp<T, false, On>) \
-  KSEG_REGISTER_ONE("Kseg>ResizeSoftmaxCrossEntropyAndDice", device, T, ResizeSoftmaxOp<T, true, On>)   \
-  KSEG_REGISTER_ONE("Kseg>ResizeSoftmaxCrossEntropyAndDiceGrad", device, T, ResizeSoftmaxGradOp<T, true, On>)
-#define KSEG_REGISTER_ALL(device, On)                                                                     \
-  KSEG_REGISTER(device, On, float)                                                                        \
-  KSEG_REGISTER(device, On, Eigen::half)                                                                  \
-  KSEG_REGISTER(device, On, tensorflow::bfloat16)                                                         \
-  KSEG_REGISTER_ONE("Kseg>ResizeSoftmaxCrossEntropyTraining", device, float, ResizeSoftmaxTrainingOp<On>) \
-  KSEG_REGISTER_ONE("Kseg>ResizeSoftmaxCrossEntropyTrainingGrad", device, float, ResizeSoftmaxTrainingGradOp<On>)
-KSEG_REGISTER_ALL(DEVICE_CPU, OnCpu)
-#if KSEG_CUDA
-KSEG_REGISTER_ALL(DEVICE_GPU, OnGpu)
-#endif
-#undef KSEG_REGISTER_ALL
-#undef KSEG_REGISTER
-#undef KSEG_REGISTER_ONE
-
-}  // namespace
-}  // namespace kseg
+}  // namespace kseg::tf_resize_softmax_cross_entropy

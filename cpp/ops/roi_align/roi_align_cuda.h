@@ -10,13 +10,14 @@ namespace kseg {
 
 // T is float, Half or BFloat16.
 template <class T>
-Status roi_align_cuda(const View<const T, 4>& features, const Rois& rois, const RoiAlignOptions& options,
-                      const View<T, 4>& output, const CudaContext& context);
+KSEG_API Status roi_align_cuda(const View<const T, 4>& features, const Rois& rois, const RoiAlignOptions& options,
+                               const View<T, 4>& output, const CudaContext& context);
 
 // Sums in the order of the boxes, without atomics: the result is the same to the bit in every run.
 template <class T>
-Status roi_align_grad_cuda(const View<const T, 4>& output_gradient, const Rois& rois, const RoiAlignOptions& options,
-                           const View<T, 4>& features_gradient, const CudaContext& context);
+KSEG_API Status roi_align_grad_cuda(const View<const T, 4>& output_gradient, const Rois& rois,
+                                    const RoiAlignOptions& options, const View<T, 4>& features_gradient,
+                                    const CudaContext& context);
 
 }  // namespace kseg
 

@@ -1,35 +1,9 @@
-#include "ops/roi_align/roi_align.h"
-
-#include <vector>
-
 #include "adapters/tf_adapter.h"
 #include "adapters/tf_gpu_adapter.h"
-#include "ops/roi_align/roi_align_cuda.h"
+#include "ops/roi_align/roi_align_call.h"
 #include "tensorflow/core/framework/op.h"
 
-namespace kseg {
-namespace {
-
-struct Attributes {
-  std::vector<int64_t> output_size;
-  RoiAlignOptions options;
-};
-
-template <class Context>
-absl::Status get_attributes(Context* context, Attributes* attributes) {
-  int64_t sampling_ratio;
-  TF_RETURN_IF_ERROR(context->GetAttr("output_size", &attributes->output_size));
-  TF_RETURN_IF_ERROR(context->GetAttr("spatial_scale", &attributes->options.spatial_scale));
-  TF_RETURN_IF_ERROR(context->GetAttr("sampling_ratio", &sampling_ratio));
-  TF_RETURN_IF_ERROR(context->GetAttr("aligned", &attributes->options.aligned));
-  if (attributes->output_size.size() != 2) {
-    return to_absl(
-        invalid_argument("output_size must have two entries, height and width, got ", attributes->output_size.size()));
-  }
-  return to_absl(check_roi_align(attributes->output_size[0], attributes->output_size[1],
-                                 attributes->options.spatial_scale, sampling_ratio,
-                                 &attributes->options.sampling_ratio));
-}
+namespace kseg::tf_roi_align {
 
 // Merges what boxes and box_indices tell about the number of boxes.
 absl::Status infer_boxes(InferenceContext* context, DimensionHandle* boxes) {
@@ -42,8 +16,8 @@ absl::Status infer_boxes(InferenceContext* context, DimensionHandle* boxes) {
 }
 
 absl::Status infer_shape(InferenceContext* context) {
-  Attributes attributes;
-  TF_RETURN_IF_ERROR(get_attributes(context, &attributes));
+  RoiAlignAttributes attributes;
+  TF_RETURN_IF_ERROR(to_absl(attributes.read(TfAttributes(context))));
   ShapeHandle features;
   DimensionHandle boxes;
   TF_RETURN_IF_ERROR(context->WithRank(context->input(0), 4, &features));
@@ -54,8 +28,8 @@ absl::Status infer_shape(InferenceContext* context) {
 }
 
 absl::Status infer_gradient_shape(InferenceContext* context) {
-  Attributes attributes;
-  TF_RETURN_IF_ERROR(get_attributes(context, &attributes));
+  RoiAlignAttributes attributes;
+  TF_RETURN_IF_ERROR(to_absl(attributes.read(TfAttributes(context))));
   ShapeHandle gradient, expected, features;
   DimensionHandle boxes, channels;
   TF_RETURN_IF_ERROR(context->WithRank(context->input(0), 4, &gradient));
@@ -102,106 +76,10 @@ The gradient of RoiAlign with respect to its features; deterministic.
 
 #undef KSEG_ATTRIBUTES
 
-absl::Status get_rois(OpKernelContext* context, Rois* rois) {
-  TF_RETURN_IF_ERROR(check_rank(context->input(1), 2, "boxes"));
-  TF_RETURN_IF_ERROR(check_rank(context->input(2), 1, "box_indices"));
-  rois->boxes = view_of<float, 2>(context->input(1));
-  rois->image_indices = view_of<int32_t, 1>(context->input(2));
-  return absl::OkStatus();
-}
+KSEG_TF_CPU_KERNEL("Kseg>RoiAlign", TfOp<RoiAlignOp>);
+KSEG_TF_CPU_KERNEL("Kseg>RoiAlignGrad", TfOp<RoiAlignGradOp>);
+KSEG_TF_GPU_KERNEL(TfGpuOp<RoiAlignOp>, Name("Kseg>RoiAlign").TypeConstraint("T", kGpuFloats));
+KSEG_TF_GPU_KERNEL(TfGpuOp<RoiAlignGradOp>,
+                   Name("Kseg>RoiAlignGrad").HostMemory("features_shape").TypeConstraint("T", kGpuFloats));
 
-template <class T, class Device>
-class RoiAlignOp final : public NativeOp {
- public:
-  explicit RoiAlignOp(OpKernelConstruction* context) : NativeOp(context) {
-    OP_REQUIRES_OK(context, get_attributes(context, &attributes_));
-  }
-
-  void compute(OpKernelContext* context) const override {
-    const Tensor& features = context->input(0);
-    Rois rois;
-    OP_REQUIRES_OK(context, check_rank(features, 4, "features"));
-    OP_REQUIRES_OK(context, get_rois(context, &rois));
-    const Shape<4> shape = {rois.boxes.shape[0], attributes_.output_size[0], attributes_.output_size[1],
-                            features.dim_size(3)};
-    OP_REQUIRES_OK(context, to_absl(check_result_size("output_size",
-                                                      {shape[0], shape[1], shape[2], shape[3], int64_t{sizeof(T)}})));
-    Tensor* output = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, TensorShape(shape), &output));
-    const auto from = view_of<T, 4>(features);
-    const auto to = mutable_view_of<T, 4>(output);
-    OP_REQUIRES_OK(context,
-                   run_on<Device>(
-                       context,
-                       [&](const ParallelFor& parallel_for) {
-                         return roi_align(from, rois, attributes_.options, to, parallel_for);
-                       },
-                       [&](const auto& cuda) { return roi_align_cuda(from, rois, attributes_.options, to, cuda); }));
-  }
-
- private:
-  Attributes attributes_;
-};
-
-template <class T, class Device>
-class RoiAlignGradOp final : public NativeOp {
- public:
-  explicit RoiAlignGradOp(OpKernelConstruction* context) : NativeOp(context) {
-    OP_REQUIRES_OK(context, get_attributes(context, &attributes_));
-  }
-
-  void compute(OpKernelContext* context) const override {
-    const Tensor& gradient = context->input(0);
-    Rois rois;
-    OP_REQUIRES_OK(context, check_rank(gradient, 4, "output_gradient"));
-    OP_REQUIRES_OK(context, get_rois(context, &rois));
-    Shape<4> shape;
-    OP_REQUIRES_OK(context, get_shape("features_shape", context->input(3), sizeof(T), &shape));
-    for (const int axis : {1, 2}) {
-      OP_REQUIRES(context, gradient.dim_size(axis) == attributes_.output_size[axis - 1],
-                  to_absl(invalid_argument("output_gradient must have the rows and columns of output_size, got shape ",
-                                           gradient.shape().DebugString())));
-    }
-    Tensor* features_gradient = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, TensorShape(shape), &features_gradient));
-    const auto from = view_of<T, 4>(gradient);
-    const auto to = mutable_view_of<T, 4>(features_gradient);
-    OP_REQUIRES_OK(
-        context, run_on<Device>(
-                     context,
-                     [&](const ParallelFor& parallel_for) {
-                       return roi_align_grad(from, rois, attributes_.options, to, parallel_for);
-                     },
-                     [&](const auto& cuda) { return roi_align_grad_cuda(from, rois, attributes_.options, to, cuda); }));
-  }
-
- private:
-  Attributes attributes_;
-};
-
-#define KSEG_REGISTER(T)                                                                                   \
-  REGISTER_KERNEL_BUILDER(Name("Kseg>RoiAlign").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"),     \
-                          RoiAlignOp<T, OnCpu>);                                                           \
-  REGISTER_KERNEL_BUILDER(Name("Kseg>RoiAlignGrad").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), \
-                          RoiAlignGradOp<T, OnCpu>);
-KSEG_REGISTER(float)
-KSEG_REGISTER(double)
-KSEG_REGISTER(Eigen::half)
-KSEG_REGISTER(tensorflow::bfloat16)
-#undef KSEG_REGISTER
-
-#if KSEG_CUDA
-#define KSEG_REGISTER(T)                                                                                            \
-  REGISTER_KERNEL_BUILDER(Name("Kseg>RoiAlign").Device(tensorflow::DEVICE_GPU).TypeConstraint<T>("T"),              \
-                          RoiAlignOp<T, OnGpu>);                                                                    \
-  REGISTER_KERNEL_BUILDER(                                                                                          \
-      Name("Kseg>RoiAlignGrad").Device(tensorflow::DEVICE_GPU).HostMemory("features_shape").TypeConstraint<T>("T"), \
-      RoiAlignGradOp<T, OnGpu>);
-KSEG_REGISTER(float)
-KSEG_REGISTER(Eigen::half)
-KSEG_REGISTER(tensorflow::bfloat16)
-#undef KSEG_REGISTER
-#endif
-
-}  // namespace
-}  // namespace kseg
+}  // namespace kseg::tf_roi_align
