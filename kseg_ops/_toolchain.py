@@ -175,3 +175,11 @@ def locked(path: Path) -> Iterator[None]:
         except ImportError:  # not a Unix
             pass
         yield
+
+
+def replace_file(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Writes beside and renames, so that whoever has the old file mapped keeps it and nobody sees half of the new."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_bytes(content)
+    beside.chmod(mode)
+    beside.replace(path)

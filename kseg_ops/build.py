@@ -32,6 +32,7 @@ from kseg_ops._toolchain import (
     find_tool,
     first_error,
     locked,
+    replace_file,
     run_tool,
 )
 
@@ -178,7 +179,7 @@ def build_native(
     report.left_out = info.get("xla") or ""
     report.seconds = time.monotonic() - started
     info |= {"built": report.built, "problems": report.problems}
-    _replace(output / "build_info.json", (json.dumps(info, indent=1) + "\n").encode())
+    replace_file(output / "build_info.json", (json.dumps(info, indent=1) + "\n").encode())
     return report
 
 
@@ -338,21 +339,13 @@ def _collect(
     _remove(output, [name for name in _built_in(output) if name not in expected or name in missing])
     for name in expected:
         if name not in missing:
-            _replace(output / name, (made / name).read_bytes(), mode=0o755)
+            replace_file(output / name, (made / name).read_bytes(), mode=0o755)
     for line in (work / "configured.txt").read_text(encoding="utf-8").splitlines():
         key, _, value = line.partition("=")
         if key == "targets":
             info[key] = value.lower().split(";")
         elif key == "compiler":
             info[key] = value
-
-
-def _replace(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Writes beside and renames, so that whoever has the old file mapped keeps it and nobody sees half of the new."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_bytes(content)
-    beside.chmod(mode)
-    beside.replace(path)
 
 
 @contextlib.contextmanager

@@ -63,8 +63,8 @@ def test_part_of_a_cuda_op_exists(op, part):
 
 @pytest.mark.parametrize("op", CUDA_OPS)
 def test_cuda_op_is_registered_and_in_the_harness(op):
-    assert "tensorflow::DEVICE_GPU" in (CPP / "ops" / op / f"{op}_tf.cc").read_text()
-    assert f"KSEG_HARNESS({op})" in (CPP / "ops" / op / f"{op}_harness.cc").read_text()
+    assert "KSEG_TF_GPU_KERNEL(" in (CPP / "ops" / op / f"{op}_tf.cc").read_text()
+    assert "KSEG_HARNESS(" in (CPP / "ops" / op / f"{op}_harness.cc").read_text()
     assert "def cases(seed" in (ROOT / f"benchmarks/cuda/ops/{op}.py").read_text()
 
 
