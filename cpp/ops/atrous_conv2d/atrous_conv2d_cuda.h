@@ -4,6 +4,7 @@
 #define KSEG_OPS_ATROUS_CONV2D_ATROUS_CONV2D_CUDA_H_
 
 #include "base/cuda/context.h"
+#include "base/target.h"
 #include "ops/atrous_conv2d/atrous_conv2d.h"
 
 namespace kseg {

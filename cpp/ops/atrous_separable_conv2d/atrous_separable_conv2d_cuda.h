@@ -5,6 +5,7 @@
 #define KSEG_OPS_ATROUS_SEPARABLE_CONV2D_ATROUS_SEPARABLE_CONV2D_CUDA_H_
 
 #include "base/cuda/context.h"
+#include "base/target.h"
 #include "ops/atrous_separable_conv2d/atrous_separable_conv2d.h"
 
 namespace kseg {

@@ -3,6 +3,7 @@
 #define KSEG_OPS_BATCHED_NMS_BATCHED_NMS_CUDA_H_
 
 #include "base/cuda/context.h"
+#include "base/target.h"
 #include "ops/batched_nms/batched_nms.h"
 #include "ops/nms/ranked_cuda.h"
 

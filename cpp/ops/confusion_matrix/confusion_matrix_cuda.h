@@ -4,6 +4,7 @@
 #define KSEG_OPS_CONFUSION_MATRIX_CONFUSION_MATRIX_CUDA_H_
 
 #include "base/cuda/context.h"
+#include "base/target.h"
 #include "ops/confusion_matrix/confusion_matrix.h"
 
 namespace kseg {

@@ -314,7 +314,7 @@ __global__ void __launch_bounds__(kThreads) paint_kernel(const __grid_constant__
 
 Status connected_components_cuda(const ConnectedComponentsArgs& args, const CudaContext& context) {
   Components p{};
-  int connectivity;
+  int connectivity = 0;
   KSEG_RETURN_IF_ERROR(check_connected_components(args.masks.shape, args.connectivity, &connectivity));
   if (args.labels.shape != args.masks.shape || args.counts.shape[0] != args.masks.shape[0]) {
     return invalid_argument("labels must have the shape of masks, ", to_string<3>(args.masks.shape),

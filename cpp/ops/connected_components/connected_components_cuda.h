@@ -3,6 +3,7 @@
 #define KSEG_OPS_CONNECTED_COMPONENTS_CONNECTED_COMPONENTS_CUDA_H_
 
 #include "base/cuda/context.h"
+#include "base/target.h"
 #include "ops/connected_components/connected_components.h"
 
 namespace kseg {

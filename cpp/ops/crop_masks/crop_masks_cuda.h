@@ -5,6 +5,7 @@
 #define KSEG_OPS_CROP_MASKS_CROP_MASKS_CUDA_H_
 
 #include "base/cuda/context.h"
+#include "base/target.h"
 #include "ops/crop_masks/crop_masks.h"
 
 namespace kseg {

@@ -4,6 +4,7 @@
 #define KSEG_OPS_DEPTHWISE_ATROUS_CONV2D_DEPTHWISE_ATROUS_CONV2D_CUDA_H_
 
 #include "base/cuda/context.h"
+#include "base/target.h"
 #include "ops/depthwise_atrous_conv2d/depthwise_atrous_conv2d.h"
 
 namespace kseg {

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "base/cuda/context.h"
+#include "base/target.h"
 #include "ops/distance_transform/distance_transform.h"
 
 namespace kseg {

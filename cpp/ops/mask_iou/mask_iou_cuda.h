@@ -3,6 +3,7 @@
 #define KSEG_OPS_MASK_IOU_MASK_IOU_CUDA_H_
 
 #include "base/cuda/context.h"
+#include "base/target.h"
 #include "ops/mask_iou/mask_iou.h"
 
 namespace kseg {

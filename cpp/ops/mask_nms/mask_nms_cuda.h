@@ -3,6 +3,7 @@
 #define KSEG_OPS_MASK_NMS_MASK_NMS_CUDA_H_
 
 #include "base/cuda/context.h"
+#include "base/target.h"
 #include "ops/mask_iou/mask_bits_cuda.h"
 #include "ops/mask_nms/mask_nms.h"
 #include "ops/nms/ranked_cuda.h"

@@ -4,6 +4,7 @@
 #define KSEG_OPS_MAX_POOL_WITH_INDICES_MAX_POOL_WITH_INDICES_CUDA_H_
 
 #include "base/cuda/context.h"
+#include "base/target.h"
 #include "ops/max_pool_with_indices/max_pool_with_indices.h"
 
 namespace kseg {

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "base/cuda/context.h"
+#include "base/target.h"
 #include "base/status.h"
 #include "base/view.h"
 

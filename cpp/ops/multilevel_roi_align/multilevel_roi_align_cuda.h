@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/cuda/context.h"
+#include "base/target.h"
 #include "ops/multilevel_roi_align/multilevel_roi_align.h"
 
 namespace kseg {

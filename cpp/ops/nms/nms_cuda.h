@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "base/cuda/context.h"
+#include "base/target.h"
 #include "ops/nms/nms.h"
 #include "ops/nms/ranked_cuda.h"
 

@@ -4,6 +4,7 @@
 #define KSEG_OPS_PASTE_MASKS_PASTE_MASKS_CUDA_H_
 
 #include "base/cuda/context.h"
+#include "base/target.h"
 #include "ops/paste_masks/paste_masks.h"
 
 namespace kseg {

@@ -3,6 +3,7 @@
 #define KSEG_OPS_RESIZE_ARGMAX_RESIZE_ARGMAX_CUDA_H_
 
 #include "base/cuda/context.h"
+#include "base/target.h"
 #include "ops/resize_argmax/resize_argmax.h"
 
 namespace kseg {

@@ -4,6 +4,7 @@
 #define KSEG_OPS_RESIZE_SOFTMAX_CROSS_ENTROPY_RESIZE_SOFTMAX_CROSS_ENTROPY_CUDA_H_
 
 #include "base/cuda/context.h"
+#include "base/target.h"
 #include "ops/resize_softmax_cross_entropy/resize_softmax_cross_entropy.h"
 
 namespace kseg {

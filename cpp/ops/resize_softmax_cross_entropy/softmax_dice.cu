@@ -29,9 +29,10 @@ __global__ void __launch_bounds__(kThreads) dice_kernel(const __grid_constant__ 
   const int strip = static_cast<int>(threadIdx.x) / params.lanes;
   const int64_t blocks = call.batch * params.row_tiles * params.chunks;
   for (int64_t block = blockIdx.x; block < blocks; block += gridDim.x) {
-    const int64_t which = block % params.chunks * params.lanes + lane;
-    const int64_t first_y = block / params.chunks % params.row_tiles * kBlockRows - 1;
-    const int64_t image = block / params.chunks / params.row_tiles;
+    const int64_t tile = block / params.chunks;
+    const int64_t which = (block - tile * params.chunks) * params.lanes + lane;
+    const int64_t image = tile / params.row_tiles;
+    const int64_t first_y = (tile - image * params.row_tiles) * kBlockRows - 1;
     float sums[kDiceSums] = {};
     const bool works = strip < params.strips && which < call.classes;
     const auto logit = [&](int64_t y, int64_t x) {
@@ -80,7 +81,7 @@ __global__ void __launch_bounds__(kThreads) dice_kernel(const __grid_constant__ 
     for (int i = 0; i < kDiceSums; ++i) {
       float total = 0.0f;
       for (int other = 0; other < params.strips; ++other) total += parts[i][other * params.lanes + lane];
-      partial[(block / params.chunks * kDiceSums + i) * call.classes + which] = total;
+      partial[(tile * kDiceSums + i) * call.classes + which] = total;
     }
   }
 }

@@ -4,6 +4,7 @@
 #define KSEG_OPS_ROI_ALIGN_ROI_ALIGN_CUDA_H_
 
 #include "base/cuda/context.h"
+#include "base/target.h"
 #include "ops/roi_align/roi_align.h"
 
 namespace kseg {
