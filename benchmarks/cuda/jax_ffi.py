@@ -22,6 +22,7 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -87,6 +88,14 @@ def handlers(library: ctypes.CDLL, ops: set[str]) -> dict[str, dict[str, object]
     return found
 
 
+class Caller(Protocol):
+    """What makes stored calls: through JAX, or as in `benchmarks.cuda.xla_frame`."""
+
+    platform: str
+
+    def run(self, call: StoredCall, inputs: list[np.ndarray]) -> list[np.ndarray]: ...
+
+
 @dataclass
 class Outcome:
     """Of one op on one platform."""
@@ -100,7 +109,7 @@ class Outcome:
     faults: list[str] = field(default_factory=list)
 
 
-class Caller:
+class JaxCaller:
     """Makes stored calls through JAX on one device."""
 
     def __init__(self, platform: str, device: object):
@@ -110,42 +119,40 @@ class Caller:
         """The results of the op's handler inside a program that XLA compiles.
 
         Raises:
-            jax.errors.JaxRuntimeError: the handler refused the call.
+            HarnessError: the handler refused the call.
         """
         import jax
 
-        shapes = [jax.ShapeDtypeStruct(one.shape, _jax_array(one[..., :0]).dtype) for one in map(_whole, call.results)]
+        shapes = [jax.ShapeDtypeStruct(one.shape, _for_jax(one).dtype) for one in call.results]
 
         @jax.jit
         def program(*given):
             return jax.ffi.ffi_call(f"Kseg>{call.op}", shapes)(*given, **call.attributes)
 
-        given = [jax.device_put(_jax_array(one), self._device) for one in inputs]
-        return [_stored_array(np.asarray(one)) for one in program(*given)]
-
-    def error(self, call: StoredCall, inputs: list[np.ndarray]) -> str:
-        """What the handler says when it refuses `inputs`; empty if it does not."""
-        import jax
-
         try:
-            self.run(call, inputs)
+            given = [jax.device_put(_for_jax(one), self._device) for one in inputs]
+            return [_from_jax(np.asarray(one)) for one in program(*given)]
         except jax.errors.JaxRuntimeError as error:
-            return str(error)
-        return ""
+            raise HarnessError(str(error)) from error
 
 
-def _whole(array: np.ndarray) -> np.ndarray:
-    return array if array.ndim else array.reshape(1)
-
-
-def _jax_array(array: np.ndarray) -> np.ndarray:
+def _for_jax(array: np.ndarray) -> np.ndarray:
     import jax.numpy as jnp
 
     return np.asarray(array).view(jnp.bfloat16) if isinstance(array, BFloat16) else array
 
 
-def _stored_array(array: np.ndarray) -> np.ndarray:
+def _from_jax(array: np.ndarray) -> np.ndarray:
     return array.view(np.uint16).view(BFloat16) if array.dtype.name == "bfloat16" else array
+
+
+def refusal(caller: Caller, call: StoredCall, inputs: list[np.ndarray]) -> str:
+    """What the handler says when it refuses `inputs`; empty if it does not."""
+    try:
+        caller.run(call, inputs)
+    except HarnessError as error:
+        return str(error)
+    return ""
 
 
 def another_rank(call: StoredCall) -> list[np.ndarray]:
@@ -155,12 +162,10 @@ def another_rank(call: StoredCall) -> list[np.ndarray]:
 
 def check(caller: Caller, call: StoredCall, outcome: Outcome, whole: bool) -> None:
     """Adds to `outcome` what came of a call; if `whole`, also of ones that must be refused."""
-    import jax
-
     name = f"{call.op} {call.dtype} on {caller.platform}"
     try:
         first, second = caller.run(call, call.inputs), caller.run(call, call.inputs)
-    except jax.errors.JaxRuntimeError as error:
+    except HarnessError as error:
         if caller.platform == "CUDA" and call.dtype == "float64" and _NO_KERNEL in str(error):
             outcome.without_kernel.append(call.dtype)
         else:
@@ -172,10 +177,10 @@ def check(caller: Caller, call: StoredCall, outcome: Outcome, whole: bool) -> No
     elif all(ours.dtype == theirs.dtype and ours.tobytes() == theirs.tobytes() for ours, theirs in pairs):
         outcome.equal += 1
     elif caller.platform == "cpu":
-        told = (f"{name}, result {i}: {difference(*pair, 0.0) or 'other bits'}" for i, pair in enumerate(pairs))
-        outcome.faults += [
-            line for line, (ours, theirs) in zip(told, pairs, strict=True) if ours.tobytes() != theirs.tobytes()
-        ]
+        for number, (ours, theirs) in enumerate(pairs):
+            if ours.dtype != theirs.dtype or ours.tobytes() != theirs.tobytes():
+                what = difference(ours, theirs, 0.0) or f"other bits, or {ours.dtype} in place of {theirs.dtype}"
+                outcome.faults.append(f"{name}, result {number}: {what}")
     else:
         held = zip(first, call.expected, call.tolerance, strict=True)
         wrong = [f"{name}, result {i}: {fault}" for i, what in enumerate(held) if (fault := difference(*what))]
@@ -187,7 +192,7 @@ def check(caller: Caller, call: StoredCall, outcome: Outcome, whole: bool) -> No
     if call.refused and caller.platform == "cpu":  # a GPU's launcher cannot read contents
         trials.append((call.refused, re.compile(re.escape(call.message))))
     for inputs, pattern in trials:
-        text = caller.error(call, inputs)
+        text = refusal(caller, call, inputs)
         if pattern.search(text) and "INVALID_ARGUMENT" in text:
             outcome.refused += 1
         else:
@@ -220,7 +225,7 @@ def compare(calls: list[StoredCall], folder: Path) -> list[Outcome]:
     on_cuda = jax_calls.cuda_ops()
     outcomes = []
     for platform, device in devices().items():
-        caller = Caller(platform, device)
+        caller = JaxCaller(platform, device)
         for op in sorted({call.op for call in calls}):
             outcome = Outcome(op, platform)
             mine = [call for call in calls if call.op == op]
