@@ -77,8 +77,8 @@ XLA_FFI_Error* count_threads(XLA_FFI_ThreadPool_NumThreads_Args* args) {
 
 XLA_FFI_Api make_api() {
   XLA_FFI_Api api = {};
-  api.struct_size = sizeof api;
-  api.api_version.struct_size = sizeof api.api_version;
+  api.struct_size = XLA_FFI_Api_STRUCT_SIZE;
+  api.api_version.struct_size = XLA_FFI_Api_Version_STRUCT_SIZE;
   api.api_version.major_version = XLA_FFI_API_MAJOR;
   api.api_version.minor_version = XLA_FFI_API_MINOR;
   api.XLA_FFI_Error_Create = create_error;
@@ -101,7 +101,7 @@ struct Buffers {
   Buffers(const KsegXlaArray* arrays, int64_t count, Type type) : types(count, type) {
     for (int64_t i = 0; i < count; ++i) {
       XLA_FFI_Buffer buffer = {};
-      buffer.struct_size = sizeof buffer;
+      buffer.struct_size = XLA_FFI_Buffer_STRUCT_SIZE;
       buffer.dtype = static_cast<XLA_FFI_DataType>(arrays[i].type);
       buffer.data = arrays[i].data;
       buffer.rank = arrays[i].rank;
@@ -169,19 +169,19 @@ kseg_call_handler(XLA_FFI_Handler* handler, const KsegXlaArray* arrays, int64_t 
   XLA_FFI_ExecutionContext context{static_cast<unsigned char>(poison)};
 
   XLA_FFI_CallFrame frame = {};
-  frame.struct_size = sizeof frame;
+  frame.struct_size = XLA_FFI_CallFrame_STRUCT_SIZE;
   frame.api = &api;
   frame.ctx = &context;
   frame.stage = XLA_FFI_ExecutionStage_EXECUTE;
-  frame.args.struct_size = sizeof frame.args;
+  frame.args.struct_size = XLA_FFI_Args_STRUCT_SIZE;
   frame.args.size = input_count;
   frame.args.types = inputs.types.data();
   frame.args.args = inputs.pointers.data();
-  frame.rets.struct_size = sizeof frame.rets;
+  frame.rets.struct_size = XLA_FFI_Rets_STRUCT_SIZE;
   frame.rets.size = result_count;
   frame.rets.types = results.types.data();
   frame.rets.rets = results.pointers.data();
-  frame.attrs.struct_size = sizeof frame.attrs;
+  frame.attrs.struct_size = XLA_FFI_Attrs_STRUCT_SIZE;
   frame.attrs.size = attribute_count;
   frame.attrs.types = named.types.data();
   frame.attrs.names = named.name_pointers.data();
