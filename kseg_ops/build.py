@@ -253,7 +253,7 @@ def _compile(
             "KSEG_TF_INCLUDE": ";".join(tensorflow.includes),
             "KSEG_TF_DEFINITIONS": ";".join(tensorflow.definitions),
             "KSEG_TF_LIBRARY": tensorflow.library,
-            "KSEG_CUDA": "ON" if tensorflow.cuda else "OFF",
+            "KSEG_TF_CUDA": "ON" if tensorflow.cuda else "OFF",
             "KSEG_TF_CUDA_VERSION": tensorflow.cuda_version,
         }
         try:
