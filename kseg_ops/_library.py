@@ -110,8 +110,8 @@ def xla_problem() -> str:
         return "KSEG_NATIVE=0 is set"
     if _tf_library.load() is None:
         return _tf_library.problem
-    if _gpu_visible():
-        return "a GPU is visible, and the bridge has the ops of the CPU only"
+    if _gpu_visible() and not _tf_library.cuda_ops:
+        return "a GPU is visible, and the compiled library has no CUDA kernels"
     _xla_library.load()
     return _xla_library.problem
 
