@@ -34,7 +34,8 @@ def roi_align(
     drops the check of `box_indices`: there, a box of no image gives zeros. And with adaptive sampling, or a ratio above
     3, a NaN or infinity in `features` reaches every box: it meets weights that are zeros of a matrix and not absent.
 
-    The backward pass of the gathers holds up to `(2 * sampling_ratio)**2` gradients of the size of `features` at once.
+    The backward pass of the gathers holds `(2 * sampling_ratio)**2` gradients of the size of the result, and twice that
+    for a moment.
 
     Raises:
         tf.errors.InvalidArgumentError: `box_indices` out of range, or a feature map without pixels.
@@ -84,13 +85,15 @@ def pool_gathered(pixels: tf.Tensor, rows: Taps, columns: Taps) -> tf.Tensor:
         rows: of which an index is the place of the first pixel of a row, int64.
         columns: of which an index is the way from there.
     """
+    # The gradient of a gather is a list of rows, and those of all gathers are added up at once on their way through this.
+    pixels = tf.reshape(pixels, tf.shape(pixels))
     total = None
     for row, row_weight in _along_bins(rows):
         for column, column_weight in _along_bins(columns):
             with tf.control_dependencies([] if total is None else [total]):
                 place = row[:, :, None] + column[:, None, :]
             weight = (row_weight[:, :, None] * column_weight[:, None, :])[..., None]
-            values = tf.gather_nd(pixels, place[..., None])
+            values = tf.gather(pixels, place)
             # A pixel that does not count must not turn the sum into NaN if it is infinite.
             values = tf.where(weight == 0, tf.zeros_like(values), weight * values)
             total = values if total is None else total + values
