@@ -2,10 +2,9 @@
 
 Each figure is of a process of its own: the peak of its resident memory during one call, above what it had before.
 
-- `inference`: Mask R-CNN on ResNet-50 with a pyramid, one image of 3000 x 4000 pixels, 1000 regions, 300 detections with
-  masks of up to the size of the image, as run lengths; once all of it, and once the network alone: the heads get zeros
-  in place of what would be cut out of the pyramid, and nothing is chosen, suppressed or pasted. The promise is about
-  the difference.
+- `inference`: Mask R-CNN on ResNet-50 with a pyramid, one image of 3000 x 4000 pixels, 1000 regions, 300 detections of
+  all sizes with masks as run lengths; once all of it, and once the network alone: the heads get zeros in place of what
+  would be cut out of the pyramid, and nothing is chosen, suppressed or pasted. The promise is about the difference.
 - `masks`: the run lengths of 300 masks, all of them as large as such an image.
 - `pooling`: 1000 boxes out of a pyramid of 800 x 1216 pixels in stock TensorFlow, and the gradient of that.
 - `matching`: the targets of the region proposal network, two images of 800 x 1344 pixels with 100 objects each.

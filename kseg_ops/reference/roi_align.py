@@ -85,7 +85,7 @@ def pool_gathered(pixels: tf.Tensor, rows: Taps, columns: Taps) -> tf.Tensor:
         rows: of which an index is the place of the first pixel of a row, int64.
         columns: of which an index is the way from there.
     """
-    # The gradient of a gather is a list of rows, and those of all gathers are added up at once on their way through this.
+    # The gradient of a gather is a list of rows. On their way through this, those of all gathers are added up at once.
     pixels = tf.reshape(pixels, tf.shape(pixels))
     total = None
     for row, row_weight in _along_bins(rows):
