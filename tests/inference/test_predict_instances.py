@@ -63,6 +63,28 @@ def test_run_lengths():
     assert instances(boxes=np.zeros((0, 4), "float32"), crops=np.zeros((0, 28, 28), "float32")).rle() == []
 
 
+def test_many_masks():
+    """More than are pasted at a time, each in a place of its own."""
+    places = np.array([[2 * index, index % 4] for index in range(19)], "float32")
+    many = {
+        "boxes": np.concatenate([places, places + [2, 3]], axis=1).astype("float32"),
+        "classes": np.zeros(19, "int32"),
+        "scores": np.ones(19, "float32"),
+        "crops": np.ones((19, 28, 28), "float32"),
+        "image": np.zeros((9, 40, 3), "uint8"),
+    }
+    found = instances(**many)
+    masks = found.masks()
+    for index, (x, y) in enumerate(places.astype(int)):
+        assert masks[index].sum() == masks[index, y : y + 3, x : x + 2].sum() == 6
+        np.testing.assert_array_equal(found.mask(index), masks[index])
+    for one, mask in zip(found.rle(), masks, strict=True):
+        if isinstance(one["counts"], list):
+            assert sum(one["counts"][1::2]) == 6
+        else:
+            np.testing.assert_array_equal(rle.decode(one), mask)
+
+
 def test_labels():
     assert instances().labels == ["1 0.90", "0 0.75"]
     assert instances(class_names=("nut", "fig")).labels == ["fig 0.90", "nut 0.75"]
