@@ -27,8 +27,8 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--task",
         choices=tuple(TASKS),
-        help="what is to be learned from a folder: semantic, from its masks, or instance, from its annotations; default "
-        "instance where there are annotations in COCO's format and no masks",
+        help="what is to be learned from a folder: semantic, from its masks, or instance, from its annotations; "
+        "default instance where there are annotations in COCO's format and no masks",
     )
     parser.add_argument(
         "--images", metavar="DIR", help='images of a COCO file; default the folder "images" beside it, or its own'
@@ -85,9 +85,9 @@ def _check_coco(parts: list[tuple[str | Path, Path]], arguments) -> int:
     from kseg.data import check_coco
 
     problems = 0
-    for images, annotations in parts:
-        report = check_coco(images, annotations, strict=False)
-        sys.stdout.write(f"{annotations}\n{report}\n")
+    for images, path in parts:
+        report = check_coco(images, path, strict=False)
+        sys.stdout.write(f"{path}\n{report}\n")
         problems += len(report.problems)
     return _exit_code(problems, arguments.data)
 

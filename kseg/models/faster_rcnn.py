@@ -231,6 +231,16 @@ class FasterRCNN(RegionModel):
     # Stages
 
     def first_stage(self, images, sizes, training):
+        channels = self.backbone.input_shape[-1]
+        if not images.shape.is_compatible_with([None, None, None, channels]):
+            raise ValueError(f"images must be (B, H, W, {channels}), as the backbone has it; got {tuple(images.shape)}")
+        if sizes is not None:
+            sizes = tf.convert_to_tensor(sizes)
+            if not sizes.shape.is_compatible_with([images.shape[0], 2]):
+                raise ValueError(
+                    f"sizes must be (B, 2), heights and widths, for images {tuple(images.shape)}; got "
+                    f"{tuple(sizes.shape)}"
+                )
         images = self.normalize(images)
         height, width = tf.shape(images)[1], tf.shape(images)[2]
         if sizes is None:
