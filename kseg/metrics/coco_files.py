@@ -174,9 +174,11 @@ def load_json(name: str, given):
     if not isinstance(given, (str, Path)):
         return given
     try:
-        return json.loads(Path(given).read_text(encoding="utf-8"))
+        return json.loads(Path(given).read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise ValueError(f"{name}: {given} is not JSON: {error}") from None
+    except RecursionError:
+        raise ValueError(f"{name}: {given} is not what it should be: its lists are nested too deeply") from None
 
 
 def _kind(given, loaded) -> str:

@@ -37,6 +37,7 @@ def test_the_run_folder(trained):
     assert names >= {"overlays", "checkpoints", "tensorboard", "confusion_matrix_mask.png", "precision_recall_box.png"}
     content = json.loads((trained / "config.json").read_text())
     assert content["settings"]["model"] == "mask-rcnn"
+    assert content["settings"]["lr"] == 3e-4
     assert content["facts"]["sides"] == [64, 96]
     assert content["facts"]["category_ids"] == [4, 9]
     assert content["facts"]["class_names"] == ["bright", "dark"]

@@ -268,7 +268,10 @@ def test_bad_json(tmp_path):
     path.write_text("{")
     with pytest.raises(ValueError, match=r"annotations: .*broken\.json is not JSON"):
         CocoEvaluator.from_coco(path, [])
-    path.write_text("[1]")
+    path.write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"annotations: .*broken\.json .*nested too deeply"):
+        CocoEvaluator.from_coco(path, [])
+    path.write_text("[1]", encoding="utf-8-sig")
     with pytest.raises(ValueError, match=r"annotations must be a dictionary with images.*, got list in .*broken"):
         CocoEvaluator.from_coco(path, [])
     with pytest.raises(ValueError, match=r"results must be a list of dictionaries, got dict with the keys \['a'\]"):
