@@ -86,7 +86,7 @@ BAD_ANNOTATIONS = {
     ),
     "no segmentation": (
         annotation_entry(5, segmentation=None, bbox=[1, 1, 2, 2]),
-        r"annotations without a segmentation \(1\): annotation 5 of im1.png. Pass boxes_as_masks=True .--model faster-r",
+        r"annotations without a segmentation \(1\): annotation 5 of im1.png. Pass boxes_as_masks=True .--model faster-",
     ),
     "counts that do not sum": (
         annotation_entry(5, segmentation={"size": [12, 16], "counts": [100, 50]}),
