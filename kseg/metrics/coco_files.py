@@ -143,8 +143,8 @@ class _Entries:
                 fits = False
             if not fits:
                 raise ValueError(
-                    f"{self.name}[{index}] bbox must be x, y, width and height, finite and the last two at least 0, got "
-                    f"{box!r:.80}"
+                    f"{self.name}[{index}] bbox must be x, y, width and height, finite and the last two at least 0, "
+                    f"got {box!r:.80}"
                 )
         raise ValueError(f"{self.name} must have boxes")
 
