@@ -58,11 +58,10 @@ def run(arguments) -> int:
     from .quiet import import_tensorflow
 
     import_tensorflow()
-    from kseg.data.coco import coco_parts, is_coco_folder
-    from kseg.training.semantic_task import data_parts, folder_reports
+    from kseg.data.coco import coco_parts
+    from kseg.training.semantic_task import folder_reports
 
-    masks = any((part / "masks").is_dir() for part in data_parts(root))
-    if arguments.task == "instance" or (arguments.task is None and not masks and is_coco_folder(root)):
+    if arguments.task == "instance" or (arguments.task is None and has_objects_only(root)):
         return _check_coco(coco_parts(root), arguments)
     problems = 0
     for part, report in folder_reports(root, arguments, strict=False):
@@ -90,6 +89,14 @@ def _check_coco(parts: list[tuple[str | Path, Path]], arguments) -> int:
         sys.stdout.write(f"{path}\n{report}\n")
         problems += len(report.problems)
     return _exit_code(problems, arguments.data)
+
+
+def has_objects_only(root: Path) -> bool:
+    """Whether a data folder holds annotations in COCO's format, and no masks."""
+    from kseg.data.coco import is_coco_folder
+    from kseg.training.semantic_task import data_parts
+
+    return is_coco_folder(root) and not any((part / "masks").is_dir() for part in data_parts(root))
 
 
 def _exit_code(problems: int, where: str | Path) -> int:

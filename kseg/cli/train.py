@@ -7,6 +7,7 @@ from pathlib import Path
 
 from . import architectures, tasks
 from .arguments import mask_values, number, sum_of, whole, whole_or_none
+from .check_data import has_objects_only
 from .errors import CliError, no_folder
 
 HELP = "train a model on a folder of images and masks, or images and objects"
@@ -218,6 +219,11 @@ def run(arguments: argparse.Namespace) -> int:
         folder = arguments.resume
     else:
         task = tasks.TASKS[given.get("task", DEFAULTS["task"])]
+        if "data" in given and "task" not in given and has_objects_only(Path(given["data"])):
+            raise CliError(
+                f"--data: {given['data']} holds annotations of objects and no masks: pass --task instance to learn "
+                "them."
+            )
         config = RunConfig(**{"model": task.models[0], **task.defaults, **given})
         folder = arguments.out or _new_folder("cells" if config.data is None else Path(config.data).resolve().name)
     return train_and_tell(config, folder, arguments)

@@ -241,6 +241,8 @@ def test_check_data_of_a_folder_with_annotations(tmp_path, capsys):
     assert f"--num-classes: expected together with a folder of masks, got {tmp_path}." in capsys.readouterr().err
     assert main(["check-data", str(tmp_path), "--task", "semantic"]) == 2
     assert "masks_dir: no such folder" in capsys.readouterr().out
+    assert main(["train", "--data", str(tmp_path)]) == 2
+    assert "holds annotations of objects and no masks: pass --task instance to learn them." in capsys.readouterr().err
     (tmp_path / "masks").mkdir()
     assert main(["check-data", str(tmp_path)]) == 2  # both are there: the masks, as in training
     assert "pairs: 0" in capsys.readouterr().out

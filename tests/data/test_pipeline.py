@@ -278,7 +278,7 @@ import threading, time
 import tensorflow as tf
 import kseg
 tf.config.experimental.enable_op_determinism()
-class Slow(kseg.data.CellsSource):
+class Slow:
     running = most = 0
     lock = threading.Lock()
     def load(self, index):
@@ -289,8 +289,12 @@ class Slow(kseg.data.CellsSource):
         with self.lock:
             self.running -= 1
         return super().load(index)
-maps, objects = Slow(8, size=32), Slow(8, size=32)
-for dataset in (kseg.data.pipeline(maps, 2), kseg.data.instance_pipeline(kseg.data.CellInstancesSource(objects), 2)):
+class SlowMaps(Slow, kseg.data.CellsSource):
+    pass
+class SlowObjects(Slow, kseg.data.CellInstancesSource):
+    pass
+maps, objects = SlowMaps(8, size=32), SlowObjects(kseg.data.CellsSource(8, size=32))
+for dataset in (kseg.data.pipeline(maps, 2), kseg.data.instance_pipeline(objects, 2)):
     for _ in dataset:
         pass
 print(maps.most, objects.most)

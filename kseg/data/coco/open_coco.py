@@ -89,7 +89,8 @@ def coco_parts(folder: str | Path) -> list[tuple[Path, Path]]:
         raise DataError(
             f"{folder} has neither images/ and {_ANNOTATIONS}, nor train/ and val/ with these, nor train2017/, "
             "val2017/ and annotations/instances_train2017.json. It holds: "
-            f"{listed(sorted(path.name for path in folder.iterdir()), 10) or 'nothing'}"
+            f"{listed(sorted(path.name for path in folder.iterdir()), 10) or 'nothing'}. Maps of object ids are read "
+            "by kseg.data.InstanceFolderSource"
         )
     return [(folder / "images", folder / _ANNOTATIONS)]
 
