@@ -97,12 +97,17 @@ class Detections:
                 masks += rle.from_counts(counts, self.image_size)
         return masks
 
-    def plot(self, alpha: float = 0.35, contour_width: int = 2) -> np.ndarray:
-        """The image with the objects drawn over it, uint8 `(H, W, 3)`: see `kseg.viz.instances_overlay`."""
+    def plot(self, alpha: float = 0.35, contour_width: int | None = None, zoom: int = 1) -> np.ndarray:
+        """The image with the objects drawn over it, uint8 `(zoom * H, zoom * W, 3)`: see `kseg.viz.instances_overlay`.
+
+        Small images are easier to look at with a `zoom` of some 500 pixels divided by their longer side.
+        """
         from kseg.viz import instances_overlay
 
         masks = None if self.crops is None else _Masks(self)
-        return instances_overlay(self.image, self.boxes, masks, self.labels, alpha=alpha, contour_width=contour_width)
+        return instances_overlay(
+            self.image, self.boxes, masks, self.labels, alpha=alpha, contour_width=contour_width, zoom=zoom
+        )
 
     def _check_masks(self):
         if self.crops is None:
