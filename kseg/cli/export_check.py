@@ -34,7 +34,8 @@ def compare(model, exported: Path, image) -> tuple[bool, str]:
             cwd=scratch,
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         )
-    lines = (result.stdout if result.returncode == 0 else result.stdout + result.stderr).strip().splitlines()
+    # TensorFlow may warn of things on standard error; without an answer, its last line there says what went wrong.
+    lines = (result.stdout.strip() or result.stderr.strip()).splitlines()
     return result.returncode == 0, lines[-1] if lines else "no answer"
 
 
