@@ -153,15 +153,26 @@ def run(name: str, case: Case, pictures: Path | None) -> dict:
 
 
 def _draw(folder: Path, name: str, model, source, size: tuple[int, int]) -> None:
-    """Writes what the model finds on some of the images."""
+    """Writes some of the images beside the truth and what the model finds."""
     from PIL import Image
 
     import kseg
+    from kseg.viz import display_image, instances_overlay
 
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(min(PICTURES, len(source))):
-        found = kseg.predict_instances(model, source.load(index)[0], shorter_side=min(size), longer_side=max(size))
-        Image.fromarray(found.plot()).save(folder / f"{name}-{index}.png")
+        image, truth = source.load(index)
+        zoom = max(1, 320 // max(image.shape[:2]))
+        found = kseg.predict_instances(model, image, shorter_side=min(size), longer_side=max(size))
+        parts = [
+            display_image(image).repeat(zoom, axis=0).repeat(zoom, axis=1),
+            instances_overlay(image, truth.boxes, truth.dense(), contour_width=2, zoom=zoom),
+            found.plot(zoom=zoom),
+        ]
+        between = np.full((parts[0].shape[0], 8, 3), 255, np.uint8)
+        Image.fromarray(np.hstack([parts[0], between, parts[1], between, parts[2]])).save(
+            folder / f"{name}-{index}.png"
+        )
 
 
 def main(argv: list[str] | None = None) -> int:
