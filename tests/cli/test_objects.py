@@ -109,7 +109,7 @@ def test_predict(trained, data, tmp_path, capsys):
     count = sum(entry["image_id"] == 1 for entry in entries)
     assert f"square00.png: {count} objects" in captured.out
     picture = np.asarray(Image.open(tmp_path / "p" / "square00_overlay.png"))
-    assert picture.shape == (48, 64, 3)
+    assert picture.shape == (8 * 48, 8 * 64, 3)  # magnified
     assert not (tmp_path / "p" / "broken_overlay.png").exists()
 
 
