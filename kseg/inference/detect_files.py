@@ -37,9 +37,9 @@ def detect_files(
 ) -> list[FileResult]:
     """Finds the objects of image files and writes them into a folder.
 
-    For `nuts.jpg` it writes `nuts_overlay.png`, the image with contours, labels and scores, magnified if it is smaller
-    than 256 pixels; and for all images
-    together `detections.json`, in COCO's format of results, which `kseg.metrics.CocoEvaluator.from_coco` reads.
+    For `nuts.jpg` it writes `nuts_overlay.png`, the image with contours, labels and scores, magnified where neither
+    side exceeds 256 pixels; and for all images together `detections.json`, in COCO's format of results, which
+    `kseg.metrics.CocoEvaluator.from_coco` reads.
 
     A file that cannot be read or does not fit the model gets a result with `error` set, and the others continue.
 
