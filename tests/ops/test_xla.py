@@ -147,9 +147,8 @@ def test_every_op_has_a_lowering_and_a_handler():
     registered, handled = [], []
     for path in CPP.glob("ops/*/*_tf.cc"):
         registered += re.findall(r'REGISTER_OP\("Kseg>(\w+)"\)', path.read_text())
-        handled += re.findall(
-            r"KSEG_XLA_HOST_HANDLER\((\w+),", path.with_name(f"{path.parent.name}_xla.cc").read_text()
-        )
+        handlers = path.with_name(f"{path.parent.name}_xla.cc").read_text()
+        handled += re.findall(r"KSEG_XLA_(?:HOST_HANDLER|HANDLERS)\((\w+),", handlers)
     assert registered
     assert sorted(lowered()) == sorted(registered) == sorted(handled)
 
