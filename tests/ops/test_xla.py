@@ -163,8 +163,8 @@ def test_every_gradient_is_taken_here():
     assert {call.op_type for call in DIFFERENTIABLE} == WITH_GRADIENT
 
 
-def test_handlers_use_threads():
-    """Many elements, so that the work is shared; the result does not depend on it."""
+def test_work_shared_by_threads():
+    """Enough elements for several threads, of which the result knows nothing."""
     rng = np.random.default_rng(0)
     logits = tf.constant(rng.standard_normal((2, 64, 64, 8)), tf.float32)
     plain = kseg_ops.resize_argmax(logits, (256, 256))
