@@ -87,7 +87,7 @@ def cuda_settings(tensorflow: TensorFlow) -> dict[str, str]:
     """
     wanted = os.environ.get("KSEG_CUDA", "1").strip().lower() not in ("0", "false", "off", "no")
     settings = {
-        "KSEG_TF_CUDA": "ON" if tensorflow.cuda and wanted else "OFF",
+        "KSEG_CUDA": "ON" if tensorflow.cuda and wanted else "OFF",
         "KSEG_TF_CUDA_VERSION": tensorflow.cuda_version,
     }
     archs = re.split(r"[\s,;]+", os.environ.get("KSEG_CUDA_ARCHS", "").strip())

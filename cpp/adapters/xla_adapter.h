@@ -235,14 +235,18 @@ ffi::Error run_xla_host_op(ffi::ThreadPool pool, ffi::RemainingArgs inputs, ffi:
 
 // Other hosts of XLA than TensorFlow take the handlers as symbols and register them themselves.
 #if KSEG_XLA_SYMBOLS_ONLY
+#define KSEG_XLA_EXPORT(symbol) \
+  extern "C" __attribute__((visibility("default"))) XLA_FFI_Error* symbol(XLA_FFI_CallFrame* frame)
 #define KSEG_XLA_REGISTER(name, platform, symbol) static_assert(true)
 #else
+#define KSEG_XLA_EXPORT(symbol) static_assert(true)
 #define KSEG_XLA_REGISTER(name, platform, symbol) \
   XLA_FFI_REGISTER_HANDLER(::xla::ffi::GetXlaFfiApi(), name, platform, symbol)
 #endif
 
 // `name` is the TensorFlow op's without "Kseg>"; the handler is the symbol kseg_xla_<name>.
 #define KSEG_XLA_HOST_HANDLER(name, ...)                                                              \
+  KSEG_XLA_EXPORT(kseg_xla_##name);                                                                   \
   XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                                      \
       kseg_xla_##name, (::kseg::run_xla_host_op<__VA_ARGS__>),                                        \
       ::xla::ffi::Ffi::Bind().Ctx<::xla::ffi::ThreadPool>().RemainingArgs().RemainingRets().Attrs()); \

@@ -95,6 +95,7 @@ ffi::Error run_xla_cuda_op(CudaStream stream, ffi::ScratchAllocator scratch, ffi
 
 // The handler of platform CUDA is the symbol kseg_xla_cuda_<name>.
 #define KSEG_XLA_CUDA_HANDLER(name, ...)                                                      \
+  KSEG_XLA_EXPORT(kseg_xla_cuda_##name);                                                      \
   XLA_FFI_DEFINE_HANDLER_SYMBOL(kseg_xla_cuda_##name, (::kseg::run_xla_cuda_op<__VA_ARGS__>), \
                                 ::xla::ffi::Ffi::Bind()                                       \
                                     .Ctx<::xla::ffi::PlatformStream<::kseg::CudaStream>>()    \

@@ -19,15 +19,15 @@ def _no_wishes(monkeypatch):
 
 
 def test_the_wheel_decides(monkeypatch):
-    assert _toolchain.cuda_settings(GPU_WHEEL) == {"KSEG_TF_CUDA": "ON", "KSEG_TF_CUDA_VERSION": "12.5.1"}
-    assert _toolchain.cuda_settings(CPU_WHEEL)["KSEG_TF_CUDA"] == "OFF"
+    assert _toolchain.cuda_settings(GPU_WHEEL) == {"KSEG_CUDA": "ON", "KSEG_TF_CUDA_VERSION": "12.5.1"}
+    assert _toolchain.cuda_settings(CPU_WHEEL)["KSEG_CUDA"] == "OFF"
     monkeypatch.setenv("KSEG_CUDA", "1")
-    assert _toolchain.cuda_settings(CPU_WHEEL)["KSEG_TF_CUDA"] == "OFF"
+    assert _toolchain.cuda_settings(CPU_WHEEL)["KSEG_CUDA"] == "OFF"
 
 
 def test_cuda_can_be_left_out(monkeypatch):
     monkeypatch.setenv("KSEG_CUDA", "0")
-    assert _toolchain.cuda_settings(GPU_WHEEL)["KSEG_TF_CUDA"] == "OFF"
+    assert _toolchain.cuda_settings(GPU_WHEEL)["KSEG_CUDA"] == "OFF"
 
 
 def test_compute_capabilities_can_be_chosen(monkeypatch):

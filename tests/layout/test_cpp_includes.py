@@ -10,7 +10,7 @@ from tests.helpers.repository import CPP, cpp_files, includes, where
 # Prefix of an #include -> the only files that may have it.
 ALLOWED = {
     "tensorflow/": ["*_tf.cc", "tf_adapter.h", "xla_bridge.cc"],
-    "xla/": ["xla_adapter.h", "xla_bridge.cc", "xla_cuda_adapter.h", "tf_gpu_adapter.h"],
+    "xla/": ["xla_adapter.h", "xla_bridge.cc", "xla_cuda_adapter.h", "tf_gpu_adapter.h", "xla_frame.cc"],
     "absl/": ["*_tf.cc", "tf_adapter.h", "xla_bridge.cc"],
     "pybind11/": ["*_py.cc", "numpy_adapter.h", "module.cc"],
     "Python.h": [],

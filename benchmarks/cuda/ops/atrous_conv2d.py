@@ -39,6 +39,13 @@ def cases(seed: int) -> list[Case]:
     return [_case(generator, dtype, *what) for dtype in FLOATS for what in [*_CONVOLUTIONS, *_NOTHING]]
 
 
+def rounding(x, filters, scale, offset, rate, padding) -> np.ndarray:
+    """Of a result: one per product and sum of up to the sum of magnitudes, and an activation of a slope below 2."""
+    terms = filters.shape[0] * filters.shape[1] * filters.shape[2] + 4
+    sums = convolve(np.abs(x), np.abs(filters), rate, padding, np.matmul)
+    return 2 * terms * EPS * (sums * np.abs(scale) + np.abs(offset))
+
+
 def _case(generator, dtype, shape, kernel, columns, rate, padding, activation, affine, whole) -> Case:
     output = (shape[0], *output_size(shape, kernel, rate, padding), columns)
 
@@ -64,13 +71,7 @@ def _case(generator, dtype, shape, kernel, columns, rate, padding, activation, a
         maps = [tf.constant(array) if affine else None for array in (scale, offset)]
         return [atrous_conv2d(*arrays, rate, *maps, ACTIVATIONS[activation], padding).numpy()]
 
-    # Whole numbers are exact. Else one rounding per product and sum of up to the sum of magnitudes, and an activation
-    # of a slope below 2.
-    terms = kernel[0] * kernel[1] * shape[3] + 4
-    tolerance = 0.0
-    if not whole:
-        sums = convolve(np.abs(wide[0]), np.abs(wide[1]), rate, padding, np.matmul)
-        tolerance = 2 * terms * EPS * (sums * np.abs(scale) + np.abs(offset))
+    tolerance = 0.0 if whole else rounding(*wide, scale, offset, rate, padding)  # whole numbers are exact
     return Case(
         name=f"atrous_conv2d/{dtype}, {list(shape)}, {kernel} at {rate}, {padding}, {columns} filters",
         launcher="atrous_conv2d",

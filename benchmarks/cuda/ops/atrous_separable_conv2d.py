@@ -41,6 +41,17 @@ def cases(seed: int) -> list[Case]:
     return [_case(generator, dtype, *what) for dtype in FLOATS for what in [*_CONVOLUTIONS, *_NOTHING]]
 
 
+def rounding(dtype, x, filters, pointwise, maps, rate, padding) -> np.ndarray:
+    """Of a result, relative to the sum of magnitudes: one of what lies between the convolutions, one per product and
+    sum, and activations whose slope is below 2 each (hard_silu's is at most 1.5).
+    """
+    scales = [np.abs(array) for array in maps]
+    sums = convolve(np.abs(x), np.abs(filters), rate, padding, depthwise) * scales[0] + scales[1]
+    magnitude = sums @ np.abs(pointwise[0, 0]) * scales[2] + scales[3]
+    products = filters.shape[0] * filters.shape[1] + pointwise.shape[2] + 8
+    return 4 * (_MIDDLE[dtype] + products * EPS) * magnitude
+
+
 def _case(generator, dtype, shape, kernel, columns, rate, padding, activations, affine, whole) -> Case:
     rows, across, multiplier = kernel
     middle = shape[3] * multiplier
@@ -75,18 +86,8 @@ def _case(generator, dtype, shape, kernel, columns, rate, padding, activations, 
         maps64 = [tf.constant(array, tf.float64) if affine else None for array in maps]
         return [atrous_separable_conv2d(*arrays, rate, *maps64[:2], first, *maps64[2:], last, padding).numpy()]
 
-    def magnitude():
-        scales = [np.abs(array) for array in maps]
-        sums = convolve(np.abs(wide[0]), np.abs(wide[1]), rate, padding, depthwise) * scales[0] + scales[1]
-        return sums @ np.abs(wide[2][0, 0]) * scales[2] + scales[3]
-
-    # Whole numbers and halves are exact, also where what lies between is rounded to 8 bits. Else, relative to the sum
-    # of magnitudes: one rounding of what lies between, one per product and sum, and activations whose slope is below 2
-    # each (hard_silu's is at most 1.5).
-    products = rows * across + middle + 8
-    tolerance = 0.0
-    if not whole:
-        tolerance = 4 * (_MIDDLE[dtype] + products * EPS) * magnitude()
+    # Whole numbers and halves are exact, also where what lies between is rounded to 8 bits.
+    tolerance = 0.0 if whole else rounding(dtype, *wide, maps, rate, padding)
     return Case(
         name=f"atrous_separable_conv2d/{dtype}, {list(shape)}, {kernel} at {rate}, {padding}, {columns} filters",
         launcher="atrous_separable_conv2d",

@@ -7,6 +7,7 @@ import numpy as np
 from benchmarks.cuda.case import Case
 
 HEIGHT, WIDTH = 37, 61
+ROUNDING = 2.0**-24  # the last bit of a share, at most 1
 
 
 def cases(seed: int) -> list[Case]:
@@ -75,7 +76,7 @@ def _case(form, launcher, given, masks, boxes, indices, size, ratio, aligned, wh
         inputs=[*given, boxes, indices],
         outputs=[np.zeros((len(boxes), *size), np.float32)],
         expected=expected,
-        tolerance=[2.0**-24],  # the last bit of a share, at most 1
+        tolerance=[ROUNDING],
         numbers=[ratio, aligned, *masks.shape[1:], *last],
     )
 

@@ -44,6 +44,17 @@ def cases(seed: int) -> list[Case]:
     ]
 
 
+def rounding(kernel, output) -> dict[str, float]:
+    """Of numbers from -1..1, by the launcher's suffix, for filters of `kernel` and a result of shape `output`.
+
+    Their products have a variance of 1/9: sums of n stay below 4 / 3 * n**0.5, four standard deviations, and each of n
+    additions rounds by at most EPS / 2 of that.
+    """
+    taps, multiplier = kernel[0] * kernel[1], kernel[-1]
+    terms = {"": taps, "_input_grad": taps * multiplier, "_filter_grad": int(np.prod(output[:3]))}
+    return {suffix: count**1.5 * EPS for suffix, count in terms.items()}
+
+
 def _three(generator, dtype, shape, kernel, rate, padding) -> list[Case]:
     rows, columns, multiplier = kernel
     reach = [(rows - 1) * rate[0], (columns - 1) * rate[1]] if padding == "valid" else [0, 0]
@@ -69,9 +80,6 @@ def _three(generator, dtype, shape, kernel, rate, padding) -> list[Case]:
     def expected(which):
         return lambda: [gradients()[which].numpy()]
 
-    # Products of numbers from -1..1 have a variance of 1/9: sums of n stay below 4 / 3 * n**0.5, four standard
-    # deviations, and each of n additions rounds by at most EPS / 2 of that.
-    terms = {0: rows * columns, 1: rows * columns * multiplier, 2: int(np.prod(output[:3]))}
     made = []
     for which, suffix, inputs, result in [
         (0, "", [x, filters], gradient),
@@ -85,7 +93,7 @@ def _three(generator, dtype, shape, kernel, rate, padding) -> list[Case]:
                 inputs=inputs,
                 outputs=[result],
                 expected=expected(which),
-                tolerance=[terms[which] ** 1.5 * EPS],
+                tolerance=[rounding(kernel, output)[suffix]],
                 numbers=numbers,
             )
         )

@@ -42,6 +42,12 @@ def cases(seed: int) -> list[Case]:
     return made
 
 
+def grad_rounding(pool, strides) -> float:
+    """Of a gradient, where those from above are within -1..1: sums over the windows that a pixel lies in."""
+    most = int(np.prod([-(-size // stride) for size, stride in zip(pool, strides, strict=True)]))
+    return (most - 1) * most * EPS
+
+
 def _pair(generator, dtype, images, pool, strides, padding) -> list[Case]:
     values = convert(images, dtype)
     shape = pooled_shape(images.shape, pool, strides, padding)
@@ -69,16 +75,13 @@ def _pair(generator, dtype, images, pool, strides, padding) -> list[Case]:
     gradient = convert(generator.uniform(-1, 1, shape).astype(np.float32), dtype)
     # Places of maxima and some that no pooling gives: those are lost.
     indices = generator.integers(-3, max(images.shape[1] * images.shape[2], 1), shape).astype(np.int32)
-    most = int(
-        np.prod([-(-size // stride) for size, stride in zip(pool, strides, strict=True)])
-    )  # windows over a pixel
     backward = Case(
         name=f"max_pool_with_indices_grad/{what}",
         launcher="max_pool_with_indices_grad",
         inputs=[gradient, indices],
         outputs=[convert(np.zeros(images.shape, np.float32), dtype)],
         expected=lambda: [scattered(to_float(gradient), indices, images.shape, pool, strides, padding)],
-        tolerance=[(most - 1) * most * EPS],  # gradients are within -1..1
+        tolerance=[grad_rounding(pool, strides)],
         numbers=numbers,
     )
     return [forward, backward]

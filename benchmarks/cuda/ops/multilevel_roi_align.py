@@ -6,9 +6,8 @@ import numpy as np
 
 from benchmarks.cuda.case import FLOATS, Case
 from benchmarks.cuda.device import convert, to_float
+from benchmarks.cuda.ops.roi_align import grad_rounding, rounding
 from kseg_ops._pyramid import level_areas, spatial_scales
-
-EPS = float(np.finfo(np.float32).eps)
 
 
 def cases(seed: int) -> list[Case]:
@@ -61,8 +60,7 @@ def _both(generator, dtype, levels, channels, count, size, ratio, aligned) -> li
         return [gradients[level].numpy() for level in maps]
 
     pixels = max(level[0, ..., 0].size for level in maps.values())
-    products = 2 * min((2 * ratio) ** 2 if ratio else np.inf, pixels) + 8
-    terms = count * size[0] * size[1] + 8
+    bins = count * size[0] * size[1]
     areas = level_areas(tuple(levels), 224.0, 4)
     numbers = [ratio, aligned, *spatial_scales(levels), *areas]
     return [
@@ -72,7 +70,7 @@ def _both(generator, dtype, levels, channels, count, size, ratio, aligned) -> li
             inputs=[boxes, *values],
             outputs=[upstream],
             expected=lambda: [pool(dict(zip(maps, map(to_float, values), strict=True))).numpy()],
-            tolerance=[products * EPS],
+            tolerance=[rounding(ratio, pixels)],
             numbers=numbers,
         ),
         Case(
@@ -82,7 +80,7 @@ def _both(generator, dtype, levels, channels, count, size, ratio, aligned) -> li
             outputs=values,
             expected=lambda: unpool(to_float(upstream)),
             tolerance=[
-                lambda level=level: terms * EPS * unpool(np.ones(shape, np.float32))[level]
+                lambda level=level: grad_rounding(bins, unpool(np.ones(shape, np.float32))[level])
                 for level in range(len(levels))
             ],
             numbers=numbers,

@@ -54,6 +54,20 @@ def _inputs(generator: np.random.Generator, channels: int) -> tuple[np.ndarray, 
     return features, boxes, generator.integers(0, 2, count).astype(np.int32)
 
 
+def rounding(ratio, pixels) -> float:
+    """Of a bin of features within -1..1: of the products of all samples, or of all pixels where those are fewer."""
+    products = 2 * min((2 * ratio) ** 2 if ratio else np.inf, pixels) + 8
+    return products * EPS
+
+
+def grad_rounding(bins, unit_gradient) -> np.ndarray:
+    """Of a gradient where those from above are within -1..1, from the one where all of those are 1.
+
+    A sum of n terms is off by n roundings of the sum of magnitudes; `bins` is how many there are of all boxes.
+    """
+    return (bins + 8) * EPS * unit_gradient
+
+
 def _both(what, dtype, features, boxes, indices, size, ratio, aligned) -> list[Case]:
     """The forward and the backward pass."""
     values = convert(features, dtype)
@@ -76,10 +90,7 @@ def _both(what, dtype, features, boxes, indices, size, ratio, aligned) -> list[C
             pooled = pool(maps)
         return tape.gradient(pooled, maps, tf.constant(gradient)).numpy()
 
-    # Features and upstream gradients are within -1..1; a sum of n terms is off by n roundings of the sum of magnitudes.
-    pixels = features.shape[1] * features.shape[2]
-    products = 2 * min((2 * ratio) ** 2 if ratio else np.inf, pixels) + 8
-    terms = len(boxes) * size[0] * size[1] + 8
+    bins = len(boxes) * size[0] * size[1]
     numbers = [0.7, ratio, aligned]
     return [
         Case(
@@ -88,7 +99,7 @@ def _both(what, dtype, features, boxes, indices, size, ratio, aligned) -> list[C
             inputs=[values, boxes, indices],
             outputs=[upstream],
             expected=lambda: [pool(to_float(values)).numpy()],
-            tolerance=[products * EPS],
+            tolerance=[rounding(ratio, features.shape[1] * features.shape[2])],
             numbers=numbers,
         ),
         Case(
@@ -97,7 +108,7 @@ def _both(what, dtype, features, boxes, indices, size, ratio, aligned) -> list[C
             inputs=[upstream, boxes, indices],
             outputs=[values],
             expected=lambda: [unpool(to_float(upstream))],
-            tolerance=[lambda: terms * EPS * unpool(np.ones(shape, np.float32))],
+            tolerance=[lambda: grad_rounding(bins, unpool(np.ones(shape, np.float32)))],
             numbers=numbers,
         ),
     ]

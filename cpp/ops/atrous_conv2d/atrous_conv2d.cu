@@ -258,7 +258,8 @@ Status atrous_conv2d_cuda(const AtrousConv2dArgs<T>& args, const CudaContext& co
   }
 }
 
-#define KSEG_INSTANTIATE(T) template Status atrous_conv2d_cuda<T>(const AtrousConv2dArgs<T>&, const CudaContext&);
+#define KSEG_INSTANTIATE(T) \
+  template KSEG_API Status atrous_conv2d_cuda<T>(const AtrousConv2dArgs<T>&, const CudaContext&);
 KSEG_INSTANTIATE(float)
 KSEG_INSTANTIATE(Half)
 KSEG_INSTANTIATE(BFloat16)

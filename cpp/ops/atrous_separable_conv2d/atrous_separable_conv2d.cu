@@ -273,9 +273,9 @@ Status atrous_separable_conv2d_cuda(const View<const T, 4>& x, const SeparableFi
   return launch_kernel<T>(middle, filters.pointwise, TileOutput<T>(output.data, output.shape[3], after), context);
 }
 
-#define KSEG_INSTANTIATE(T)                                                                            \
-  template Status atrous_separable_conv2d_cuda<T>(const View<const T, 4>&, const SeparableFilters<T>&, \
-                                                  const ConvOptions&, const View<T, 4>&, const CudaContext&);
+#define KSEG_INSTANTIATE(T)                                                                                     \
+  template KSEG_API Status atrous_separable_conv2d_cuda<T>(const View<const T, 4>&, const SeparableFilters<T>&, \
+                                                           const ConvOptions&, const View<T, 4>&, const CudaContext&);
 KSEG_INSTANTIATE(float)
 KSEG_INSTANTIATE(Half)
 KSEG_INSTANTIATE(BFloat16)

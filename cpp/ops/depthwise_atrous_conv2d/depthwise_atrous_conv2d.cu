@@ -196,10 +196,10 @@ Status depthwise_atrous_conv2d_input_grad_cuda(const View<const T, 4>& output_gr
   return convolve(output_gradient.data, filters.data, conv, x_gradient.shape[0], x_gradient, context);
 }
 
-#define KSEG_INSTANTIATE(T)                                                                                   \
-  template Status depthwise_atrous_conv2d_cuda<T>(const View<const T, 4>&, const View<const T, 4>&,           \
-                                                  const ConvOptions&, const View<T, 4>&, const CudaContext&); \
-  template Status depthwise_atrous_conv2d_input_grad_cuda<T>(                                                 \
+#define KSEG_INSTANTIATE(T)                                                                                            \
+  template KSEG_API Status depthwise_atrous_conv2d_cuda<T>(const View<const T, 4>&, const View<const T, 4>&,           \
+                                                           const ConvOptions&, const View<T, 4>&, const CudaContext&); \
+  template KSEG_API Status depthwise_atrous_conv2d_input_grad_cuda<T>(                                                 \
       const View<const T, 4>&, const View<const T, 4>&, const ConvOptions&, const View<T, 4>&, const CudaContext&);
 KSEG_INSTANTIATE(float)
 KSEG_INSTANTIATE(Half)

@@ -210,8 +210,8 @@ Status depthwise_atrous_conv2d_filter_grad_cuda(const View<const T, 4>& x, const
   return launch(&add_kernel<T>, threads_for(size, kThreads), context, sums, parts, size, filters_gradient.data);
 }
 
-#define KSEG_INSTANTIATE(T)                                    \
-  template Status depthwise_atrous_conv2d_filter_grad_cuda<T>( \
+#define KSEG_INSTANTIATE(T)                                             \
+  template KSEG_API Status depthwise_atrous_conv2d_filter_grad_cuda<T>( \
       const View<const T, 4>&, const View<const T, 4>&, const ConvOptions&, const View<T, 4>&, const CudaContext&);
 KSEG_INSTANTIATE(float)
 KSEG_INSTANTIATE(Half)

@@ -298,11 +298,12 @@ Status max_pool_with_indices_grad_cuda(const View<const T, 4>& pooled_gradient, 
                  : launch_gradient<T, 1>(pooled_gradient, indices, geometry, images_gradient, context);
 }
 
-#define KSEG_INSTANTIATE(T)                                                                                     \
-  template Status max_pool_with_indices_cuda<T>(const View<const T, 4>&, const PoolWindows&, const View<T, 4>&, \
-                                                const View<int32_t, 4>&, const CudaContext&);                   \
-  template Status max_pool_with_indices_grad_cuda<T>(const View<const T, 4>&, const View<const int32_t, 4>&,    \
-                                                     const PoolWindows&, const View<T, 4>&, const CudaContext&);
+#define KSEG_INSTANTIATE(T)                                                                                           \
+  template KSEG_API Status max_pool_with_indices_cuda<T>(                                                             \
+      const View<const T, 4>&, const PoolWindows&, const View<T, 4>&, const View<int32_t, 4>&, const CudaContext&);   \
+  template KSEG_API Status max_pool_with_indices_grad_cuda<T>(const View<const T, 4>&, const View<const int32_t, 4>&, \
+                                                              const PoolWindows&, const View<T, 4>&,                  \
+                                                              const CudaContext&);
 KSEG_INSTANTIATE(float)
 KSEG_INSTANTIATE(Half)
 KSEG_INSTANTIATE(BFloat16)

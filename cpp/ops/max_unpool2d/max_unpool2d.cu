@@ -331,11 +331,11 @@ Status max_unpool2d_grad_cuda(const View<const T, 4>& output_gradient, const Vie
   return run<T, false>(nullptr, output_gradient.data, indices, output_gradient.shape, values_gradient.data, context);
 }
 
-#define KSEG_INSTANTIATE(T)                                                                                            \
-  template Status max_unpool2d_cuda<T>(const View<const T, 4>&, const View<const int32_t, 4>&, const View<T, 4>&,      \
-                                       const CudaContext&);                                                            \
-  template Status max_unpool2d_grad_cuda<T>(const View<const T, 4>&, const View<const int32_t, 4>&, const View<T, 4>&, \
-                                            const CudaContext&);
+#define KSEG_INSTANTIATE(T)                                                                                  \
+  template KSEG_API Status max_unpool2d_cuda<T>(const View<const T, 4>&, const View<const int32_t, 4>&,      \
+                                                const View<T, 4>&, const CudaContext&);                      \
+  template KSEG_API Status max_unpool2d_grad_cuda<T>(const View<const T, 4>&, const View<const int32_t, 4>&, \
+                                                     const View<T, 4>&, const CudaContext&);
 KSEG_INSTANTIATE(uint16_t)
 KSEG_INSTANTIATE(uint32_t)
 #undef KSEG_INSTANTIATE

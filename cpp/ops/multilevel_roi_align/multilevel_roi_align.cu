@@ -53,13 +53,13 @@ Status multilevel_roi_align_grad_cuda(const View<const T, 5>& output_gradient, c
                              maps_of(features_gradients, options), context);
 }
 
-#define KSEG_INSTANTIATE(T)                                                                                           \
-  template Status multilevel_roi_align_cuda<T>(const std::vector<View<const T, 4>>&, const View<const float, 3>&,     \
-                                               const MultilevelRoiAlignOptions&, const View<T, 5>&,                   \
-                                               const CudaContext&);                                                   \
-  template Status multilevel_roi_align_grad_cuda<T>(const View<const T, 5>&, const View<const float, 3>&,             \
-                                                    const MultilevelRoiAlignOptions&, const std::vector<View<T, 4>>&, \
-                                                    const CudaContext&);
+#define KSEG_INSTANTIATE(T)                                                                                            \
+  template KSEG_API Status multilevel_roi_align_cuda<T>(const std::vector<View<const T, 4>>&,                          \
+                                                        const View<const float, 3>&, const MultilevelRoiAlignOptions&, \
+                                                        const View<T, 5>&, const CudaContext&);                        \
+  template KSEG_API Status multilevel_roi_align_grad_cuda<T>(const View<const T, 5>&, const View<const float, 3>&,     \
+                                                             const MultilevelRoiAlignOptions&,                         \
+                                                             const std::vector<View<T, 4>>&, const CudaContext&);
 KSEG_INSTANTIATE(float)
 KSEG_INSTANTIATE(Half)
 KSEG_INSTANTIATE(BFloat16)

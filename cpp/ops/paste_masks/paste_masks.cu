@@ -189,9 +189,10 @@ Status paste_masks_cuda(const View<const T, 3>& masks, const View<const float, 2
                 : launch(&paste_kernel<T, DenseVector>, shape, context, params, masks.data, output.data);
 }
 
-#define KSEG_INSTANTIATE(T)                                                                                            \
-  template Status paste_masks_cuda<T>(const View<const T, 3>&, const View<const float, 2>&, const PasteOptions&, bool, \
-                                      const View<uint8_t, 3>&, const CudaContext&);
+#define KSEG_INSTANTIATE(T)                                                                          \
+  template KSEG_API Status paste_masks_cuda<T>(const View<const T, 3>&, const View<const float, 2>&, \
+                                               const PasteOptions&, bool, const View<uint8_t, 3>&,   \
+                                               const CudaContext&);
 KSEG_INSTANTIATE(float)
 KSEG_INSTANTIATE(Half)
 KSEG_INSTANTIATE(BFloat16)

@@ -140,7 +140,7 @@ Status resize_argmax_cuda(const ResizeArgmaxArgs<T>& args, const CudaContext& co
   return run(&argmax_kernel<T, 1>);
 }
 
-#define KSEG_INSTANTIATE(T) template Status resize_argmax_cuda(const ResizeArgmaxArgs<T>&, const CudaContext&);
+#define KSEG_INSTANTIATE(T) template KSEG_API Status resize_argmax_cuda(const ResizeArgmaxArgs<T>&, const CudaContext&);
 KSEG_INSTANTIATE(float)
 KSEG_INSTANTIATE(Half)
 KSEG_INSTANTIATE(BFloat16)

@@ -227,9 +227,9 @@ Status resize_softmax_cross_entropy_grad_cuda(const ResizeSoftmaxGradArgs<T>& ar
   return gather_softmax_gradient(call, args.sums_gradient.data, args.logits_gradient.data, context);
 }
 
-#define KSEG_INSTANTIATE(T)                                                                           \
-  template Status resize_softmax_cross_entropy_cuda(const ResizeSoftmaxArgs<T>&, const CudaContext&); \
-  template Status resize_softmax_cross_entropy_grad_cuda(const ResizeSoftmaxGradArgs<T>&, const CudaContext&);
+#define KSEG_INSTANTIATE(T)                                                                                    \
+  template KSEG_API Status resize_softmax_cross_entropy_cuda(const ResizeSoftmaxArgs<T>&, const CudaContext&); \
+  template KSEG_API Status resize_softmax_cross_entropy_grad_cuda(const ResizeSoftmaxGradArgs<T>&, const CudaContext&);
 KSEG_INSTANTIATE(float)
 KSEG_INSTANTIATE(Half)
 KSEG_INSTANTIATE(BFloat16)

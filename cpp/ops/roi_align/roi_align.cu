@@ -196,10 +196,10 @@ Status roi_align_cuda(const View<const T, 4>& features, const Rois& rois, const 
                            context);
 }
 
-#define KSEG_INSTANTIATE(T)                                                                                          \
-  template Status pool_rois_cuda<T>(const CudaRoiMaps<const T>&, const CudaRois&, T*, const CudaContext&);           \
-  template Status roi_align_cuda<T>(const View<const T, 4>&, const Rois&, const RoiAlignOptions&, const View<T, 4>&, \
-                                    const CudaContext&);
+#define KSEG_INSTANTIATE(T)                                                                                \
+  template Status pool_rois_cuda<T>(const CudaRoiMaps<const T>&, const CudaRois&, T*, const CudaContext&); \
+  template KSEG_API Status roi_align_cuda<T>(const View<const T, 4>&, const Rois&, const RoiAlignOptions&, \
+                                             const View<T, 4>&, const CudaContext&);
 KSEG_INSTANTIATE(float)
 KSEG_INSTANTIATE(Half)
 KSEG_INSTANTIATE(BFloat16)

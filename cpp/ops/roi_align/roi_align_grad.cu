@@ -355,10 +355,10 @@ Status roi_align_grad_cuda(const View<const T, 4>& output_gradient, const Rois& 
                              cuda_roi_map(features_gradient, options), context);
 }
 
-#define KSEG_INSTANTIATE(T)                                                                                  \
-  template Status unpool_rois_cuda<T>(const T*, const CudaRois&, const CudaRoiMaps<T>&, const CudaContext&); \
-  template Status roi_align_grad_cuda<T>(const View<const T, 4>&, const Rois&, const RoiAlignOptions&,       \
-                                         const View<T, 4>&, const CudaContext&);
+#define KSEG_INSTANTIATE(T)                                                                                     \
+  template Status unpool_rois_cuda<T>(const T*, const CudaRois&, const CudaRoiMaps<T>&, const CudaContext&);    \
+  template KSEG_API Status roi_align_grad_cuda<T>(const View<const T, 4>&, const Rois&, const RoiAlignOptions&, \
+                                                  const View<T, 4>&, const CudaContext&);
 KSEG_INSTANTIATE(float)
 KSEG_INSTANTIATE(Half)
 KSEG_INSTANTIATE(BFloat16)
