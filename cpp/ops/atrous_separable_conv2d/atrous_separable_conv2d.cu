@@ -249,8 +249,9 @@ const float* given(const View<const float, 1>& view) { return view.empty() ? nul
 }  // namespace
 
 template <class T>
-Status atrous_separable_conv2d_cuda(const View<const T, 4>& x, const SeparableFilters<T>& filters,
-                                    const ConvOptions& options, const View<T, 4>& output, const CudaContext& context) {
+Status atrous_separable_conv2d_part_cuda(const View<const T, 4>& x, const SeparableFilters<T>& filters,
+                                         const ConvOptions& options, const View<T, 4>& output, int64_t stride,
+                                         const CudaContext& context) {
   ConvAxis rows, columns;
   KSEG_RETURN_IF_ERROR(check_atrous_separable(x.shape, filters, options, output.shape, &rows, &columns));
   if (output.empty()) return Status();
@@ -270,12 +271,22 @@ Status atrous_separable_conv2d_cuda(const View<const T, 4>& x, const SeparableFi
                                   filters.depthwise.shape[3],
                                   static_cast<int>(filters.pointwise.shape[2]),
                                   between};
-  return launch_kernel<T>(middle, filters.pointwise, TileOutput<T>(output.data, output.shape[3], after), context);
+  return launch_kernel<T>(middle, filters.pointwise, TileOutput<T>(output.data, output.shape[3], stride, after),
+                          context);
 }
 
-#define KSEG_INSTANTIATE(T)                                                                            \
-  template Status atrous_separable_conv2d_cuda<T>(const View<const T, 4>&, const SeparableFilters<T>&, \
-                                                  const ConvOptions&, const View<T, 4>&, const CudaContext&);
+template <class T>
+Status atrous_separable_conv2d_cuda(const View<const T, 4>& x, const SeparableFilters<T>& filters,
+                                    const ConvOptions& options, const View<T, 4>& output, const CudaContext& context) {
+  return atrous_separable_conv2d_part_cuda(x, filters, options, output, output.shape[3], context);
+}
+
+#define KSEG_INSTANTIATE(T)                                                                                   \
+  template Status atrous_separable_conv2d_cuda<T>(const View<const T, 4>&, const SeparableFilters<T>&,        \
+                                                  const ConvOptions&, const View<T, 4>&, const CudaContext&); \
+  template Status atrous_separable_conv2d_part_cuda<T>(const View<const T, 4>&, const SeparableFilters<T>&,   \
+                                                       const ConvOptions&, const View<T, 4>&, int64_t,        \
+                                                       const CudaContext&);
 KSEG_INSTANTIATE(float)
 KSEG_INSTANTIATE(Half)
 KSEG_INSTANTIATE(BFloat16)
