@@ -40,10 +40,11 @@ class NineTaps {
  public:
   KSEG_DEVICE NineTaps(const SeparableMiddle<T>& middle, const MiddlePixel& pixel) : middle_(middle) {
     const int64_t row_size = middle.columns.input * middle.in_channels;
-    from_ = middle.x + (pixel.image * middle.rows.input + pixel.y) * row_size + pixel.x * middle.in_channels;
+    const int64_t y = pixel.output >= 0 ? pixel.y : 0;
+    from_ = middle.x + (pixel.image * middle.rows.input + y) * row_size + pixel.x * middle.in_channels;
     for (int tap = 0; tap < kTaps; ++tap) {
-      const int64_t y = pixel.y + tap / 3 * middle.rows.rate, x = pixel.x + tap % 3 * middle.columns.rate;
-      const bool inside = y >= 0 && y < middle.rows.input && x >= 0 && x < middle.columns.input;
+      const int64_t row = pixel.y + tap / 3 * middle.rows.rate, column = pixel.x + tap % 3 * middle.columns.rate;
+      const bool inside = row >= 0 && row < middle.rows.input && column >= 0 && column < middle.columns.input;
       if (pixel.output >= 0 && inside) inside_ |= 1u << tap;
     }
   }
