@@ -200,7 +200,7 @@ Status aspp_cuda(const AsppArgs<T>& args, const CudaContext& context) {
       columns, share, context);
 }
 
-#define KSEG_INSTANTIATE(T) template Status aspp_cuda<T>(const AsppArgs<T>&, const CudaContext&);
+#define KSEG_INSTANTIATE(T) template KSEG_API Status aspp_cuda<T>(const AsppArgs<T>&, const CudaContext&);
 KSEG_INSTANTIATE(float)
 KSEG_INSTANTIATE(Half)
 KSEG_INSTANTIATE(BFloat16)

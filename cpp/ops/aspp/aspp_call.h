@@ -9,6 +9,7 @@
 
 #include "base/conv_call.h"
 #include "ops/aspp/aspp.h"
+#include "ops/aspp/aspp_cuda.h"
 
 namespace kseg {
 
@@ -47,12 +48,15 @@ class AsppOp {
 
   Status run(OpCall& call) const {
     return visit_type<float, Half, BFloat16>(call.input(0).type, "x", [&](auto tag) {
-      AsppArgs<typename decltype(tag)::type> args;
+      using T = typename decltype(tag)::type;
+      AsppArgs<T> args;
       KSEG_RETURN_IF_ERROR(get_arguments(call, &args));
       KSEG_RETURN_IF_ERROR(check_aspp(args));
       const Shape<4>& x = args.x.shape;
       KSEG_RETURN_IF_ERROR(call.output(0, {x[0], x[1], x[2], args.projection.filters.shape[3]}, &args.output));
-      return aspp(args, call.parallel_for());
+      return run_on_device<T>(
+          call, [&](const ParallelFor& parallel_for) { return aspp(args, parallel_for); },
+          [&](const auto& cuda) { return aspp_cuda(args, cuda); });
     });
   }
 

@@ -7,6 +7,7 @@
 #define KSEG_OPS_ASPP_ASPP_CUDA_H_
 
 #include "base/cuda/context.h"
+#include "base/target.h"
 #include "ops/aspp/aspp.h"
 
 namespace kseg {
@@ -14,7 +15,7 @@ namespace kseg {
 // T is float, Half or BFloat16. All arrays lie in device memory. The result of an image does not depend on the others
 // of its batch.
 template <class T>
-Status aspp_cuda(const AsppArgs<T>& args, const CudaContext& context);
+KSEG_API Status aspp_cuda(const AsppArgs<T>& args, const CudaContext& context);
 
 }  // namespace kseg
 

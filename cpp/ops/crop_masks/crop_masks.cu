@@ -307,10 +307,10 @@ Status crop_polygon_masks_cuda(const View<const T, 1>& coordinates, const View<c
   return launch_crop(source, masks, image_size, boxes, options, output, context);
 }
 
-#define KSEG_INSTANTIATE(T)                                                                                         \
-  template Status crop_polygon_masks_cuda<T>(const View<const T, 1>&, const View<const int64_t, 1>&,                \
-                                             const View<const int64_t, 1>&, const CropImageSize&, const CropBoxes&, \
-                                             const CropMasksOptions&, const View<float, 3>&, const CudaContext&);
+#define KSEG_INSTANTIATE(T)                                                                                        \
+  template KSEG_API Status crop_polygon_masks_cuda<T>(                                                             \
+      const View<const T, 1>&, const View<const int64_t, 1>&, const View<const int64_t, 1>&, const CropImageSize&, \
+      const CropBoxes&, const CropMasksOptions&, const View<float, 3>&, const CudaContext&);
 KSEG_INSTANTIATE(float)
 KSEG_INSTANTIATE(double)
 #undef KSEG_INSTANTIATE

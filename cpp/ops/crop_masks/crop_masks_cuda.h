@@ -25,10 +25,11 @@ KSEG_API Status crop_rle_masks_cuda(const View<const int32_t, 1>& counts, const 
 // Coordinates beyond 2**26 are cut there, what is not a number to -2**26; the odd one of a polygon's coordinates is
 // left out. Takes 4 bytes of scratch memory for each coordinate.
 template <class T>
-Status crop_polygon_masks_cuda(const View<const T, 1>& coordinates, const View<const int64_t, 1>& polygon_splits,
-                               const View<const int64_t, 1>& mask_splits, const CropImageSize& image_size,
-                               const CropBoxes& boxes, const CropMasksOptions& options, const View<float, 3>& output,
-                               const CudaContext& context);
+KSEG_API Status crop_polygon_masks_cuda(const View<const T, 1>& coordinates,
+                                        const View<const int64_t, 1>& polygon_splits,
+                                        const View<const int64_t, 1>& mask_splits, const CropImageSize& image_size,
+                                        const CropBoxes& boxes, const CropMasksOptions& options,
+                                        const View<float, 3>& output, const CudaContext& context);
 
 }  // namespace kseg
 

@@ -190,12 +190,13 @@ Status write_pasted_runs_cuda(const View<const T, 3>& masks, const View<const fl
                 static_cast<uint32_t>(options.height * options.width), counts.shape[0], counts.data);
 }
 
-#define KSEG_INSTANTIATE(T)                                                                                            \
-  template Status count_pasted_runs_cuda<T>(const View<const T, 3>&, const View<const float, 2>&, const PasteOptions&, \
-                                            const View<int64_t, 1>&, uint32_t**, const CudaContext&);                  \
-  template Status write_pasted_runs_cuda<T>(const View<const T, 3>&, const View<const float, 2>&, const PasteOptions&, \
-                                            const View<const int64_t, 1>&, uint32_t*, const View<int32_t, 1>&,         \
-                                            const CudaContext&);
+#define KSEG_INSTANTIATE(T)                                                                                         \
+  template KSEG_API Status count_pasted_runs_cuda<T>(const View<const T, 3>&, const View<const float, 2>&,          \
+                                                     const PasteOptions&, const View<int64_t, 1>&, uint32_t**,      \
+                                                     const CudaContext&);                                           \
+  template KSEG_API Status write_pasted_runs_cuda<T>(const View<const T, 3>&, const View<const float, 2>&,          \
+                                                     const PasteOptions&, const View<const int64_t, 1>&, uint32_t*, \
+                                                     const View<int32_t, 1>&, const CudaContext&);
 KSEG_INSTANTIATE(float)
 KSEG_INSTANTIATE(Half)
 KSEG_INSTANTIATE(BFloat16)
