@@ -8,8 +8,6 @@ process may use, in turn.
 
 from __future__ import annotations
 
-import argparse
-import multiprocessing
 import os
 import sys
 import tempfile
@@ -30,7 +28,7 @@ from safetensors.torch import save_file
 import kseg
 import kseg_ops
 from benchmarks.harness import Row, Timer
-from benchmarks.run import report
+from benchmarks.run import command
 
 CLASSES = 90
 INFERENCE, TRAINING = (800, 1216), (512, 512)
@@ -198,20 +196,8 @@ def measure(name: str, repeats: int) -> list[Row]:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the chosen cases, each in a process of its own; returns 1 if a promised ratio was missed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.detectors", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which cases (default: all): {', '.join(CASES)}")
-    parser.add_argument("--repeats", type=int, default=5, help="timed rounds per case (default: 5)")
-    parser.add_argument("--output", type=Path, default=None, help="also write the figures to this JSON file")
-    args = parser.parse_args(argv)
-    unknown = sorted(set(args.names) - set(CASES))
-    if unknown:
-        parser.error(f"NAME must be one of {', '.join(CASES)}; got {', '.join(unknown)}")
     os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
-    rows: list[Row] = []
-    for name in args.names or CASES:
-        with multiprocessing.get_context("spawn").Pool(1) as process:
-            rows += process.apply(measure, (name, args.repeats))
-    return report(rows, args.output)
+    return command("benchmarks.detectors", __doc__, "cases", CASES, measure, argv)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 
+def shared_data(name: str) -> Path:
+    """A data set beside the checkout, in `../shared/data`, or below `KSEG_DATA`.
+
+    Raises:
+        SystemExit: it is not there.
+    """
+    root = Path(__file__).resolve().parents[1]
+    path = Path(os.environ.get("KSEG_DATA") or root.parent / "shared" / "data") / name
+    if not path.is_dir():
+        raise SystemExit(f"{path} does not exist; KSEG_DATA names the folder of the shared data sets")
+    return path
+
+
 @dataclass(frozen=True)
 class Row:
     """One case: medians in milliseconds, and how often ours fits into each baseline."""

@@ -7,13 +7,10 @@ that the process may use, in turn. The peer runs as it comes, and with its memor
 
 from __future__ import annotations
 
-import argparse
-import multiprocessing
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 # Before TensorFlow: the other way round, the two copies of LLVM in them end the process on some installations.
 try:
@@ -29,7 +26,7 @@ import tensorflow as tf
 
 import kseg
 from benchmarks.harness import Row, Timer
-from benchmarks.run import report
+from benchmarks.run import command
 from kseg.backbones import MobileNetV3, ResNet
 from kseg.losses import CrossEntropy
 
@@ -188,19 +185,7 @@ def measure(name: str, repeats: int) -> list[Row]:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the chosen models, each in a process of its own; returns 1 if a promised ratio was missed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.models", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which models (default: all): {', '.join(MODELS)}")
-    parser.add_argument("--repeats", type=int, default=5, help="timed rounds per case (default: 5)")
-    parser.add_argument("--output", type=Path, default=None, help="also write the figures to this JSON file")
-    args = parser.parse_args(argv)
-    unknown = sorted(set(args.names) - set(MODELS))
-    if unknown:
-        parser.error(f"NAME must be one of {', '.join(MODELS)}; got {', '.join(unknown)}")
-    rows: list[Row] = []
-    for name in args.names or MODELS:
-        with multiprocessing.get_context("spawn").Pool(1) as process:
-            rows += process.apply(measure, (name, args.repeats))
-    return report(rows, args.output)
+    return command("benchmarks.models", __doc__, "models", MODELS, measure, argv)
 
 
 if __name__ == "__main__":

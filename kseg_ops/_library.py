@@ -24,6 +24,7 @@ from typing import Any
 
 NATIVE_DIR = Path(__file__).resolve().parent / "_native"
 KERNELS_NAME = "libkseg_kernels.so"
+CUDA_KERNELS_NAME = "libkseg_kernels_cuda.so"
 OPS_NAME = "_ops.so"
 XLA_NAME = "_xla.so"
 FIX = "`kseg build-ops` compiles it anew"
@@ -110,8 +111,8 @@ def xla_problem() -> str:
         return "KSEG_NATIVE=0 is set"
     if _tf_library.load() is None:
         return _tf_library.problem
-    if _gpu_visible():
-        return "a GPU is visible, and the bridge has the ops of the CPU only"
+    if _gpu_visible() and not _tf_library.cuda_ops:
+        return "a GPU is visible, and the compiled library has no CUDA kernels"
     _xla_library.load()
     return _xla_library.problem
 
@@ -211,13 +212,14 @@ class _Library:
 class _TensorFlowLibrary(_Library):
     def _open(self) -> Any:
         path = NATIVE_DIR / OPS_NAME
-        _check_file(NATIVE_DIR / KERNELS_NAME)
-        _check_file(path)
+        cuda_ops = tuple(build_info().get("cuda_ops", ()))
+        for name in (KERNELS_NAME, *((CUDA_KERNELS_NAME,) if cuda_ops else ()), OPS_NAME):
+            _check_file(NATIVE_DIR / name)
         import tensorflow as tf
 
         library = _load_for_tensorflow(path, tf.load_op_library)
         setattr(sys, _PROCESS_MARK, str(path))
-        self.cuda_ops = tuple(build_info().get("cuda_ops", ()))
+        self.cuda_ops = cuda_ops
         _numpy_library.load()  # warns about a KSEG_SIMD that cannot be honoured
         return library
 

@@ -51,6 +51,11 @@ class TensorFlow:
     cuda: bool
     cuda_version: str = ""
 
+    @property
+    def label(self) -> str:
+        """Apart for `tensorflow` and `tensorflow-cpu` of one version, whose headers lie in different places."""
+        return f"tf{self.version}" + ("-cuda" if self.cuda else "")
+
     def find_xla(self) -> tuple[list[str], str]:
         """What the XLA bridge needs beside: include folders, and the library with XLA in it.
 
@@ -69,6 +74,28 @@ class TensorFlow:
             raise BuildError(f"TensorFlow {self.version} has no libtensorflow_cc, so there is no XLA support")
         inner = [folder / "external" / name for folder in includes for name in ("highwayhash", "farmhash_archive/src")]
         return [str(folder) for folder in inner if folder.is_dir()], str(libraries[0])
+
+
+def cuda_settings(tensorflow: TensorFlow) -> dict[str, str]:
+    """What CMake is told about CUDA.
+
+    `KSEG_CUDA=0` leaves the CUDA kernels out, whatever there is to compile them with, and `KSEG_CUDA_ARCHS`, such as "90"
+    or "80 90", compiles them for these compute capabilities only.
+
+    Raises:
+        BuildError: If `KSEG_CUDA_ARCHS` is not a list of numbers.
+    """
+    wanted = os.environ.get("KSEG_CUDA", "1").strip().lower() not in ("0", "false", "off", "no")
+    settings = {
+        "KSEG_CUDA": "ON" if tensorflow.cuda and wanted else "OFF",
+        "KSEG_TF_CUDA_VERSION": tensorflow.cuda_version,
+    }
+    archs = re.split(r"[\s,;]+", os.environ.get("KSEG_CUDA_ARCHS", "").strip())
+    if archs != [""]:
+        if not all(arch.isdecimal() for arch in archs):
+            raise BuildError(f"KSEG_CUDA_ARCHS must be compute capabilities such as '80 90', got {' '.join(archs)!r}")
+        settings["KSEG_CUDA_ARCHS"] = ";".join(archs)
+    return settings
 
 
 def find_compiler() -> list[str]:

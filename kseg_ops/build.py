@@ -26,6 +26,7 @@ from typing import Any
 from kseg_ops._toolchain import (
     BuildError,
     TensorFlow,
+    cuda_settings,
     find_compiler,
     find_pybind11,
     find_tensorflow,
@@ -140,6 +141,7 @@ def build_native(
         "tensorflow": None,
         "compiler_command": None,
         "ops": [],
+        "cuda": {},
         "cuda_ops": [],
         "targets": [],
         "compiler": None,
@@ -154,8 +156,9 @@ def build_native(
 
     tensorflow = None
     try:
-        tensorflow = find_tensorflow(isolated)
-        info["tensorflow"] = tensorflow.version
+        found = find_tensorflow(isolated)
+        info |= {"tensorflow": found.version, "cuda": cuda_settings(found)}
+        tensorflow = found
     except BuildError as error:
         report.problems.append(f"{error}, so the TensorFlow ops are not built.")
     try:
@@ -216,7 +219,7 @@ def _fits(before: dict[str, Any], info: dict[str, Any]) -> bool:
 
 def _up_to_date(output: Path, info: dict[str, Any]) -> bool:
     before = _read_info(output)
-    same = all(before.get(key) == info[key] for key in ("sources", "werror", "sanitize", "compiler_command"))
+    same = all(before.get(key) == info[key] for key in ("sources", "werror", "sanitize", "cuda", "compiler_command"))
     intact = sorted(before.get("built", [])) == sorted(_built_in(output))
     return same and intact and not before.get("problems") and _fits(before, info)
 
@@ -253,9 +256,8 @@ def _compile(
             "KSEG_TF_INCLUDE": ";".join(tensorflow.includes),
             "KSEG_TF_DEFINITIONS": ";".join(tensorflow.definitions),
             "KSEG_TF_LIBRARY": tensorflow.library,
-            "KSEG_TF_CUDA": "ON" if tensorflow.cuda else "OFF",
-            "KSEG_TF_CUDA_VERSION": tensorflow.cuda_version,
         }
+        settings |= info["cuda"]
         try:
             if info["sanitize"]:
                 raise BuildError("XLA support is not built with sanitizers")
@@ -350,7 +352,7 @@ def _collect(
 
 @contextlib.contextmanager
 def _build_folder(build_dir: Path | str | None, sources: Path, tensorflow: TensorFlow | None) -> Iterator[Path]:
-    name = f"native-{sys.implementation.cache_tag}-" + (f"tf{tensorflow.version}" if tensorflow else "numpy")
+    name = f"native-{sys.implementation.cache_tag}-" + (tensorflow.label if tensorflow else "numpy")
     if build_dir is not None:
         yield Path(build_dir).absolute() / name
     elif sources.parent != PACKAGE_DIR:

@@ -51,7 +51,8 @@ def multilevel_roi_align(
         `[B, N, h, w, C]` in the dtype of `features`.
 
     The gradient reaches every level and is deterministic in the compiled form: bitwise equal from run to run and for
-    any number of threads. `boxes` has none (None, not zeros). The reference pools every box on every level.
+    any number of threads. `boxes` has none (None, not zeros). With a `sampling_ratio` of 0 or above 3, the reference
+    pools every box on every level.
 
     Compiles under XLA where shapes are static; without XLA support (see `kseg.show_config`), call it within
     `with kseg_ops.use_reference():` there.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from benchmarks.harness import shared_data
 
 CLASS_NAMES = (
     "sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "cyclist",
@@ -15,19 +15,6 @@ CLASS_NAMES = (
 VOID = 11
 # What networks of five levels divide evenly: segmentation-models-pytorch refuses other sizes.
 STRIDE = 32
-
-
-def folder() -> Path:
-    """The folder of the data set, beside the checkout or below `KSEG_SHARED_DATA`.
-
-    Raises:
-        SystemExit: it is not there.
-    """
-    root = Path(__file__).resolve().parents[2]
-    path = Path(os.environ.get("KSEG_SHARED_DATA") or root.parent / "shared" / "data") / "camvid"
-    if not path.is_dir():
-        raise SystemExit(f"{path} does not exist; KSEG_SHARED_DATA names the folder of the shared data sets")
-    return path
 
 
 def load(part: str) -> tuple[np.ndarray, np.ndarray]:
@@ -40,10 +27,10 @@ def load(part: str) -> tuple[np.ndarray, np.ndarray]:
         uint8 images `(N, 180, 240, 3)`, means of 2 x 2 pixels, and uint8 masks `(N, 180, 240)`, one of those pixels.
     """
     images, masks = [], []
-    for path in sorted((folder() / part / "images").glob("*.jpg")):
+    for path in sorted((shared_data("camvid") / part / "images").glob("*.jpg")):
         with Image.open(path) as image:
             images.append(np.asarray(image.convert("RGB").reduce(2)))
-        with Image.open(folder() / part / "masks" / f"{path.stem}.png") as mask:
+        with Image.open(shared_data("camvid") / part / "masks" / f"{path.stem}.png") as mask:
             masks.append(np.asarray(mask)[::2, ::2])
     return np.stack(images), np.stack(masks)
 

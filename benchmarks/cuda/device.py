@@ -17,7 +17,20 @@ _GUARD = 0xA5
 _CODES = {
     name: code
     for code, name in enumerate(
-        ["float32", "float16", "bfloat16", "int8", "uint8", "int16", "int32", "uint32", "int64", "uint64", "bool"]
+        [
+            "float32",
+            "float16",
+            "bfloat16",
+            "int8",
+            "uint8",
+            "int16",
+            "int32",
+            "uint32",
+            "int64",
+            "uint64",
+            "bool",
+            "float64",
+        ]
     )
 }
 

@@ -62,7 +62,7 @@ def build(include: str, *, output: Path | None = None, cuda: bool = True, archs:
     output = output or ROOT / "build" / "jax_ffi"
     options = [
         f"-DKSEG_JAX_INCLUDE={include}",
-        f"-DKSEG_JAX_CUDA={'ON' if cuda else 'OFF'}",
+        f"-DKSEG_CUDA={'ON' if cuda else 'OFF'}",
         f"-DKSEG_CUDA_ARCHS={';'.join(archs.split())}",
         "-DKSEG_WERROR=ON",
     ]

@@ -260,14 +260,14 @@ struct Lowering {
 [[maybe_unused]] const bool kAdded = [] {
   const bool late = collected();
   for (const Lowering& lowering : {
-           Lowering{"Kseg>Aspp", {}, Handlers::kHost},
+           Lowering{"Kseg>Aspp", {}},
            Lowering{"Kseg>AtrousConv2d", {}},
            Lowering{"Kseg>AtrousSeparableConv2d", {}},
            Lowering{"Kseg>BatchedNms", {}},
            Lowering{"Kseg>ConfusionMatrix", {}},
            Lowering{"Kseg>ConnectedComponents", {}},
            Lowering{"Kseg>CropMasks", {"image_size"}},
-           Lowering{"Kseg>CropMasksPolygon", {}, Handlers::kHost},
+           Lowering{"Kseg>CropMasksPolygon", {"image_size"}},
            Lowering{"Kseg>CropMasksRle", {"image_size"}},
            Lowering{"Kseg>DepthwiseAtrousConv2d", {}},
            Lowering{"Kseg>DepthwiseAtrousConv2dFilterGrad", {}},

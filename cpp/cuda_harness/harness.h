@@ -50,7 +50,8 @@ enum class Dtype : int64_t {
   kUint32,
   kInt64,
   kUint64,
-  kBool
+  kBool,
+  kFloat64
 };
 
 template <class T>
@@ -123,6 +124,7 @@ constexpr Dtype HarnessCall::dtype_of() {
   if constexpr (std::is_same<T, int64_t>::value) return Dtype::kInt64;
   if constexpr (std::is_same<T, uint64_t>::value) return Dtype::kUint64;
   if constexpr (std::is_same<T, bool>::value) return Dtype::kBool;
+  if constexpr (std::is_same<T, double>::value) return Dtype::kFloat64;
 }
 
 using HarnessFunction = Status (*)(HarnessCall&);

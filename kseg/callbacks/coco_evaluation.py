@@ -67,6 +67,8 @@ class CocoEvaluation(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs=None) -> None:
         self.evaluator.reset_state()
+        if hasattr(self.model, "paste_mode"):
+            self.evaluator.propose_paste_mode(self.model.paste_mode)
         empty = True
         for images, targets, *_ in self._data:
             self.evaluator.update_state(targets, self._predictions(images, targets))

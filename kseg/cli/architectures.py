@@ -66,6 +66,7 @@ class Architecture:
         settings: which of `UNET_SETTINGS` a run can give where it names no backbone.
         on_backbone: which of them where it does; None if the model stands on none.
         output_stride: of a backbone that a run names. Where it names none, the model brings its published one.
+        masks: of a detector: whether it learns masks.
     """
 
     kind: str
@@ -76,6 +77,7 @@ class Architecture:
     settings: tuple[str, ...] = ()
     on_backbone: tuple[str, ...] | None = ()
     output_stride: int = 32
+    masks: bool = True
 
 
 def _vgg(depth, batch_norm):
@@ -142,7 +144,7 @@ MODELS = {
 # Models of the task "instance".
 DETECTORS = {
     "mask-rcnn": Architecture("MaskRCNN", "Mask R-CNN", "resnet50"),
-    "faster-rcnn": Architecture("FasterRCNN", "Faster R-CNN", "resnet50"),
+    "faster-rcnn": Architecture("FasterRCNN", "Faster R-CNN", "resnet50", masks=False),
 }
 
 # What `kseg convert` can name.

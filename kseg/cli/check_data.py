@@ -7,11 +7,12 @@ from pathlib import Path
 
 from .arguments import mask_values, whole, whole_or_none
 from .errors import CliError, no_folder
+from .tasks import TASKS
 
 HELP = "look for problems in a data folder"
 DESCRIPTION = (
-    "Read every image and mask of a data folder, or every image and annotation of a COCO file, and report sizes, "
-    "classes and problems. Exit code 2 if there are any."
+    "Read every image and mask of a data folder, or every image and annotation of one in COCO's format, and report "
+    "sizes, classes and problems. Exit code 2 if there are any."
 )
 
 
@@ -20,7 +21,14 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "data",
         metavar="DIR",
-        help="folder with images and masks, or with train and val that hold them; or a .json file in COCO's format",
+        help="folder with images and masks, or images and instances.json, or with train and val that hold them; or a "
+        ".json file in COCO's format",
+    )
+    parser.add_argument(
+        "--task",
+        choices=tuple(TASKS),
+        help="what is to be learned from a folder: semantic, from its masks, or instance, from its annotations; "
+        "default instance where there are annotations in COCO's format and no masks",
     )
     parser.add_argument(
         "--images", metavar="DIR", help='images of a COCO file; default the folder "images" beside it, or its own'
@@ -40,7 +48,8 @@ def run(arguments) -> int:
     """Checks."""
     root = Path(arguments.data)
     if root.suffix.lower() == ".json" and root.is_file():
-        return _check_coco(root, arguments)
+        beside = root.parent / "images"
+        return _check_coco([(arguments.images or (beside if beside.is_dir() else root.parent), root)], arguments)
     if arguments.images is not None:
         raise CliError(f"--images: expected together with a .json file in COCO's format, got {root}.")
     if not root.is_dir():
@@ -49,8 +58,11 @@ def run(arguments) -> int:
     from .quiet import import_tensorflow
 
     import_tensorflow()
+    from kseg.data.coco import coco_parts
     from kseg.training.semantic_task import folder_reports
 
+    if arguments.task == "instance" or (arguments.task is None and has_objects_only(root)):
+        return _check_coco(coco_parts(root), arguments)
     problems = 0
     for part, report in folder_reports(root, arguments, strict=False):
         sys.stdout.write(f"{part}\n{report}\n")
@@ -58,24 +70,36 @@ def run(arguments) -> int:
     return _exit_code(problems, root)
 
 
-def _check_coco(path: Path, arguments) -> int:
+def _check_coco(parts: list[tuple[str | Path, Path]], arguments) -> int:
+    """Checks pairs of a folder of images and an annotation file."""
     for option in ("num_classes", "mask_suffix", "mask_values"):
         if getattr(arguments, option):
-            raise CliError(f"--{option.replace('_', '-')}: expected together with a folder of masks, got {path}.")
-    beside = path.parent / "images"
-    images = arguments.images or (beside if beside.is_dir() else path.parent)
+            raise CliError(
+                f"--{option.replace('_', '-')}: expected together with a folder of masks, got {arguments.data}."
+            )
 
     from .quiet import import_tensorflow
 
     import_tensorflow()
     from kseg.data import check_coco
 
-    report = check_coco(images, path, strict=False)
-    sys.stdout.write(f"{path}\n{report}\n")
-    return _exit_code(len(report.problems), path)
+    problems = 0
+    for images, path in parts:
+        report = check_coco(images, path, strict=False)
+        sys.stdout.write(f"{path}\n{report}\n")
+        problems += len(report.problems)
+    return _exit_code(problems, arguments.data)
 
 
-def _exit_code(problems: int, where: Path) -> int:
+def has_objects_only(root: Path) -> bool:
+    """Whether a data folder holds annotations in COCO's format, and no masks."""
+    from kseg.data.coco import is_coco_folder
+    from kseg.training.semantic_task import data_parts
+
+    return is_coco_folder(root) and not any((part / "masks").is_dir() for part in data_parts(root))
+
+
+def _exit_code(problems: int, where: str | Path) -> int:
     if problems:
         sys.stderr.write(
             f"kseg check-data: {problems} problem{'s' if problems > 1 else ''} in {where}, listed above.\n"

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -145,13 +141,11 @@ def _export_and_compare(folder: Path, console) -> bool:
     """Exports the best model and compares it with kseg on one image, in a process that never imports kseg."""
     import shutil
 
-    import numpy as np
-
     import kseg
     from kseg.training.run_config import RunConfig
     from kseg.training.tasks import task_of
 
-    from . import models
+    from . import export_check, models
 
     model = models.load_model(str(folder))
     shutil.rmtree(folder / "export", ignore_errors=True)
@@ -160,23 +154,6 @@ def _export_and_compare(folder: Path, console) -> bool:
     task = task_of(config)
     image, _ = task.open_judged(task.open_sources()[1]).load(0)
     image = image[:1024, :1024]
-    with tempfile.TemporaryDirectory() as scratch:
-        sample = Path(scratch) / "sample.npz"
-        np.savez(
-            sample,
-            images=image[None],
-            classes=kseg.predict(model, image)[None],
-            probabilities=kseg.predict(model, image, output="probabilities")[None],
-        )
-        # -I and an empty working folder: nothing of this checkout is on the import path by accident.
-        script = Path(__file__).with_name("check_export.py")
-        result = subprocess.run(
-            [sys.executable, "-I", str(script), str((folder / "export").resolve()), str(sample)],
-            capture_output=True,
-            text=True,
-            cwd=scratch,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        )
-    lines = (result.stdout if result.returncode == 0 else result.stdout + result.stderr).strip().splitlines()
-    console.print(f"Export reloaded in a process without kseg: {lines[-1] if lines else 'no answer'}", markup=False)
-    return result.returncode == 0
+    agrees, line = export_check.compare(model, folder / "export", image)
+    console.print(f"Export reloaded in a process without kseg: {line}", markup=False)
+    return agrees

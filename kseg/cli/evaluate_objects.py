@@ -55,6 +55,11 @@ def evaluate(arguments, model, path, out, title):
 def _open(folder, model):
     from kseg.data import CocoSource
     from kseg.data.coco.open_coco import coco_parts
+    from kseg.models import MaskRCNN
 
-    # The categories in the order of the model's classes, whatever their ids here.
-    return CocoSource(*coco_parts(folder)[-1], channels=model.backbone.input_shape[-1], categories=model.class_names)
+    return CocoSource(
+        *coco_parts(folder)[-1],
+        channels=model.backbone.input_shape[-1],
+        categories=model.class_names,  # in the order of the model's classes, whatever their ids here
+        boxes_as_masks=not isinstance(model, MaskRCNN),
+    )

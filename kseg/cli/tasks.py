@@ -17,10 +17,12 @@ class Task:
     Attributes:
         models: names of its architectures, the one to begin with first.
         settings: names of settings that other tasks do not have.
+        defaults: values of settings that are others here than in `RunConfig` where they are not given.
     """
 
     models: tuple[str, ...]
     settings: tuple[str, ...]
+    defaults: dict[str, object] = dataclasses.field(default_factory=dict)
 
 
 TASKS = {
@@ -32,5 +34,10 @@ TASKS = {
             *UNET_SETTINGS,
         ),
     ),
-    "instance": Task(tuple(DETECTORS), ("min_side", "max_side", "max_instances", "pyramid_filters", "anchor_size")),
+    "instance": Task(
+        tuple(DETECTORS),
+        ("on_bad", "min_side", "max_side", "max_instances", "pyramid_filters", "anchor_size"),
+        # At 0.001 the first steps of a detector with random weights and 256 channels end at many times the loss.
+        defaults={"lr": 3e-4},
+    ),
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from . import architectures, tasks
 from .arguments import mask_values, number, sum_of, whole, whole_or_none
+from .check_data import has_objects_only
 from .errors import CliError, no_folder
 
 HELP = "train a model on a folder of images and masks, or images and objects"
@@ -28,6 +29,7 @@ DEFAULTS = {
     "task": "semantic",
     "val_fraction": "0.2",
     "ignore_index": "255",
+    "on_bad": "error",
     "max_instances": "100",
     "model": "unet",
     "filters": "32",
@@ -90,6 +92,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add(data, "--ignore-index", type=whole_or_none, metavar="I", help='mask value that is not counted, or "none"')
     _add(data, "--mask-suffix", metavar="TEXT", help="what mask names have after the image's name, such as _mask")
     _add(data, "--mask-values", type=mask_values, metavar="V=C,...", help="classes of the masks' values: 0=0,255=1")
+    _add(
+        data,
+        "--on-bad",
+        choices=("error", "skip"),
+        help="objects: what to do about bad images and annotations: stop, or leave them out with a warning",
+    )
     _add(data, "--min-side", type=whole(1), metavar="PX", help="objects: shorter side that images are resized to")
     _add(data, "--max-side", type=whole(1), metavar="PX", help="objects: longest that the longer side then is")
     _add(data, "--max-instances", type=whole(1), metavar="N", help="objects: most of an image that are learned")
@@ -145,7 +153,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     training = parser.add_argument_group("training")
     _add(training, "--epochs", type=whole(1), metavar="N", help="passes over the training images")
     _add(training, "--batch-size", type=whole(1), metavar="N", help="images per step")
-    _add(training, "--lr", type=number(0, open_low=True), metavar="F", help="learning rate of Adam")
+    _add(
+        training,
+        "--lr",
+        type=number(0, open_low=True),
+        metavar="F",
+        help=f"learning rate of Adam; objects: {tasks.TASKS['instance'].defaults['lr']}",
+    )
     _add(training, "--schedule", choices=("constant", "cosine"), help="course of the learning rate")
     _add(
         training,
@@ -204,7 +218,13 @@ def run(arguments: argparse.Namespace) -> int:
             )
         folder = arguments.resume
     else:
-        config = RunConfig(**{"model": tasks.TASKS[given.get("task", DEFAULTS["task"])].models[0], **given})
+        task = tasks.TASKS[given.get("task", DEFAULTS["task"])]
+        if "data" in given and "task" not in given and has_objects_only(Path(given["data"])):
+            raise CliError(
+                f"--data: {given['data']} holds annotations of objects and no masks: pass --task instance to learn "
+                "them."
+            )
+        config = RunConfig(**{"model": task.models[0], **task.defaults, **given})
         folder = arguments.out or _new_folder("cells" if config.data is None else Path(config.data).resolve().name)
     return train_and_tell(config, folder, arguments)
 

@@ -144,7 +144,8 @@ def pipeline(
     padding = 0 if source.ignore_index is None else source.ignore_index
 
     def sample(index, sample_seed):
-        image, *maps = tf.numpy_function(load, [index], loaded)
+        # Stateless: its result depends on nothing else. Else deterministic ops would mean one thread for the loading.
+        image, *maps = tf.numpy_function(load, [index], loaded, stateful=False)
         image = tf.ensure_shape(image, (None, None, source.channels))
         per_image = [] if weights is None or weighted_pixels else [tf.ensure_shape(maps.pop(), ())]
         maps = [tf.ensure_shape(one, (None, None)) for one in maps]

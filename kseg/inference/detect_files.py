@@ -16,6 +16,7 @@ from kseg.inference.detections import Detections
 from kseg.inference.file_result import FileResult
 from kseg.inference.predict_files import check_targets, list_images, sentence, write_beside
 from kseg.inference.predict_instances import predict_instances
+from kseg.viz.instances_overlay import best_zoom
 
 RESULTS = "detections.json"
 
@@ -36,8 +37,9 @@ def detect_files(
 ) -> list[FileResult]:
     """Finds the objects of image files and writes them into a folder.
 
-    For `nuts.jpg` it writes `nuts_overlay.png`, the image with contours, labels and scores; and for all images
-    together `detections.json`, in COCO's format of results, which `kseg.metrics.CocoEvaluator.from_coco` reads.
+    For `nuts.jpg` it writes `nuts_overlay.png`, the image with contours, labels and scores, magnified where neither
+    side exceeds 256 pixels; and for all images together `detections.json`, in COCO's format of results, which
+    `kseg.metrics.CocoEvaluator.from_coco` reads.
 
     A file that cannot be read or does not fit the model gets a result with `error` set, and the others continue.
 
@@ -90,7 +92,7 @@ def detect_files(
             listed = above(found, result_threshold)
             entries += coco_entries(listed, image_id, category_ids, source.name)
             if picture is not None:
-                drawn = above(found, score_threshold).plot()
+                drawn = above(found, score_threshold).plot(zoom=best_zoom(found.image_size))
                 write_beside(picture, lambda path, drawn=drawn: Image.fromarray(drawn).save(path, format="PNG"))
             result = FileResult(
                 source, overlay=picture, size=found.image_size, objects=len(above(found, score_threshold))

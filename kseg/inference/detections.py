@@ -9,6 +9,9 @@ import numpy as np
 import kseg_ops
 from kseg_ops import _library, rle
 
+# Masks that are pasted at a time: without the compiled library, run lengths have a dense form on the way.
+_AT_A_TIME = 8
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Detections:
@@ -59,7 +62,11 @@ class Detections:
         Raises:
             ValueError: the detector has no masks.
         """
-        return self._pasted("dense").numpy().astype(bool)
+        self._check_masks()
+        masks = np.empty((len(self), *self.image_size), bool)
+        for part in self._parts():
+            masks[part] = self._pasted("dense", part)
+        return masks
 
     def mask(self, index: int) -> np.ndarray:
         """The mask of one object, bool `(H, W)`.
@@ -67,10 +74,11 @@ class Detections:
         Raises:
             ValueError: the detector has no masks.
         """
+        self._check_masks()
         return self._pasted("dense", [index]).numpy()[0].astype(bool)
 
     def rle(self) -> list[dict]:
-        """The masks as COCO's run lengths, `{"size": [H, W], "counts": ...}` each, without a dense form on the way.
+        """The masks as COCO's run lengths, `{"size": [H, W], "counts": ...}` each, never all in a dense form.
 
         `counts` is bytes, compressed as COCO does it; without the compiled library a list of ints, which COCO's tools
         take, too.
@@ -78,21 +86,37 @@ class Detections:
         Raises:
             ValueError: the detector has no masks.
         """
-        counts = self._pasted("rle").to_list()
-        if _library.core() is None:
-            return [{"size": list(self.image_size), "counts": one} for one in counts]
-        return rle.from_counts(counts, self.image_size) if counts else []
+        self._check_masks()
+        masks = []
+        for part in self._parts():
+            runs = self._pasted("rle", part)
+            counts = np.split(runs.values.numpy(), runs.row_splits.numpy()[1:-1])
+            if _library.core() is None:
+                masks += [{"size": list(self.image_size), "counts": one.tolist()} for one in counts]
+            else:
+                masks += rle.from_counts(counts, self.image_size)
+        return masks
 
-    def plot(self, alpha: float = 0.35, contour_width: int = 2) -> np.ndarray:
-        """The image with the objects drawn over it, uint8 `(H, W, 3)`: see `kseg.viz.instances_overlay`."""
+    def plot(self, alpha: float = 0.35, contour_width: int | None = None, zoom: int = 1) -> np.ndarray:
+        """The image with the objects drawn over it, uint8 `(zoom * H, zoom * W, 3)`: see `kseg.viz.instances_overlay`.
+
+        Small images are easier to look at with a `zoom` of some 500 pixels divided by their longer side.
+        """
         from kseg.viz import instances_overlay
 
         masks = None if self.crops is None else _Masks(self)
-        return instances_overlay(self.image, self.boxes, masks, self.labels, alpha=alpha, contour_width=contour_width)
+        return instances_overlay(
+            self.image, self.boxes, masks, self.labels, alpha=alpha, contour_width=contour_width, zoom=zoom
+        )
 
-    def _pasted(self, output, which=slice(None)):
+    def _check_masks(self):
         if self.crops is None:
             raise ValueError("there are no masks: a FasterRCNN gives boxes only, a MaskRCNN masks, too")
+
+    def _parts(self):
+        return [slice(first, first + _AT_A_TIME) for first in range(0, len(self), _AT_A_TIME)]
+
+    def _pasted(self, output, which):
         return kseg_ops.paste_masks(
             self.crops[which],
             self.boxes[which],

@@ -79,12 +79,11 @@ def areas(boxes):
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
-def intersections(first, second):
-    """The common area of every box of `[B, N, 4]` and every one of `[B, P, 4]`: `[B, N, P]`."""
+def common_areas(first, second):
+    """The common area of boxes, of which each of the four sides is a tensor of its own; they are broadcast."""
 
     def overlap(low, high):
-        ends = tf.minimum(first[:, :, None, high], second[:, None, :, high])
-        return tf.maximum(ends - tf.maximum(first[:, :, None, low], second[:, None, :, low]), 0.0)
+        return tf.maximum(tf.minimum(first[high], second[high]) - tf.maximum(first[low], second[low]), 0.0)
 
     return overlap(0, 2) * overlap(1, 3)
 

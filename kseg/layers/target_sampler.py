@@ -123,21 +123,35 @@ class TargetSampler(keras.layers.Layer):
         return self._samples(*drawn, boxes, matches, objects, classes)
 
     def _match(self, boxes, objects, is_object, is_crowd):
-        """Which boxes `(B or 1, P, 4)` are positive and which negative, `(B, P)`, and the object of each."""
-        common = _boxes.intersections(objects, boxes)
-        area = _boxes.areas(boxes)[:, None]
-        iou = tf.math.divide_no_nan(common, _boxes.areas(objects)[:, :, None] + area - common)
-        iou = tf.where(is_object[:, :, None], iou, -1.0)
-        # One object more, which overlaps nothing: there is always one to look for the best among.
-        iou = tf.pad(iou, [[0, 0], [0, 1], [0, 0]], constant_values=-1.0)
-        best, matches = tf.reduce_max(iou, axis=1), tf.argmax(iou, axis=1, output_type=tf.int32)
-        positive = best >= max(self.positive_iou, 1e-9)
-        if self.low_quality_matches:
-            most = tf.reduce_max(iou, axis=2, keepdims=True)
-            positive |= tf.reduce_any((iou == most) & (most > 0), axis=1)
-        in_crowd = tf.where(is_crowd[:, :, None], tf.math.divide_no_nan(common, area), 0.0)
-        negative = (best < self.negative_iou) & ~positive
-        return positive, negative & ~tf.reduce_any(in_crowd > self.crowd_overlap, axis=1), matches
+        """Which boxes `(B or 1, P, 4)` are positive and which negative, `(B, P)`, and the object of each.
+
+        One object after the other: all pairs of a hundred objects and the anchors of a large image are a tensor of
+        100 MB.
+        """
+        sides, area = tf.unstack(boxes, num=4, axis=-1), _boxes.areas(boxes)
+        areas = _boxes.areas(objects)
+
+        def match(index, best, matches, of_low_quality, in_crowd):
+            sides_of_object = [side[:, None] for side in tf.unstack(objects[:, index], num=4, axis=-1)]
+            common = _boxes.common_areas(sides_of_object, sides)
+            iou = tf.math.divide_no_nan(common, areas[:, index, None] + area - common)
+            iou = tf.where(is_object[:, index, None], iou, -1.0)
+            if self.low_quality_matches:
+                most = tf.reduce_max(iou, axis=1, keepdims=True)
+                of_low_quality |= (iou == most) & (most > 0)
+            in_crowd |= is_crowd[:, index, None] & (tf.math.divide_no_nan(common, area) > self.crowd_overlap)
+            # Of equals the first.
+            return index + 1, tf.maximum(best, iou), tf.where(iou > best, index, matches), of_low_quality, in_crowd
+
+        shape = [tf.shape(objects)[0], tf.shape(boxes)[1]]
+        nowhere = tf.zeros(shape, tf.bool)
+        _, best, matches, of_low_quality, in_crowd = tf.while_loop(
+            lambda index, *_: index < tf.shape(objects)[1],
+            match,
+            (0, tf.fill(shape, -1.0), tf.zeros(shape, tf.int32), nowhere, nowhere),
+        )
+        positive = (best >= max(self.positive_iou, 1e-9)) | of_low_quality
+        return positive, (best < self.negative_iou) & ~positive & ~in_crowd, matches
 
     def _draw(self, positive, negative):
         """The indices of what is drawn, `(B, S)`, and how many of them are positive and how many valid, `(B, 1)`."""

@@ -47,7 +47,8 @@ class CocoEvaluator:
         dilation_ratio: The width of boundaries as a part of the image's diagonal.
         mask_threshold: From which probability on a pixel of a mask crop is set.
         paste_mode: How mask crops are pasted into the image, "detectron2" or "torchvision": see
-            `kseg_ops.paste_masks`.
+            `kseg_ops.paste_masks`, and `kseg.MaskRCNN.paste_mode` for that of a model. None: "detectron2";
+            `kseg.callbacks.CocoEvaluation` takes the model's.
 
     Raises:
         TypeError: An argument is of the wrong kind.
@@ -71,7 +72,7 @@ class CocoEvaluator:
         area_ranges: Mapping[str, tuple[float, float]] | None = None,
         dilation_ratio: float = 0.02,
         mask_threshold: float = 0.5,
-        paste_mode: str = "detectron2",
+        paste_mode: str | None = None,
     ):
         ratio = as_number("dilation_ratio", dilation_ratio, 0, 1)
         comparisons = {"box": BoxComparison(), "mask": MaskComparison(), "boundary": BoundaryComparison(ratio)}
@@ -91,8 +92,9 @@ class CocoEvaluator:
             None if class_names is None else len(self.class_names),
             any(comparison.needs_masks for comparison in self._comparisons.values()),
             as_paste_threshold(mask_threshold),
-            as_choice("paste_mode", paste_mode, PASTE_MODES),
+            as_choice("paste_mode", "detectron2" if paste_mode is None else paste_mode, PASTE_MODES),
         )
+        self._mode_is_open = paste_mode is None
         self.reset_state()
 
     @classmethod
@@ -208,6 +210,16 @@ class CocoEvaluator:
         names = self._names()
         confusion = instance_confusion(*self._data.joined(), self._comparisons[one], len(names), iou, score)
         return make_report(one, self._protocol, evaluated, names, confusion, iou, score)
+
+    def propose_paste_mode(self, paste_mode: str) -> None:
+        """Says how the mask crops that come are to be pasted, if the constructor did not.
+
+        Raises:
+            ValueError: No such mode.
+        """
+        paste_mode = as_choice("paste_mode", paste_mode, PASTE_MODES)
+        if self._mode_is_open:
+            self._reader.paste_mode = paste_mode
 
     def reset_state(self) -> None:
         """Forgets all images."""

@@ -45,6 +45,7 @@ def read_coco(annotations, results, *, masks: bool, boxes: bool) -> tuple[list[s
     numbers = {image_id: index for index, image_id in enumerate(images)}
     names = [str(categories[category_id].get("name", category_id)) for category_id in sorted(categories)]
     truths = _Entries("annotations", truth["annotations"], numbers, classes)
+    truths.check_ids()
     detections = _Entries("results", found, numbers, classes)
     truths.read_masks(images, masks)
     of_truths = truths.instances(truths.boxes(boxes), areas=truths.annotated_areas(), crowd=truths.crowd())
@@ -79,17 +80,30 @@ class _Entries:
                 )
         raise ValueError(f"{self.name} must be a list of dictionaries with {key}")
 
+    def check_ids(self) -> None:
+        """That no entry is there twice: a second one could be found only by a second detection."""
+        seen = set()
+        for index, entry in enumerate(self.entries):
+            number = entry.get("id")
+            if number is not None and number in seen:
+                raise ValueError(
+                    f"{self.name}[{index}] must have an id of its own, got {number!r} for the second time: are files "
+                    "merged, or objects there twice?"
+                )
+            seen.add(number)
+
     def numbers(self, key: str) -> np.ndarray:
         try:
-            values = np.array([entry[key] for entry in self.entries], np.float64)
+            values = np.array([entry[key] for entry in self.entries])
         except (KeyError, TypeError, ValueError):
             values = np.zeros((0, 0))
-        if values.ndim != 1 or not np.isfinite(values).all():
+        # Of another kind: texts, or numbers beyond 64 bits.
+        if values.ndim != 1 or (values.size and values.dtype.kind not in "iuf") or not np.isfinite(values).all():
             for index, entry in enumerate(self.entries):
                 value = entry.get(key)
                 if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not np.isfinite(value):
                     raise ValueError(f"{self.name}[{index}] {key} must be a finite number, got {value!r}")
-        return values
+        return values.astype(np.float64)
 
     def all_have(self, key: str) -> bool:
         return all(key in entry for entry in self.entries)
@@ -116,18 +130,22 @@ class _Entries:
             return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
         try:
             boxes = np.array([entry["bbox"] for entry in entries], np.float64).reshape(len(entries), 4)
-            if np.isfinite(boxes).all():
+            if np.isfinite(boxes).all() and not (boxes[:, 2:] < 0).any():
                 return boxes
         except (KeyError, TypeError, ValueError):
             pass
         for index, entry in enumerate(entries):
             box = entry.get("bbox")
             try:
-                fits = np.shape(box) == (4,) and np.isfinite(np.asarray(box, np.float64)).all()
+                numbers = np.asarray(box, np.float64)
+                fits = np.shape(box) == (4,) and np.isfinite(numbers).all() and not (numbers[2:] < 0).any()
             except (TypeError, ValueError):
                 fits = False
             if not fits:
-                raise ValueError(f"{self.name}[{index}] bbox must be x, y, width and height, finite, got {box!r:.80}")
+                raise ValueError(
+                    f"{self.name}[{index}] bbox must be x, y, width and height, finite and the last two at least 0, "
+                    f"got {box!r:.80}"
+                )
         raise ValueError(f"{self.name} must have boxes")
 
     def read_masks(self, images: dict, needed: bool) -> None:
@@ -174,9 +192,11 @@ def load_json(name: str, given):
     if not isinstance(given, (str, Path)):
         return given
     try:
-        return json.loads(Path(given).read_text(encoding="utf-8"))
+        return json.loads(Path(given).read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise ValueError(f"{name}: {given} is not JSON: {error}") from None
+    except RecursionError:
+        raise ValueError(f"{name}: {given} is not what it should be: its lists are nested too deeply") from None
 
 
 def _kind(given, loaded) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from kseg._class_arguments import check_num_classes
 from kseg._dtype_scope import dtype_scope
 from kseg.backbones import ResNet
 from kseg.layers import (
@@ -22,6 +21,7 @@ from kseg.layers import (
 )
 from kseg.models import region_losses
 from kseg.models.backbone_graph import DEFAULT_INPUT_SHAPE, as_backbone, level_number, serialized_backbone
+from kseg.models.detector_arguments import check_detector_arguments, check_number_of_levels
 from kseg.models.region_forms import form_of
 from kseg.models.region_model import RegionModel
 
@@ -137,9 +137,25 @@ class FasterRCNN(RegionModel):
         dtype=None,
         **kwargs,
     ):
-        check_num_classes(num_classes)
-        if class_names is not None and len(class_names) != num_classes:
-            raise ValueError(f"class_names must hold {num_classes} names, one per class; got {len(class_names)}")
+        check_detector_arguments(
+            num_classes,
+            class_names,
+            input_shape,
+            input_range,
+            counts={
+                "pyramid_filters": pyramid_filters,
+                "head_units": head_units,
+                "num_proposals": num_proposals,
+                "training_proposals": training_proposals,
+                "rpn_samples": rpn_samples,
+                "box_samples": box_samples,
+                "max_detections": max_detections,
+            },
+            shares={"score_threshold": score_threshold, "iou_threshold": iou_threshold},
+            flags={"aligned": aligned, "frozen_batch_norm": frozen_batch_norm},
+            anchor_sizes=anchor_sizes,
+            aspect_ratios=aspect_ratios,
+        )
         parts = form_of(form)
         given = backbone
         with dtype_scope(dtype):
@@ -152,6 +168,7 @@ class FasterRCNN(RegionModel):
             self.pad = PadToStride(self.backbone.strides[self.levels[-1]], value=0, name="pad")
             self.pyramid = FeaturePyramid(pyramid_filters, parts.norm, name="pyramid")
             sizes = _anchor_sizes(self.levels) if anchor_sizes is None else anchor_sizes
+            check_number_of_levels(sizes, self.levels)
             self.anchor_generator = AnchorGenerator(sizes, aspect_ratios, name="anchors")
             self.rpn_head = RPNHead(self.anchor_generator.per_position, parts.rpn_depth, name="rpn_head")
             self.proposal_layer = ProposalLayer(
@@ -214,6 +231,16 @@ class FasterRCNN(RegionModel):
     # Stages
 
     def first_stage(self, images, sizes, training):
+        channels = self.backbone.input_shape[-1]
+        if not images.shape.is_compatible_with([None, None, None, channels]):
+            raise ValueError(f"images must be (B, H, W, {channels}), as the backbone has it; got {tuple(images.shape)}")
+        if sizes is not None:
+            sizes = tf.convert_to_tensor(sizes)
+            if not sizes.shape.is_compatible_with([images.shape[0], 2]):
+                raise ValueError(
+                    f"sizes must be (B, 2), heights and widths, for images {tuple(images.shape)}; got "
+                    f"{tuple(sizes.shape)}"
+                )
         images = self.normalize(images)
         height, width = tf.shape(images)[1], tf.shape(images)[2]
         if sizes is None:

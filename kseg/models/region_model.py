@@ -174,7 +174,8 @@ class RegionModel(ConfiguredModel, keras.Model):
         Raises:
             TypeError: targets of another kind.
             ValueError: targets that lack something or have another shape; weights of samples or classes.
-            tf.errors.InvalidArgumentError: a class out of range, except in steps that XLA compiles.
+            tf.errors.InvalidArgumentError: a class out of range, or a box of an object that is not finite or has no
+                area, except in steps that XLA compiles.
         """
         if y is None and not isinstance(x, keras.utils.PyDataset):
             kwargs.setdefault("shuffle", False)  # Keras's default is True, and then warns that it cannot
@@ -225,6 +226,7 @@ class RegionModel(ConfiguredModel, keras.Model):
             **kwargs: everything else that Keras takes but `loss`.
 
         Raises:
+            TypeError: a metric of another kind.
             ValueError: a loss is given: those of a detector are part of it.
         """
         if kwargs.get("loss") is not None or kwargs.get("loss_weights") is not None:
@@ -232,6 +234,13 @@ class RegionModel(ConfiguredModel, keras.Model):
                 f"loss must not be given: {type(self).__name__} has its own, {', '.join(self.loss_names)}. A subclass "
                 "that overrides losses_of can weigh them otherwise"
             )
+        for metric in metrics or []:
+            if not isinstance(metric, keras.metrics.Metric):
+                raise TypeError(
+                    "metrics must be keras.metrics.Metric objects, whose update_state takes the dictionaries of "
+                    f"targets and detections; got {metric!r}. kseg.callbacks.CocoEvaluation(dataset) adds COCO's "
+                    "figures to each epoch"
+                )
         if optimizer is None:
             optimizer = keras.optimizers.Adam(DEFAULT_LEARNING_RATE, global_clipnorm=LARGEST_GRADIENT)
         self._of_detections = _Reference(list(metrics or []))

@@ -19,6 +19,7 @@ def checked_targets(targets, *, images, num_classes, names):
     Raises:
         TypeError: no dictionary; classes that are no integers; masks that are not packed.
         ValueError: something is missing, or of another shape.
+        tf.errors.InvalidArgumentError: when the step runs: a class out of range, a box of an object without an area.
     """
     if not isinstance(targets, dict):
         raise TypeError(f"targets must be a dict of {', '.join(names)}; got {type(targets).__name__}")
@@ -42,6 +43,7 @@ def checked_targets(targets, *, images, num_classes, names):
         tf.debugging.assert_greater(
             classes, -2, f"classes must be in 0..{num_classes - 1}, or -1 for padding", summarize=10
         ),
+        _assert_boxes(targets["boxes"], classes),
     ]
     with tf.control_dependencies([check for check in checks if check is not None]):
         return {**targets, "classes": tf.identity(classes)}
@@ -60,6 +62,23 @@ def without_padding(targets):
     numbers = tf.range(tf.shape(targets["classes"])[1]) + 1
     count = tf.maximum(tf.reduce_max(tf.where(targets["classes"] >= 0, numbers, 0)), 1)
     return {name: value[:, :count] if name in OBJECT_AXIS else value for name, value in targets.items()}
+
+
+def _assert_boxes(boxes, classes):
+    """That objects have an area: with nothing to match it, the best of them would be learned as background."""
+    boxes = tf.cast(boxes, tf.float32)
+    sound = tf.reduce_all(boxes[..., 2:] > boxes[..., :2], axis=-1) & tf.reduce_all(tf.math.is_finite(boxes), axis=-1)
+    # One place more, so that there is one to show.
+    bad = tf.pad(tf.reshape((classes >= 0) & ~sound, [-1]), [[0, 1]])
+    first = tf.gather(tf.pad(tf.reshape(boxes, [-1, 4]), [[0, 1], [0, 0]]), tf.argmax(tf.cast(bad, tf.int32)))
+    return tf.debugging.Assert(
+        ~tf.reduce_any(bad),
+        [
+            "boxes of objects must be finite x1, y1, x2, y2 in pixels, x2 above x1 and y2 above y1 (COCO's files have "
+            "x, y, width, height); places without an object have the class -1. Got",
+            first,
+        ],
+    )
 
 
 def _check_shapes(targets, images):

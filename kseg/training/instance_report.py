@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from kseg import viz
+from kseg.viz.instances_overlay import best_zoom
 
 from .coco_evaluation_report import write_coco_evaluation
 from .instance_evaluation import InstanceEvaluation, find_objects
@@ -70,11 +71,12 @@ def write_object_overlays(folder: Path, model, source, evaluation: InstanceEvalu
 
     def draw(index):
         image, truth = source.load(index)
-        found = find_objects(model, image, sides, _DRAWN).plot()
+        zoom = best_zoom(truth.size)
+        found = find_objects(model, image, sides, _DRAWN).plot(zoom=zoom)
         names = None  # of one class they would only cover the picture
         if source.num_classes > 1:
             names = [str(one) if source.class_names is None else source.class_names[one] for one in truth.classes]
-        true = viz.instances_overlay(image, truth.boxes, _Unpacked(truth), names, contour_width=2)
+        true = viz.instances_overlay(image, truth.boxes, _Unpacked(truth), names, contour_width=None, zoom=zoom)
         return np.concatenate([true, np.full_like(true[:, :4], 255), found], axis=1)
 
     return write_ranked(folder, evaluation.images, draw, "AP (left: truth, right: found)")

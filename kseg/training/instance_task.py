@@ -9,9 +9,11 @@ import keras
 import tensorflow as tf
 
 from kseg.callbacks import CocoEvaluation, PredictionLog
+from kseg.data.coco import check_images
+from kseg.data.errors import DataError
 from kseg.models.region_model import LARGEST_GRADIENT
 
-from .architectures import build_detector
+from .architectures import DETECTORS, build_detector
 from .instance_evaluation import evaluate_instances, iou_types, make_evaluator
 from .instance_report import write_instance_report
 from .task import Task, fits_in_memory
@@ -35,7 +37,15 @@ class InstanceTask(Task):
         from kseg.data import open_coco
 
         config = self.config
-        return open_coco(config.data, config.val_fraction, config.val_count, config.seed)
+        self._opened = open_coco(
+            config.data,
+            config.val_fraction,
+            config.val_count,
+            config.seed,
+            on_bad=config.on_bad,
+            boxes_as_masks=not DETECTORS[config.model].masks,
+        )
+        return self._opened
 
     def of_cells(self, cells):
         from kseg.data import CellInstancesSource
@@ -43,7 +53,17 @@ class InstanceTask(Task):
         return CellInstancesSource(cells)
 
     def check_data(self, tell: Callable[[str], None]) -> None:
-        """Nothing: sources of objects check annotations and files when they are opened."""
+        """Reads every image; annotations were checked when the sources were opened.
+
+        Raises:
+            kseg.data.DataError: Images cannot be read, all of them named; or there is no object to learn from.
+        """
+        if self.config.data is None:
+            return
+        train, _ = self._opened
+        check_images([getattr(source, "source", source) for source in self._opened])
+        if not sum(train.counts):
+            raise DataError(f"{self.config.data}: none of the {len(train)} training images has an object")
 
     def facts(self, train, validation) -> dict:
         sides = (self.config.min_side, self.config.max_side)

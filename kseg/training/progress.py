@@ -62,7 +62,7 @@ class TrainingProgress:
     def batch_end(self, epoch: int, batch: int, logs: Mapping[str, float]) -> None:
         """`batch` batches of epoch `epoch` (from 0) are done."""
         self._done = epoch * self._steps + batch
-        self._show(epoch, f"{batch}/{self._steps}", batch, _figures(logs, self._monitor))
+        self._show(epoch, f"batch {batch}/{self._steps}", batch, _figures(logs, self._monitor))
 
     def validation_batch(self, epoch: int, batch: int) -> None:
         """`batch` validation batches of epoch `epoch` are done."""
@@ -94,7 +94,8 @@ class TrainingProgress:
             )
         elif time.monotonic() - self._last_line >= self._line_seconds:
             self._last_line = time.monotonic()
-            self.message(f"epoch {epoch + 1}/{self._epochs}  batch {batch_text}  {figures}  {self._eta()}")
+            parts = (f"epoch {epoch + 1}/{self._epochs}", batch_text, figures, self._eta())
+            self.message("  ".join(part for part in parts if part))
 
     def _eta(self):
         behind = self._done - self._first

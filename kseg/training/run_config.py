@@ -24,6 +24,7 @@ CHOICES = {
     "schedule": ("constant", "cosine"),
     "crop_around": ("anywhere", "foreground", "classes"),
     "augment": ("none", "light", "full"),
+    "on_bad": ("error", "skip"),
     "class_weights": ("none", "inverse-frequency", "median-frequency", "enet"),
     "mixed_precision": ("none", "bfloat16", "float16"),
 }
@@ -56,6 +57,7 @@ class RunConfig:
         ignore_index: Label of void pixels; `None` if there are none.
         mask_suffix: What mask names have after the image's name.
         mask_values: Classes of the masks' values as text, "0=0,255=1"; `None`: the values are the classes.
+        on_bad: Objects only: `error` or `skip`, as `kseg.data.CocoSource` takes it.
         min_side: Objects only, with the next: images are resized so that their shorter side has as many pixels.
         max_side: The longer side has at most as many. `None` for both: images of one size keep it, others get 800 and
             1333.
@@ -106,6 +108,7 @@ class RunConfig:
     ignore_index: int | None = 255
     mask_suffix: str = ""
     mask_values: str | None = None
+    on_bad: str = "error"
     min_side: int | None = None
     max_side: int | None = None
     max_instances: int = 100

@@ -12,6 +12,7 @@ from kseg_cli.tasks import TASKS
 from PIL import Image
 
 from kseg import viz
+from kseg.data.reading import EXTENSIONS
 
 from .architectures import DETECTORS, MODELS
 from .evaluation import Evaluation, evaluate, write_metrics
@@ -236,7 +237,9 @@ def write_ranked(
         index = int(index)
         name = images[index][0]
         kind = "worst" if rank <= len(worst) else "other"
-        path = folder / f"{rank:02d}_{kind}_{Path(name).name}.png"
+        # Some sources name images by their files, others without the extension.
+        stem = Path(name).stem if Path(name).suffix.lower() in EXTENSIONS else Path(name).name
+        path = folder / f"{rank:02d}_{kind}_{stem}.png"
         Image.fromarray(draw(index)).save(path, optimize=True)
         place = _PLACES[rank - 1] if kind == "worst" else "For comparison"
         written.append((path, f"{place}: {name}, {figure} {scores[index]:.4f}"))

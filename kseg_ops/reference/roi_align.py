@@ -34,7 +34,8 @@ def roi_align(
     drops the check of `box_indices`: there, a box of no image gives zeros. And with adaptive sampling, or a ratio above
     3, a NaN or infinity in `features` reaches every box: it meets weights that are zeros of a matrix and not absent.
 
-    The backward pass of the gathers holds up to `(2 * sampling_ratio)**2` gradients of the size of `features` at once.
+    The backward pass of the gathers holds `(2 * sampling_ratio)**2` gradients of the size of the result, and twice that
+    for a moment.
 
     Raises:
         tf.errors.InvalidArgumentError: `box_indices` out of range, or a feature map without pixels.
@@ -54,8 +55,11 @@ def roi_align(
     columns = sample_taps(boxes[:, 0], boxes[:, 2], width, output_size[1], spatial_scale, sampling_ratio, aligned)
     rows = sample_taps(boxes[:, 1], boxes[:, 3], height, output_size[0], spatial_scale, sampling_ratio, aligned)
     rows = rows._replace(weight=tf.where(known[:, None, None], rows.weight, 0))
-    if 0 < sampling_ratio <= _MOST_GATHERED and features.shape[3] != 0:  # gather_nd refuses arrays without elements
-        pooled = _pool_gathered(values, box_indices, rows, columns)
+    if gathers(features, sampling_ratio):
+        first = tf.cast(box_indices, tf.int64)[:, None, None] * tf.cast(height, tf.int64)
+        rows = rows._replace(index=(first + tf.cast(rows.index, tf.int64)) * tf.cast(width, tf.int64))
+        columns = columns._replace(index=tf.cast(columns.index, tf.int64))
+        pooled = pool_gathered(tf.reshape(values, [-1, size_of(values, 3)]), rows, columns)
     else:
         pooled = _pool_dense(
             values, box_indices, dense_weights(rows, height), dense_weights(columns, width), output_size
@@ -64,24 +68,40 @@ def roi_align(
     return tf.ensure_shape(pooled, [boxes.shape[0], *output_size, features.shape[3]])
 
 
-def _pool_gathered(values: tf.Tensor, box_indices: tf.Tensor, rows: Taps, columns: Taps) -> tf.Tensor:
-    """One gather of `[K, h, w, C]` for every product of a row tap and a column tap."""
-    total = 0
-    for row, row_weight in zip(tf.unstack(rows.index, axis=-1), tf.unstack(rows.weight, axis=-1), strict=True):
-        for column, column_weight in zip(
-            tf.unstack(columns.index, axis=-1), tf.unstack(columns.weight, axis=-1), strict=True
-        ):
-            weight = row_weight[:, :, None] * column_weight[:, None, :]
-            image = tf.broadcast_to(box_indices[:, None, None], tf.shape(weight))
-            where = tf.stack([image, *_crossed(row, column, tf.shape(weight))], axis=-1)
-            pixels = tf.gather_nd(values, where)
+def gathers(features: tf.Tensor, sampling_ratio: int) -> bool:
+    """Whether bins are sums of gathered pixels (`pool_gathered`), or products with matrices."""
+    # gather_nd refuses arrays without elements.
+    return 0 < sampling_ratio <= _MOST_GATHERED and features.shape[3] != 0
+
+
+def pool_gathered(pixels: tf.Tensor, rows: Taps, columns: Taps) -> tf.Tensor:
+    """The bins `[K, h, w, C]` of boxes, from the pixels `[P, C]` of all feature maps one after the other.
+
+    One gather of that size for every product of a row tap and a column tap, one after the other: all at once would
+    take as many times the memory.
+
+    Args:
+        pixels: float32 or float64.
+        rows: of which an index is the place of the first pixel of a row, int64.
+        columns: of which an index is the way from there.
+    """
+    # The gradient of a gather is a list of rows. On their way through this, those of all gathers are added up at once.
+    pixels = tf.reshape(pixels, tf.shape(pixels))
+    total = None
+    for row, row_weight in _along_bins(rows):
+        for column, column_weight in _along_bins(columns):
+            with tf.control_dependencies([] if total is None else [total]):
+                place = row[:, :, None] + column[:, None, :]
+            weight = (row_weight[:, :, None] * column_weight[:, None, :])[..., None]
+            values = tf.gather(pixels, place)
             # A pixel that does not count must not turn the sum into NaN if it is infinite.
-            total += tf.where(weight[..., None] == 0, tf.zeros_like(pixels), weight[..., None] * pixels)
+            values = tf.where(weight == 0, tf.zeros_like(values), weight * values)
+            total = values if total is None else total + values
     return total
 
 
-def _crossed(row: tf.Tensor, column: tf.Tensor, shape: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    return tf.broadcast_to(row[:, :, None], shape), tf.broadcast_to(column[:, None, :], shape)
+def _along_bins(taps: Taps):
+    return zip(tf.unstack(taps.index, axis=-1), tf.unstack(taps.weight, axis=-1), strict=True)
 
 
 def _pool_dense(values, box_indices, row_weights, column_weights, output_size: tuple[int, int]) -> tf.Tensor:

@@ -27,11 +27,21 @@ class Taps(NamedTuple):
     weight: tf.Tensor  # 0 for a sample that does not count
 
 
-def sample_taps(begin, end, extent, bins: int, spatial_scale: float, sampling_ratio: int, aligned: bool) -> Taps:
-    """`begin`, `end`: `[K]` in box units; `extent`: int or int32 scalar."""
+def sample_taps(begin, end, extent, bins: int, spatial_scale, sampling_ratio: int, aligned: bool) -> Taps:
+    """The taps of boxes along an axis.
+
+    Args:
+        begin: `[K]` in box units.
+        end: likewise.
+        extent: int or int32 scalar; with a fixed `sampling_ratio` also int32 `[K]`, one per box.
+        bins: per box.
+        spatial_scale: a float, or float32 `[K]`.
+        sampling_ratio: see `kseg_ops.roi_align`.
+        aligned: see there.
+    """
     real = begin.dtype
-    limit = tf.cast(extent, real)
-    scale = tf.cast(np.float32(spatial_scale), real)
+    limit = tf.reshape(tf.cast(extent, real), [-1, 1, 1])
+    scale = tf.cast(tf.cast(spatial_scale, tf.float32), real)
     offset = tf.cast(0.5 if aligned else 0.0, real)
     start = begin * scale - offset
     size = end * scale - offset - start

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import kseg_ops
 from kseg.callbacks import CocoEvaluation
 from kseg.metrics import CocoEvaluator
 
@@ -86,3 +87,33 @@ def test_bad_arguments():
     with pytest.raises(ValueError, match="data must have at least one batch"):
         empty.on_epoch_end(0, {})
     assert empty.get_state() == {}
+
+
+class MaskModel(keras.Model):
+    """Predicts one box for every image, and a mask that fills it."""
+
+    paste_mode = "torchvision"
+
+    def call(self, images):
+        batch = tf.shape(images)[0]
+        return {
+            "boxes": tf.tile(tf.constant([[[2.0, 2.0, 6.0, 6.0]]]), [batch, 1, 1]),
+            "classes": tf.zeros([batch, 1], tf.int32),
+            "scores": tf.ones([batch, 1]),
+            "masks": tf.ones([batch, 1, 28, 28]),
+        }
+
+
+@pytest.mark.parametrize(("given", "used"), [(None, "torchvision"), ("detectron2", "detectron2")])
+def test_masks_are_pasted_as_the_model_says(given, used):
+    model = MaskModel()
+    model.compile()
+    images = tf.zeros([1, 16, 16, 3])
+    crops = {name: value[0] for name, value in model(images).items()}
+    truth = kseg_ops.paste_masks(crops["masks"], crops["boxes"], (16, 16), mode=used, output="packed")
+    targets = {"boxes": crops["boxes"][None], "classes": crops["classes"][None], "masks": truth[None]}
+    evaluation = CocoEvaluation([(images, targets)], CocoEvaluator(["thing"], paste_mode=given))
+    evaluation.set_model(model)
+    logs = {}
+    evaluation.on_epoch_end(0, logs)
+    assert logs["val_AP"] == pytest.approx(1)  # with the other mode another mask, 0.7

@@ -233,6 +233,25 @@ def test_check_data_of_a_coco_file(tmp_path, capsys):
     assert "images whose file does not exist (2)" in capsys.readouterr().out
 
 
+def test_check_data_of_a_folder_with_annotations(tmp_path, capsys):
+    _, path = write_coco(tmp_path, [image_entry(1), image_entry(2)], [annotation_entry(1), annotation_entry(2)])
+    assert main(["check-data", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.startswith(f"{path}\nimages: 2, 1 of them without an object\n")
+    assert main(["check-data", str(tmp_path), "--task", "instance", "--num-classes", "2"]) == 2
+    assert f"--num-classes: expected together with a folder of masks, got {tmp_path}." in capsys.readouterr().err
+    assert main(["check-data", str(tmp_path), "--task", "semantic"]) == 2
+    assert "masks_dir: no such folder" in capsys.readouterr().out
+    assert main(["train", "--data", str(tmp_path)]) == 2
+    assert "holds annotations of objects and no masks: pass --task instance to learn them." in capsys.readouterr().err
+    (tmp_path / "masks").mkdir()
+    assert main(["check-data", str(tmp_path)]) == 2  # both are there: the masks, as in training
+    assert "pairs: 0" in capsys.readouterr().out
+    assert main(["check-data", str(tmp_path), "--task", "instance"]) == 0
+    (tmp_path / "images" / "im2.png").unlink()
+    assert main(["check-data", str(tmp_path), "--task", "instance"]) == 2
+    assert capsys.readouterr().err == f"kseg check-data: 1 problem in {tmp_path}, listed above.\n"
+
+
 def test_train_reads_the_files_before_it_starts(tmp_path, capsys):
     for index in range(4):
         noise = np.random.default_rng(index).integers(0, 256, (16, 16), np.uint8)

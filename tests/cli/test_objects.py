@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -37,6 +38,7 @@ def test_the_run_folder(trained):
     assert names >= {"overlays", "checkpoints", "tensorboard", "confusion_matrix_mask.png", "precision_recall_box.png"}
     content = json.loads((trained / "config.json").read_text())
     assert content["settings"]["model"] == "mask-rcnn"
+    assert content["settings"]["lr"] == 3e-4
     assert content["facts"]["sides"] == [64, 96]
     assert content["facts"]["category_ids"] == [4, 9]
     assert content["facts"]["class_names"] == ["bright", "dark"]
@@ -46,7 +48,9 @@ def test_the_run_folder(trained):
     assert [row["objects"] for row in metrics["mask"]["classes"]] == [2, 2]
     assert len(metrics["images"]) == 2
     assert metrics["best_epoch"] == metrics["epochs"] == 1
-    assert len(list((trained / "overlays").iterdir())) == 2
+    overlays = sorted(path.name for path in (trained / "overlays").iterdir())
+    assert len(overlays) == 2
+    assert all(re.fullmatch(r"0[12]_worst_square0\d\.png", name) for name in overlays)
     report = (trained / "report.html").read_text()
     assert "Mask R-CNN on squares" in report
     assert "anchor size" in report
@@ -105,7 +109,7 @@ def test_predict(trained, data, tmp_path, capsys):
     count = sum(entry["image_id"] == 1 for entry in entries)
     assert f"square00.png: {count} objects" in captured.out
     picture = np.asarray(Image.open(tmp_path / "p" / "square00_overlay.png"))
-    assert picture.shape == (48, 64, 3)
+    assert picture.shape == (8 * 48, 8 * 64, 3)  # magnified
     assert not (tmp_path / "p" / "broken_overlay.png").exists()
 
 

@@ -86,7 +86,7 @@ BAD_ANNOTATIONS = {
     ),
     "no segmentation": (
         annotation_entry(5, segmentation=None, bbox=[1, 1, 2, 2]),
-        r"annotations without a segmentation \(1\): annotation 5 of im1.png. Pass boxes_as_masks=True to take their",
+        r"annotations without a segmentation \(1\): annotation 5 of im1.png. Pass boxes_as_masks=True .--model faster-",
     ),
     "counts that do not sum": (
         annotation_entry(5, segmentation={"size": [12, 16], "counts": [100, 50]}),
@@ -115,7 +115,9 @@ BAD_ANNOTATIONS = {
 @pytest.mark.parametrize(("bad", "text"), BAD_ANNOTATIONS.values(), ids=BAD_ANNOTATIONS)
 def test_bad_annotation(tmp_path, bad, text):
     files = write_coco(tmp_path, annotations=[annotation_entry(1), bad])
-    with pytest.raises(DataError, match=rf"instances.json has\n- .*{text}(.|\n)*on_bad='skip' to leave") as caught:
+    with pytest.raises(
+        DataError, match=rf"instances.json has\n- .*{text}(.|\n)*on_bad='skip' .--on-bad skip. to leave"
+    ) as caught:
         from_coco(*files)
     assert str(caught.value).count("\n- ") == 1
     assert len(check_coco(*files, strict=False).problems) == 1
@@ -142,6 +144,17 @@ def test_points_and_lines_are_left_out_with_a_warning(tmp_path, segmentation):
     files = write_coco(tmp_path, annotations=[annotation_entry(1), annotation_entry(2, segmentation=segmentation)])
     with pytest.warns(
         UserWarning, match=r"polygons without area, which are left out \(1\): annotation 2 of im1.png. They"
+    ):
+        source = CocoSource(*files)
+    assert source.counts == [1]
+
+
+def test_empty_rle_is_left_out_with_a_warning(tmp_path):
+    size = [image_entry(1)[side] for side in ("height", "width")]
+    empty = annotation_entry(2, segmentation={"size": size, "counts": [size[0] * size[1]]})
+    files = write_coco(tmp_path, annotations=[annotation_entry(1), empty])
+    with pytest.warns(
+        UserWarning, match=r"RLE masks without a pixel, which are left out \(1\): annotation 2 of im1.png"
     ):
         source = CocoSource(*files)
     assert source.counts == [1]
@@ -255,9 +268,16 @@ def test_nothing_left(tmp_path):
         CocoSource(folder, path, on_bad="skip")
 
 
+def test_no_objects_and_empty_images_not_wanted(tmp_path):
+    with pytest.raises(DataError, match=r"it lists 1 good ones, none of which has an object: pass keep_empty=True to"):
+        CocoSource(*write_coco(tmp_path, annotations=[]), keep_empty=False)
+
+
 NOT_COCO = {
     "": r"instances.json is not JSON: Expecting value in line 1, column 1",
     '{"images": [}': r"instances.json is not JSON: Expecting value in line 1, column 13",
+    "[" * 100_000: r"instances.json is no annotation file: its lists are nested too deeply, expected a dict with",
+    "{}": r"has no 'images', expected a dict .*It has nothing",
     "[]": r"instances.json holds a list, expected annotations: a dict with the lists 'images', 'annotations' and",
     '[{"image_id": 1, "score": 0.5}]': r"holds detections \(COCO's result format\), expected annotations",
     '{"images": [], "labels": []}': r"has no 'annotations', expected a dict .*It has 'images', 'labels'",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,14 +11,7 @@ from PIL import Image
 
 from kseg.data import DataError, FolderSource, check_folder, from_folder, open_folder
 from tests.helpers.data_files import write_folder, write_pair, write_png16
-
-
-def real_data(name: str) -> Path:
-    root = Path(__file__).resolve().parents[2]
-    folder = Path(os.environ.get("KSEG_DATA", root.parent / "shared" / "data")) / name
-    if not folder.is_dir():
-        pytest.skip(f"{folder} is absent: set KSEG_DATA to the folder of the real data sets")
-    return folder
+from tests.helpers.shared_data import shared_data
 
 
 def test_pairs_in_the_order_of_their_stems(tmp_path):
@@ -323,7 +314,7 @@ def test_open_folder_errors(tmp_path):
 
 
 def test_real_electron_microscopy():
-    folder = real_data("isbi2012")
+    folder = shared_data("isbi2012")
     train, val = open_folder(folder, val_count=4)
     assert (len(train), len(val), train.num_classes, train.channels) == (20, 4, 2, 1)
     image, mask = next(iter(from_folder(folder / "images", folder / "masks", 2, crop_size=256, shuffle=True)))
@@ -332,6 +323,6 @@ def test_real_electron_microscopy():
 
 
 def test_real_street_scenes():
-    train, val = open_folder(real_data("camvid"), ignore_index=11)
+    train, val = open_folder(shared_data("camvid"), ignore_index=11)
     assert (len(train), len(val), train.num_classes, train.channels) == (367, 101, 11, 3)
     assert val.load(0)[0].shape == (360, 480, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 
@@ -267,3 +268,37 @@ def test_keras_fit_knows_the_number_of_steps():
     history = model.fit(dataset, epochs=2, shuffle=False, verbose=0, validation_data=cells(2, 2, 32, seed=5))
     assert len(history.history["val_loss"]) == 2
     assert history.params["steps"] == 3
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one processor loads with one thread")
+def test_loading_is_threaded_with_deterministic_ops():
+    # In a process of its own: there is no way back from deterministic ops.
+    code = """
+import threading, time
+import tensorflow as tf
+import kseg
+tf.config.experimental.enable_op_determinism()
+class Slow:
+    running = most = 0
+    lock = threading.Lock()
+    def load(self, index):
+        with self.lock:
+            self.running += 1
+            self.most = max(self.most, self.running)
+        time.sleep(0.1)
+        with self.lock:
+            self.running -= 1
+        return super().load(index)
+class SlowMaps(Slow, kseg.data.CellsSource):
+    pass
+class SlowObjects(Slow, kseg.data.CellInstancesSource):
+    pass
+maps, objects = SlowMaps(8, size=32), SlowObjects(kseg.data.CellsSource(8, size=32))
+for dataset in (kseg.data.pipeline(maps, 2), kseg.data.instance_pipeline(objects, 2)):
+    for _ in dataset:
+        pass
+print(maps.most, objects.most)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert min(map(int, done.stdout.split()[-2:])) > 1
+    assert "use_unbounded_threadpool" not in done.stderr  # TensorFlow's complaint where it has to load in one

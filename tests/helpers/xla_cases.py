@@ -17,6 +17,11 @@ LABELS = ("uint8", "int8", "uint16", "int32", "int64")
 MASKS = ("bool", "uint8", "int8")
 
 
+def op_type(op: str) -> str:
+    """`"RoiAlign"` of `"roi_align"`."""
+    return "".join(word.capitalize() for word in op.split("_"))
+
+
 @dataclass(frozen=True)
 class Call:
     """One op on inputs of one type.
@@ -41,6 +46,10 @@ class Call:
 
     def tensors(self, dtype: str, seed: int = 0) -> dict[str, Any]:
         return self.inputs(np.random.default_rng(seed), tf.as_dtype(dtype))
+
+    @property
+    def op_type(self) -> str:
+        return op_type(self.op)
 
     def results(self, tensors: dict[str, Any], jit: bool) -> list[np.ndarray]:
         """What a graph gives that XLA compiles, or not."""

@@ -39,7 +39,7 @@ def test_the_files_hold_what_predict_instances_gives(model, pictures, tmp_path):
     assert [entry["category_id"] for entry in entries] == [(5, 3)[one] for one in classes]
     np.testing.assert_array_equal([entry["score"] for entry in entries], np.concatenate([o.scores for o in expected]))
     picture = np.asarray(Image.open(tmp_path / "out" / "1_overlay.png"))
-    np.testing.assert_array_equal(picture, above(expected[1], threshold).plot())
+    np.testing.assert_array_equal(picture, above(expected[1], threshold).plot(zoom=7))  # 72 pixels wide
 
 
 def test_entries_of_boxes():

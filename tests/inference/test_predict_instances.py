@@ -63,6 +63,28 @@ def test_run_lengths():
     assert instances(boxes=np.zeros((0, 4), "float32"), crops=np.zeros((0, 28, 28), "float32")).rle() == []
 
 
+def test_many_masks():
+    """More than are pasted at a time, each in a place of its own."""
+    places = np.array([[2 * index, index % 4] for index in range(19)], "float32")
+    many = {
+        "boxes": np.concatenate([places, places + [2, 3]], axis=1).astype("float32"),
+        "classes": np.zeros(19, "int32"),
+        "scores": np.ones(19, "float32"),
+        "crops": np.ones((19, 28, 28), "float32"),
+        "image": np.zeros((9, 40, 3), "uint8"),
+    }
+    found = instances(**many)
+    masks = found.masks()
+    for index, (x, y) in enumerate(places.astype(int)):
+        assert masks[index].sum() == masks[index, y : y + 3, x : x + 2].sum() == 6
+        np.testing.assert_array_equal(found.mask(index), masks[index])
+    for one, mask in zip(found.rle(), masks, strict=True):
+        if isinstance(one["counts"], list):
+            assert sum(one["counts"][1::2]) == 6
+        else:
+            np.testing.assert_array_equal(rle.decode(one), mask)
+
+
 def test_labels():
     assert instances().labels == ["1 0.90", "0 0.75"]
     assert instances(class_names=("nut", "fig")).labels == ["fig 0.90", "nut 0.75"]
@@ -87,6 +109,29 @@ def test_pictures():
     assert (twice == kseg.viz.palette(2)[1]).all()
 
 
+def test_magnified_pictures():
+    plain, found = instances().image, instances()
+    small = kseg.viz.instances_overlay(plain, found.boxes, found.masks(), alpha=1.0, contour_width=0)
+    large = kseg.viz.instances_overlay(plain, found.boxes, found.masks(), alpha=1.0, contour_width=0, zoom=3)
+    np.testing.assert_array_equal(large, small.repeat(3, axis=0).repeat(3, axis=1))
+    boxes = kseg.viz.instances_overlay(np.zeros((9, 16), np.uint8), [[2, 3, 6, 5]], zoom=2)
+    assert [(int(where.min()), int(where.max())) for where in np.nonzero(boxes.any(-1))] == [(6, 9), (4, 11)]
+    assert found.plot(zoom=4).shape == (36, 64, 3)
+
+
+def test_labels_hide_neither_objects_nor_each_other():
+    place = kseg.viz.label_places.place_labels
+    # Above; below at the picture's upper edge; shifted inwards at the right edge.
+    boxes = np.array([[10, 20, 30, 40], [50, 2, 60, 12], [90, 60, 100, 70]])
+    assert place(boxes, [(25, 8)] * 3, (100, 100)) == [(10, 12), (50, 12), (75, 52)]
+    # Another label is above: below.
+    assert place([[10, 20, 30, 40], [12, 20, 32, 40]], [(25, 8)] * 2, (100, 100)) == [(10, 12), (12, 40)]
+    # The object fills the picture: within it.
+    assert place([[0, 0, 30, 30]], [(25, 8)], (30, 30)) == [(0, 0)]
+    assert place([[0, 0, 30, 30]], [(50, 8)], (30, 30)) == [(0, 0)]
+    assert place(np.zeros((0, 4)), [], (30, 30)) == []
+
+
 def test_refused_pictures():
     image, boxes = np.zeros((4, 4)), np.zeros((2, 4))
     with pytest.raises(ValueError, match=r"masks must be as many as boxes, 2, got 1"):
@@ -97,6 +142,8 @@ def test_refused_pictures():
         kseg.viz.instances_overlay(image, boxes, np.zeros((2, 3, 4)))
     with pytest.raises(ValueError, match=r"alpha must lie between 0 and 1, got 2"):
         kseg.viz.instances_overlay(image, boxes, alpha=2)
+    with pytest.raises(ValueError, match=r"zoom must be a positive int, got 0"):
+        kseg.viz.instances_overlay(image, boxes, zoom=0)
 
 
 def test_prediction():

@@ -104,10 +104,11 @@ def test_clipping():
     np.testing.assert_array_equal(by_class[:, :, 0], [[[0, 0, 20, 10]], [[2, 3, 8, 7]]])
 
 
-def test_intersections():
+def test_common_areas():
     first = tf.constant([[[0.0, 0, 10, 10], [20.0, 20, 30, 30]]])
     second = tf.constant([[[5.0, 5, 15, 15], [10.0, 0, 20, 10], [22.0, 23, 24, 26]]])
-    np.testing.assert_array_equal(_boxes.intersections(first, second), [[[25, 0, 0], [0, 0, 6]]])
+    sides = [np.moveaxis(one, -1, 0) for one in (first[:, :, None], second[:, None])]
+    np.testing.assert_array_equal(_boxes.common_areas(*sides), [[[25, 0, 0], [0, 0, 6]]])
 
 
 def test_rounded_boxes_are_refused():

@@ -114,6 +114,53 @@ def test_a_crowd_region_hides_no_object():
     assert negative == []
 
 
+def all_pairs(boxes, targets, low, high, overlap):
+    """Positive, negative and the object of each box of one image, from the IoU of all pairs."""
+    objects, of_crowd = targets["boxes"][0], targets["crowd"][0]
+    is_object = (targets["classes"][0] >= 0) & ~of_crowd
+    corners = [np.maximum(objects[:, None, k], boxes[:, k]) for k in (0, 1)]
+    ends = [np.minimum(objects[:, None, k], boxes[:, k]) for k in (2, 3)]
+    width, height = (np.maximum(end - begin, np.float32(0)) for begin, end in zip(corners, ends, strict=True))
+    common = width * height
+    own, area = ((one[:, 2] - one[:, 0]) * (one[:, 3] - one[:, 1]) for one in (objects, boxes))
+    union = own[:, None] + area - common
+    iou = np.divide(common, union, out=np.zeros_like(common), where=union != 0)
+    iou[~is_object] = -1
+    positive = iou.max(axis=0) >= high
+    most = iou.max(axis=1, keepdims=True)
+    positive |= ((iou == most) & (most > 0)).any(axis=0)
+    share = np.divide(common, area, out=np.zeros_like(common), where=area != 0)
+    negative = (iou.max(axis=0) < low) & ~positive & ~(share > overlap)[of_crowd & (targets["classes"][0] >= 0)].any(0)
+    return positive, negative, iou.argmax(axis=0)
+
+
+@pytest.mark.parametrize(("seed", "jit_compile"), [(0, False), (1, False), (2, False), (3, True)])
+def test_equals_the_matches_of_all_pairs(seed, jit_compile):
+    """With ties (coordinates on a grid, objects that are equal), padding, crowd regions and boxes without area."""
+    rng = np.random.default_rng(seed)
+
+    def on_grid(count):
+        corners = rng.integers(0, 6, (count, 2))
+        return (np.concatenate([corners, corners + rng.integers(0, 6, (count, 2))], axis=1) * 7).astype("float32")
+
+    boxes, objects = on_grid(400), on_grid(12)
+    objects[5], objects[6] = objects[4], objects[3] + np.float32(0.1)
+    targets = {
+        "boxes": objects[None],
+        "classes": rng.integers(-1, 3, (1, 12)),
+        "crowd": rng.uniform(size=(1, 12)) < 0.2,
+    }
+    positive, negative, matches = all_pairs(boxes, targets, 0.3, 0.5, 0.6)
+    assert positive.sum() > 5
+    assert negative.sum() > 5
+    layer = TargetSampler(400, 1.0, 0.5, 0.3, low_quality_matches=True, crowd_overlap=0.6)
+    ours_positive, ours_negative, found = drawn(tf.function(layer, jit_compile=jit_compile), boxes, targets)
+    assert ours_positive == np.flatnonzero(positive).tolist()
+    assert ours_negative == np.flatnonzero(negative).tolist()
+    of_positive = found["indices"][0][found["positive"][0]]
+    np.testing.assert_array_equal(found["matches"][0][: len(of_positive)], matches[of_positive])
+
+
 def test_padded_boxes_are_not_drawn():
     positive, negative, found = drawn(TargetSampler(20, 0.5, 0.5, 0.5), BOXES[None], OBJECT, np.array([4]))
     assert positive == [0, 1, 2]
@@ -144,7 +191,7 @@ def test_numbers():
 
 def test_every_box_is_drawn_equally_often():
     boxes = np.concatenate([np.tile(BOXES[:1], (8, 1)), np.tile(BOXES[5:], (8, 1))])
-    layer = TargetSampler(8, 0.5, 0.5, 0.5, seed=0)
+    layer = tf.function(TargetSampler(8, 0.5, 0.5, 0.5, seed=0))
     counts = np.zeros(16)
     for _ in range(200):
         np.add.at(counts, layer(boxes, OBJECT)["indices"][0].numpy(), 1)

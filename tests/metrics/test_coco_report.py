@@ -255,7 +255,14 @@ def test_files_without_areas_and_crowds():
         ({}, {"segmentation": {"size": [4, 5], "counts": [7]}}, r"segmentation of results\[0\] counts must sum to"),
         ({}, {"segmentation": [[1, 2, 3]]}, r"results\[0\] segmentation: polygons\[0\] must"),
         ({}, {"segmentation": None}, r"results\[0\] segmentation must be an RLE or a list of polygons, got None"),
-        ({}, {"bbox": [1, 2, 3]}, r"results\[0\] bbox must be x, y, width and height, finite, got \[1, 2, 3\]"),
+        ({}, {"bbox": [1, 2, 3]}, r"results\[0\] bbox must be x, y, width and height, finite and .*, got \[1, 2, 3\]"),
+        ({}, {"bbox": [1, 2, -3, 4]}, r"results\[0\] bbox must be .* the last two at least 0, got \[1, 2, -3, 4\]"),
+        ({}, {"score": "0.5"}, r"results\[0\] score must be a finite number, got '0.5'"),
+        (
+            {"annotations": [{"id": 3, "image_id": 1, "category_id": 3}] * 2},
+            {},
+            r"annotations\[1\] must have an id of its own, got 3 for the second time: are files merged",
+        ),
     ],
 )
 def test_bad_files(change, result, text):
@@ -268,7 +275,10 @@ def test_bad_json(tmp_path):
     path.write_text("{")
     with pytest.raises(ValueError, match=r"annotations: .*broken\.json is not JSON"):
         CocoEvaluator.from_coco(path, [])
-    path.write_text("[1]")
+    path.write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"annotations: .*broken\.json .*nested too deeply"):
+        CocoEvaluator.from_coco(path, [])
+    path.write_text("[1]", encoding="utf-8-sig")
     with pytest.raises(ValueError, match=r"annotations must be a dictionary with images.*, got list in .*broken"):
         CocoEvaluator.from_coco(path, [])
     with pytest.raises(ValueError, match=r"results must be a list of dictionaries, got dict with the keys \['a'\]"):

@@ -187,5 +187,30 @@ def test_refusals():
         tiny_detector(levels=(2, 4))
     with pytest.raises(ValueError, match="backbone must have stride 16 on P4, which regions are cut out of; it has 8"):
         tiny_detector(backbone=TinyBackbone(levels=(2, 3, 4), output_stride=8))
-    with pytest.raises(ValueError, match="features must have as many levels as sizes, 2; got"):
+    with pytest.raises(ValueError, match="anchor_sizes must have an entry for each of P2, P3, P4 and for the level af"):
         tiny_detector(anchor_sizes=(8, 16))(rectangles(1)[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        ({"pyramid_filters": 0}, ValueError, "pyramid_filters must be a positive int; got 0"),
+        ({"head_units": 1.5}, ValueError, "head_units must be a positive int; got 1.5"),
+        ({"num_proposals": 0}, ValueError, "num_proposals must be a positive int; got 0"),
+        ({"training_proposals": "9"}, ValueError, "training_proposals must be a positive int; got '9'"),
+        ({"rpn_samples": -1}, ValueError, "rpn_samples must be a positive int; got -1"),
+        ({"box_samples": 2.5}, ValueError, "box_samples must be a positive int; got 2.5"),
+        ({"score_threshold": float("nan")}, ValueError, r"score_threshold must be a number in 0\.\.1; got nan"),
+        ({"aligned": "yes"}, ValueError, "aligned must be True or False; got 'yes'"),
+        ({"frozen_batch_norm": 1}, ValueError, "frozen_batch_norm must be True or False; got 1"),
+        ({"aspect_ratios": (0, 1)}, ValueError, r"aspect_ratios must be positive numbers; got \(0, 1\)"),
+        ({"anchor_sizes": ()}, ValueError, r"anchor_sizes must be positive numbers; got \(\)"),
+        ({"anchor_sizes": ((8, -1),) * 4}, ValueError, "anchor_sizes must be positive numbers"),
+        ({"input_range": 5}, ValueError, r"input_range must be two increasing numbers .* or None; got 5"),
+        ({"input_shape": (3,)}, ValueError, r"input_shape must be \(height, width, channels\).*; got \(3,\)"),
+        ({"class_names": "ab"}, TypeError, "class_names must be a list of texts.*; got 'ab'"),
+    ],
+)
+def test_errors_name_the_argument_that_was_given(arguments, error, text):
+    with pytest.raises(error, match=text):
+        tiny_detector(**arguments)

@@ -227,6 +227,24 @@ def test_refusals():
     refused(
         tf.errors.InvalidArgumentError, r"classes must be in 0\.\.1, or -1 for padding", classes=targets["classes"] + 1
     )
+    for box in ([30, 10, 10, 20], [10, 10, 30, 10], [10, 10, 30, np.nan], [10, 10, np.inf, 20]):
+        wrong = targets["boxes"].copy()
+        wrong[0, 1] = box
+        text = f"boxes of objects must be finite x1, y1, x2, y2 in pixels(.|\n)*{box[0]}(.0)?, {box[1]}"
+        refused(tf.errors.InvalidArgumentError, text, boxes=wrong)
+        wrong[0, 1], wrong[0, -1] = targets["boxes"][0, 1], box  # of padding, anything goes
+        assert np.isfinite(model.train_on_batch(images, {**targets, "boxes": wrong})).all()
+    refused(ValueError, r"sizes must be \(B, 2\), heights and widths, for images \(2, 64, 72, 3\)", sizes=[64, 72])
+    with pytest.raises(
+        ValueError, match=r"images must be \(B, H, W, 3\), as the backbone has it; got \(2, 64, 72, 1\)"
+    ):
+        model.predict_on_batch(images[..., :1])
+    with pytest.raises(ValueError, match=r"images must be \(B, H, W, 3\), as the backbone has it; got \(64, 72, 3\)"):
+        model.predict_on_batch(images[0])
+    with pytest.raises(TypeError, match=r"metrics must be keras\.metrics\.Metric objects.*; got 'accuracy'"):
+        model.compile(metrics=["accuracy"])
+    with pytest.raises(TypeError, match=r"got <.*CocoEvaluator.*>\. kseg\.callbacks\.CocoEvaluation\(dataset\) adds"):
+        model.compile(metrics=[kseg.metrics.CocoEvaluator()])
     with pytest.raises(ValueError, match="sample_weight is not supported: a batch is"):
         model.train_on_batch(images, targets, sample_weight=np.ones(2))
     with pytest.raises(ValueError, match="loss must not be given: MaskRCNN has its own, rpn_objectness_loss"):

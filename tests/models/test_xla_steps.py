@@ -16,7 +16,7 @@ from tests.helpers.detector_cases import rectangles, tiny_detector
 from tests.helpers.tiny_backbone import TinyBackbone
 
 needs_bridge = pytest.mark.skipif(bool(_library.xla_problem()), reason=f"no XLA support: {_library.xla_problem()}")
-KINDS = [pytest.param(True, marks=needs_bridge, id="native"), pytest.param(False, id="reference")]
+EPSILON = np.finfo("float32").eps
 SIZE = (32, 48)
 
 
@@ -36,12 +36,13 @@ def deeplab():
 
 def semantic_batch():
     rng = np.random.default_rng(0)
-    labels = rng.integers(0, 3, (2, *SIZE))
+    labels = rng.integers(0, 3, (4, *SIZE))
     labels[:, :3] = 255
-    return rng.integers(0, 256, (2, *SIZE, 3)).astype("float32"), labels.astype("uint8")
+    return rng.integers(0, 256, (4, *SIZE, 3)).astype("float32"), labels.astype("uint8")
 
 
-# More samples than there are candidates, so that none is left to chance: XLA draws other random numbers.
+# More samples than there are candidates, so that none is left to chance: XLA draws other random numbers. One more step
+# of the same model has the same samples, too.
 FEW = {"num_proposals": 8, "training_proposals": 8, "rpn_samples": 1024, "box_samples": 32, "max_detections": 4}
 
 
@@ -54,54 +55,77 @@ def instance_batch():
     return images.astype("float32"), targets
 
 
-def step(make, data, jit, native):
-    """The model, the losses of its first step, and what that changed: with SGD and a rate of 1, the gradients."""
-    keras.utils.set_random_seed(0)  # a model of its own for each step: detectors draw samples, and count how often
+def changes_of(model, weights, data):
+    """The losses of a step from these weights, and what it changes: with SGD and a rate of 1, the gradients."""
+    model.set_weights(weights)
+    logs = model.train_on_batch(*data, return_dict=True)
+    return logs, [after - before for after, before in zip(model.get_weights(), weights, strict=True)]
+
+
+def compiled(make, jit):
+    keras.utils.set_random_seed(0)
     model = make()
-    weights = model.get_weights()
     model.compile(keras.optimizers.SGD(1.0), jit_compile=jit)
     assert model.jit_compile == jit
-    with contextlib.nullcontext() if native else kseg_ops.use_reference():
-        logs = model.train_on_batch(*data, return_dict=True)
-    return model, logs, [after - before for after, before in zip(model.get_weights(), weights, strict=True)]
+    return model
 
 
-@pytest.mark.parametrize("native", KINDS)
+def rounded_otherwise(weights):
+    """Each weight one rounding away: what that changes is what rounding may change."""
+    rng = np.random.default_rng(0)
+    return [
+        (array * (1 + EPSILON * rng.choice([-1, 1], array.shape))).astype(array.dtype)
+        if np.issubdtype(array.dtype, np.floating)
+        else array
+        for array in weights
+    ]
+
+
+def sizes_of(arrays):
+    """The largest value of each; of those that are almost zero, what their parts may have been."""
+    sizes = [np.abs(array).max() for array in arrays]
+    return [max(size, max(sizes) / 100) for size in sizes]
+
+
+def noise(others, arrays):
+    """By what part of its size the worst of the arrays differs, and no less than the weights' own rounding."""
+    pairs = zip(others, arrays, sizes_of(arrays), strict=True)
+    return float(max(100 * EPSILON, *(np.abs(other - array).max() / size for other, array, size in pairs)))
+
+
 @pytest.mark.parametrize(
-    ("make", "batch"),
+    ("make", "batch", "native"),
     [
-        (unet, semantic_batch),
-        (unet_on_a_backbone, semantic_batch),
-        (deeplab, semantic_batch),
-        pytest.param(mask_rcnn, instance_batch, marks=pytest.mark.slow),
+        pytest.param(unet_on_a_backbone, semantic_batch, True, marks=needs_bridge),
+        pytest.param(unet_on_a_backbone, semantic_batch, False),
+        pytest.param(deeplab, semantic_batch, True, marks=needs_bridge),
+        pytest.param(mask_rcnn, instance_batch, True, marks=needs_bridge),
     ],
 )
-def test_step_equals_the_ordinary_graph(make, batch, native):
-    data = batch()
-    model, logs, changes = step(make, data, jit=False, native=native)
-    _, logs_xla, changes_xla = step(make, data, jit=True, native=native)
-    # XLA rounds sums in another order. A gradient sums some n = 10,000 products, whose rounding errors add up like a
-    # random walk, to sqrt(n) * eps of their magnitude; batch normalisation behind it divides by a deviation.
-    tolerance = 10 * np.sqrt(1e4) * np.finfo("float32").eps
-    for name, value in logs.items():
-        assert logs_xla[name] == pytest.approx(value, rel=tolerance), name
-    assert any(np.abs(change).max() > 0 for change in changes)
-    scale = max(np.abs(change).max() for change in changes)
-    for variable, ours, expected in zip(model.weights, changes_xla, changes, strict=True):
-        if np.issubdtype(expected.dtype, np.floating):
-            limit = tolerance * max(np.abs(expected).max(), 1e-2 * scale)
-            np.testing.assert_allclose(ours, expected, rtol=0, atol=limit, err_msg=variable.path)
-
-
-@needs_bridge
-def test_native_ops_stay_in_steps_that_xla_compiles(monkeypatch):
-    used = []
+@pytest.mark.slow
+def test_step_equals_the_ordinary_graph(make, batch, native, monkeypatch):
+    data, used = batch(), []
     native_op = _library.native_op
-    monkeypatch.setattr(_library, "native_op", lambda name: used.append((name, native_op(name))) or used[-1][1])
-    model = deeplab()
-    model.compile(keras.optimizers.SGD(0.1), jit_compile=True)
-    model.train_on_batch(*semantic_batch())
-    assert ("resize_softmax_cross_entropy", True) in {(name, op is not None) for name, op in used}
+    monkeypatch.setattr(_library, "native_op", lambda name: used.append(native_op(name)) or used[-1])
+    with contextlib.nullcontext() if native else kseg_ops.use_reference():
+        plain = compiled(make, jit=False)
+        weights = plain.get_weights()
+        logs, changes = changes_of(plain, weights, data)
+        logs_otherwise, otherwise = changes_of(plain, rounded_otherwise(weights), data)
+        used.clear()
+        model = compiled(make, jit=True)
+        logs_xla, changes_xla = changes_of(model, weights, data)
+    assert any(op is not None for op in used) == native
+    assert all(layer.supports_jit for layer in model.layers)
+    # XLA rounds elsewhere: a step may be as far off as if each weight were rounded otherwise, some times over.
+    assert logs_xla == pytest.approx(logs, rel=16 * noise([logs_otherwise[name] for name in logs], list(logs.values())))
+    limit = 16 * noise(otherwise, changes)
+    assert limit < 0.01, "too much noise to tell anything"
+    sizes = sizes_of(changes)
+    for index, variable in enumerate(plain.weights):
+        error = np.abs(changes_xla[index].astype("float64") - changes[index]).max()
+        assert error <= limit * sizes[index], variable.path
+    assert any(np.any(change) for change in changes)
 
 
 @pytest.mark.parametrize("problem", ["", "no bridge"])
@@ -128,7 +152,7 @@ def test_fit_and_evaluate_without_the_bridge(monkeypatch):
 @needs_bridge
 def test_a_training_loop_of_ones_own():
     """`tf.function(jit_compile=True)` around model, loss and metric, none of which is told."""
-    model, loss, metric = deeplab(), kseg.losses.CrossEntropy(), kseg.metrics.MeanIoU(3)
+    model, loss, metric = unet(), kseg.losses.CrossEntropy(), kseg.metrics.MeanIoU(3)
     images, labels = (tf.constant(array) for array in semantic_batch())
 
     def loop():

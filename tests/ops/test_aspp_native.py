@@ -103,7 +103,7 @@ def test_the_op_checks_what_it_gets():
         ({"branch_filters": [ones([3, 3, 3, 0]), ones([1, 1, 3, 4])]}, r"branches\[0\].filters .* F at least 1"),
         ({"branch_scales": two}, r"branches\[1\].scale must have one entry per channel of filters, 4, got 2"),
         ({"branch_offsets": two}, r"branches\[1\].offset must have one entry"),
-        ({"branch_scales": [ones([2]), ones([])]}, "branch_filters scale must have rank 1"),
+        ({"branch_scales": [ones([2]), ones([])]}, "branch_scales must have rank 1"),
         ({"depthwise": [ones([3, 3, 3, 2])]}, r"branches\[1\].depthwise must have shape \[kh, kw, C, 1\]"),
         ({"depthwise": [ones([3, 3])]}, "depthwise must have rank 4"),
         ({"depthwise_scales": [ones([2])]}, r"branches\[1\].depthwise_scale must have one entry per channel of x, 3"),

@@ -170,3 +170,18 @@ def test_images_keep_their_own_boxes(pool):
     boxes = tf.tile([[[0.0, 0.0, 40.0, 40.0]]], [3, 2, 1])
     pooled = pool(features, boxes, 1).numpy()
     np.testing.assert_array_equal(pooled[:, :, 0, 0, 0], [[1, 1], [2, 2], [4, 4]])
+
+
+@both
+@pytest.mark.parametrize("sampling_ratio", [1, 2, 3])
+def test_a_box_reads_nothing_of_other_levels(pool, sampling_ratio):
+    features, boxes = random_case(4, levels=(2, 3, 4, 5))
+    boxes[..., 2:] = boxes[..., :2] + np.float32(150)  # all of them go to P3
+    expected = pool(features, boxes, (3, 2), sampling_ratio)
+    upstream = np.ones(expected.shape, np.float32)
+    gradients = gradients_of(pool, features, boxes, upstream, (3, 2), sampling_ratio)
+    spoiled = {name: level if name == "P3" else np.full_like(level, np.nan) for name, level in features.items()}
+    np.testing.assert_array_equal(pool(spoiled, boxes, (3, 2), sampling_ratio), expected)
+    for name, gradient in gradients_of(pool, spoiled, boxes, upstream, (3, 2), sampling_ratio).items():
+        assert np.any(gradient) == (name == "P3")
+        np.testing.assert_array_equal(gradient, gradients[name])

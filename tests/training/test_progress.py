@@ -35,6 +35,7 @@ def test_long_epochs_get_lines_in_between():
     text = io.StringIO()
     run(Console(file=text), line_seconds=0.0)
     assert "epoch 1/2  batch 1/2  loss 0.5000  mIoU 0.2500" in text.getvalue()
+    assert "epoch 1/2  validating, batch 1  " in text.getvalue()
 
 
 def test_a_bar_on_a_terminal():

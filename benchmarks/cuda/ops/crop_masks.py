@@ -1,4 +1,4 @@
-"""crop_masks on a GPU: dense, packed and run-length encoded masks."""
+"""crop_masks on a GPU: dense, packed and run-length encoded masks, and polygons."""
 
 from __future__ import annotations
 
@@ -22,6 +22,16 @@ def cases(seed: int) -> list[Case]:
         made.append(form(masks, boxes[:0], indices[:0], (4, 4), 0, True, "no boxes"))
         made.append(form(masks[:0], boxes, np.full_like(indices, -1), (4, 4), 0, True, "no masks"))
         made.append(form(masks[:, :1, :1].copy(), boxes, indices, (2, 3), 2, True, "one pixel"))
+    for dtype, size, ratio, aligned in [
+        ("float64", (7, 5), 0, True),
+        ("float32", (14, 14), 2, False),
+        ("float64", (3, 4), 40, True),
+        ("float32", (1, 1), 0, False),
+    ]:
+        outlines = make_polygons(generator, len(masks), dtype)
+        made.append(polygons(outlines, boxes, indices, size, ratio, aligned, dtype))
+    made.append(polygons(outlines, boxes[:0], indices[:0], (4, 4), 0, True, "no boxes"))
+    made.append(polygons(make_polygons(generator, 0), boxes, np.full_like(indices, -1), (4, 4), 0, True, "no masks"))
     return made
 
 
@@ -62,6 +72,25 @@ def run_lengths(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([np.zeros(0, int), *counts]).astype(np.int32), np.array(splits, np.int64)
 
 
+def make_polygons(
+    generator: np.random.Generator, masks: int, dtype: str = "float64"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Coordinates, where each polygon begins, and where each mask begins among the polygons."""
+    outlines, mask_splits = [np.zeros(0)], [0]
+    for mask in range(masks):
+        for _ in range(generator.integers(0, 4)):
+            points = generator.choice([0, 1, 2, 3, 4, 7, 30])
+            corners = generator.normal(0.5, 0.4, (points, 2)) * [WIDTH, HEIGHT]
+            if mask % 3 == 0:  # on the grid that COCO rounds to, and halfway between
+                corners = np.round(corners * 10) / 10
+            elif mask % 3 == 1:  # with edges along the axes, and corners that repeat
+                corners = np.round(corners / 4) * 4
+            outlines.append(corners.reshape(-1))
+        mask_splits.append(len(outlines) - 1)
+    splits = np.cumsum([len(outline) for outline in outlines])
+    return np.concatenate(outlines).astype(dtype), splits.astype(np.int64), np.array(mask_splits, np.int64)
+
+
 def _case(form, launcher, given, masks, boxes, indices, size, ratio, aligned, what, last=()) -> Case:
     def expected():
         import kseg_ops
@@ -70,6 +99,10 @@ def _case(form, launcher, given, masks, boxes, indices, size, ratio, aligned, wh
             crops = kseg_ops.crop_masks(masks, boxes, size, indices, sampling_ratio=ratio, aligned=aligned)
         return [crops.numpy()]
 
+    return _any_case(form, launcher, given, masks.shape[1:], expected, boxes, indices, size, ratio, aligned, what, last)
+
+
+def _any_case(form, launcher, given, image_size, expected, boxes, indices, size, ratio, aligned, what, last=()) -> Case:
     return Case(
         name=f"crop_masks/{form}, {size}, sampling_ratio={ratio}, aligned={aligned}{what and ', ' + what}",
         launcher=launcher,
@@ -77,7 +110,7 @@ def _case(form, launcher, given, masks, boxes, indices, size, ratio, aligned, wh
         outputs=[np.zeros((len(boxes), *size), np.float32)],
         expected=expected,
         tolerance=[ROUNDING],
-        numbers=[ratio, aligned, *masks.shape[1:], *last],
+        numbers=[ratio, aligned, *image_size, *last],
     )
 
 
@@ -94,3 +127,33 @@ def packed(masks, boxes, indices, size, ratio, aligned, what="") -> Case:
 def runs(masks, boxes, indices, size, ratio, aligned, what="") -> Case:
     given = run_lengths(masks)
     return _case("run lengths", "crop_rle_masks", given, masks, boxes, indices, size, ratio, aligned, what)
+
+
+def polygons(outlines, boxes, indices, size, ratio, aligned, what="") -> Case:
+    coordinates, polygon_splits, mask_splits = outlines
+
+    def expected():
+        import tensorflow as tf
+
+        import kseg_ops
+
+        masks = tf.RaggedTensor.from_nested_row_splits(coordinates, [mask_splits, polygon_splits])
+        with kseg_ops.use_reference():
+            crops = kseg_ops.crop_masks(
+                masks, boxes, size, indices, image_size=(HEIGHT, WIDTH), sampling_ratio=ratio, aligned=aligned
+            )
+        return [crops.numpy()]
+
+    return _any_case(
+        "polygons",
+        "crop_polygon_masks",
+        outlines,
+        (HEIGHT, WIDTH),
+        expected,
+        boxes,
+        indices,
+        size,
+        ratio,
+        aligned,
+        what,
+    )

@@ -1,4 +1,4 @@
-"""paste_masks on a GPU: both modes, dense and packed."""
+"""paste_masks on a GPU: both modes; dense, packed and run lengths."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.cuda.device import Device, convert, to_float
 from benchmarks.cuda.race import Race, our_milliseconds, torch_milliseconds
 
 MODES = ("detectron2", "torchvision")
-OUTPUTS = ("dense", "packed")
+OUTPUTS = ("dense", "packed", "rle")
 
 
 def cases(seed: int) -> list[Case]:
@@ -55,22 +55,32 @@ def _inputs(generator: np.random.Generator, count: int, side: int) -> tuple[np.n
 
 def _case(what, dtype, masks, boxes, size, threshold, mode, output) -> Case:
     values = convert(masks, dtype)
-    width = size[1] if output == "dense" else -(-size[1] // 8)
+    height, width = size
+    if output == "rle":
+        room = len(masks) * (height * width + 1)
+        outputs = [np.zeros(room, np.int32), np.zeros(len(masks) + 1, np.int64)]
+    else:
+        outputs = [np.zeros((len(masks), height, width if output == "dense" else -(-width // 8)), np.uint8)]
 
     def expected():
         import kseg_ops
 
         with kseg_ops.use_reference():
-            return [kseg_ops.paste_masks(to_float(values), boxes, size, threshold, mode, output).numpy()]
+            pasted = kseg_ops.paste_masks(to_float(values), boxes, size, threshold, mode, output)
+        if output != "rle":
+            return [pasted.numpy()]
+        counts = pasted.flat_values.numpy()
+        # Places behind the runs become -1.
+        return [np.pad(counts, (0, room - len(counts)), constant_values=-1), pasted.row_splits.numpy()]
 
     return Case(
         name=f"paste_masks/{dtype}, {mode}, {output}, {what}",
-        launcher="paste_masks",
+        launcher="paste_masks_rle" if output == "rle" else "paste_masks",
         inputs=[values, boxes],
-        outputs=[np.zeros((len(masks), size[0], width), np.uint8)],
+        outputs=outputs,
         expected=expected,
-        tolerance=[0],
-        numbers=[mode == "torchvision", threshold, *size, output == "packed"],
+        tolerance=[0] * len(outputs),
+        numbers=[mode == "torchvision", threshold, *size, output != "dense"],
     )
 
 
@@ -101,3 +111,12 @@ def races(device: Device) -> Iterator[Race]:
             least_bytes=pasted.bytes,
             off=float((dense != theirs().cpu().numpy()).mean()),
         )
+    # Run lengths, with the wait for their number; torchvision stops at the pixels.
+    runs = [device.empty(np.zeros(1 << 22, np.int32)), device.empty(np.zeros(count + 1, np.int64))]
+    arrays = [device.array(masks), device.array(boxes), *runs]
+    ours = our_milliseconds(device, "paste_masks_rle", arrays, [1, 0.5, *size, 1])
+    yield Race(
+        f"paste {count} masks 28x28 into {size[0]}x{size[1]}, run lengths",
+        ours,
+        {"torchvision": torch_milliseconds(theirs, 3)},
+    )

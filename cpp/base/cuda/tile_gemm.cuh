@@ -31,13 +31,28 @@ struct TileWeights {
 
 template <class T>
 struct TileOutput {
-  T* data;  // [pixels][columns]
+  T* data;  // [pixels][columns], rows `stride` elements apart
   int64_t columns;
+  int64_t stride;
   Epilogue epilogue;
   bool pairs;  // two columns can be written at once
 
-  TileOutput(T* to, int64_t column_count, const Epilogue& after)
-      : data(to), columns(column_count), epilogue(after), pairs(rows_are_aligned(to, column_count, 2)) {}
+  TileOutput(T* to, int64_t column_count, int64_t row_stride, const Epilogue& after)
+      : data(to),
+        columns(column_count),
+        stride(row_stride),
+        epilogue(after),
+        pairs(rows_are_aligned(to, row_stride, 2)) {}
+};
+
+// What sums begin with: zeros, or a row for each image.
+struct TileStart {
+  const float* data;  // [images][columns], or null
+  int64_t columns;
+  int64_t image_pixels;
+
+  // Of the image that a pixel of the output is in.
+  KSEG_DEVICE const float* row(int64_t pixel) const { return data + pixel / image_pixels * columns; }
 };
 
 // Half or BFloat16. Shared memory of a piece of depth: a[kTileRows][kAStride], b[kDepth][kBStride].
@@ -63,6 +78,29 @@ struct HalfTile {
       for (int j = 0; j < kColumnTiles; ++j) {
 #pragma unroll
         for (int r = 0; r < 4; ++r) sum[i][j][r] = 0.0f;
+      }
+    }
+  }
+
+  // Sets the sums to a start that is not null. `pixels` as for store().
+  KSEG_DEVICE void begin_with(const TileStart& start, const int64_t* pixels, int64_t first_column) {
+    const int lane = lane_index(), warp = warp_index();
+    const int first_row = warp / kAcross * kRowTiles * 16 + lane / 4;
+    const int64_t first = first_column + warp % kAcross * 64 + lane % 4 * 2;
+#pragma unroll
+    for (int i = 0; i < kRowTiles; ++i) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int64_t pixel = pixels[first_row + i * 16 + half * 8];
+        const float* const from = pixel < 0 ? nullptr : start.row(pixel);
+#pragma unroll
+        for (int j = 0; j < kColumnTiles; ++j) {
+#pragma unroll
+          for (int r = 0; r < 2; ++r) {
+            const int64_t column = first + j * 8 + r;
+            sum[i][j][half * 2 + r] = pixel >= 0 && column < start.columns ? from[column] : 0.0f;
+          }
+        }
       }
     }
   }
@@ -119,7 +157,7 @@ struct HalfTile {
         for (int half = 0; half < 2; ++half) {
           const int64_t pixel = pixels[first_row + i * 16 + half * 8];
           if (pixel < 0) continue;
-          T* const to = output.data + pixel * output.columns + column;
+          T* const to = output.data + pixel * output.stride + column;
           const T low = narrow<T>(apply_epilogue(output.epilogue, column, sum[i][j][half * 2]));
           if (column + 1 >= output.columns) {
             *to = low;
@@ -152,6 +190,20 @@ struct FloatTile {
   // Columns [4i, 4i + 4) of either half of the tile: neighbours read neighbouring vectors.
   static KSEG_DEVICE int column(int j) {
     return static_cast<int>(threadIdx.x) % 16 * 4 + j / 4 * (kFloatTileColumns / 2) + j % 4;
+  }
+
+  // As those of HalfTile.
+  KSEG_DEVICE void begin_with(const TileStart& start, const int64_t* pixels, int64_t first_column) {
+#pragma unroll
+    for (int i = 0; i < kSide; ++i) {
+      const int64_t pixel = pixels[first_row() + i];
+      const float* const from = pixel < 0 ? nullptr : start.row(pixel);
+#pragma unroll
+      for (int j = 0; j < kSide; ++j) {
+        const int64_t at = first_column + column(j);
+        sum[i][j] = pixel >= 0 && at < start.columns ? from[at] : 0.0f;
+      }
+    }
   }
 
   static KSEG_DEVICE void copy_weights(const TileWeights<float>& weights, int64_t first_row, int rows,
@@ -195,7 +247,7 @@ struct FloatTile {
       for (int j = 0; j < kSide; ++j) {
         const int64_t at = first_column + column(j);
         if (at >= output.columns) continue;
-        output.data[pixel * output.columns + at] = apply_epilogue(output.epilogue, at, sum[i][j]);
+        output.data[pixel * output.stride + at] = apply_epilogue(output.epilogue, at, sum[i][j]);
       }
     }
   }

@@ -82,12 +82,7 @@ Status check_aspp(const AsppArgs<T>& args) {
 
 template <class T>
 Status aspp(const AsppArgs<T>& args, const ParallelFor& parallel_for) {
-  KSEG_RETURN_IF_ERROR(check_aspp_shapes(args));
-  const Shape<4> expected{args.x.shape[0], args.x.shape[1], args.x.shape[2], args.projection.filters.shape[3]};
-  if (args.output.shape != expected) {
-    return invalid_argument("the output must have shape ", to_string<4>(expected), ", got ",
-                            to_string<4>(args.output.shape));
-  }
+  KSEG_RETURN_IF_ERROR(check_aspp_args(args));
   if (args.output.empty()) return Status();
   prefer_huge_pages(args.output.data, args.output.size() * static_cast<int64_t>(sizeof(T)));
   KSEG_RETURN_DISPATCH(aspp_kernel<T>, args, parallel_for);

@@ -9,6 +9,7 @@
 
 #include "base/conv_call.h"
 #include "ops/aspp/aspp.h"
+#include "ops/aspp/aspp_cuda.h"
 
 namespace kseg {
 
@@ -47,12 +48,15 @@ class AsppOp {
 
   Status run(OpCall& call) const {
     return visit_type<float, Half, BFloat16>(call.input(0).type, "x", [&](auto tag) {
-      AsppArgs<typename decltype(tag)::type> args;
+      using T = typename decltype(tag)::type;
+      AsppArgs<T> args;
       KSEG_RETURN_IF_ERROR(get_arguments(call, &args));
       KSEG_RETURN_IF_ERROR(check_aspp(args));
       const Shape<4>& x = args.x.shape;
       KSEG_RETURN_IF_ERROR(call.output(0, {x[0], x[1], x[2], args.projection.filters.shape[3]}, &args.output));
-      return aspp(args, call.parallel_for());
+      return run_on_device<T>(
+          call, [&](const ParallelFor& parallel_for) { return aspp(args, parallel_for); },
+          [&](const auto& cuda) { return aspp_cuda(args, cuda); });
     });
   }
 
@@ -72,13 +76,14 @@ class AsppOp {
     return Status();
   }
 
-  // The filters at `index`, and their scale and offset `step` and two steps behind them.
+  // The filters at `index`, and their scale and offset `step` and two steps behind them; `names` of the three.
   template <class T>
-  static Status get_convolution(const OpCall& call, int64_t index, int64_t step, const std::string& name,
-                                View<const T, 4>* filters, View<const float, 1>* scale, View<const float, 1>* offset) {
-    KSEG_RETURN_IF_ERROR(call.input(static_cast<int>(index), name.c_str(), filters));
-    KSEG_RETURN_IF_ERROR(call.input(static_cast<int>(index + step), (name + " scale").c_str(), scale));
-    return call.input(static_cast<int>(index + 2 * step), (name + " offset").c_str(), offset);
+  static Status get_convolution(const OpCall& call, int64_t index, int64_t step,
+                                const std::array<const char*, 3>& names, View<const T, 4>* filters,
+                                View<const float, 1>* scale, View<const float, 1>* offset) {
+    KSEG_RETURN_IF_ERROR(call.input(static_cast<int>(index), names[0], filters));
+    KSEG_RETURN_IF_ERROR(call.input(static_cast<int>(index + step), names[1], scale));
+    return call.input(static_cast<int>(index + 2 * step), names[2], offset);
   }
 
   template <class T>
@@ -91,14 +96,16 @@ class AsppOp {
     int64_t next = 0;
     for (int64_t i = 0; i < branches_; ++i) {
       AsppConvolution<T> branch;
-      KSEG_RETURN_IF_ERROR(get_convolution(call, first_branch + i, branches_, "branch_filters", &branch.filters,
+      KSEG_RETURN_IF_ERROR(get_convolution(call, first_branch + i, branches_,
+                                           {"branch_filters", "branch_scales", "branch_offsets"}, &branch.filters,
                                            &branch.scale, &branch.offset));
       branch.activation = activations_[i];
       branch.rate = rates_[i];
       branch.separable = separable_[i];
       if (branch.separable) {
-        KSEG_RETURN_IF_ERROR(get_convolution(call, first_depthwise + next, separable_count_, "depthwise",
-                                             &branch.depthwise, &branch.depthwise_scale, &branch.depthwise_offset));
+        KSEG_RETURN_IF_ERROR(get_convolution(call, first_depthwise + next, separable_count_,
+                                             {"depthwise", "depthwise_scales", "depthwise_offsets"}, &branch.depthwise,
+                                             &branch.depthwise_scale, &branch.depthwise_offset));
         branch.depthwise_activation = depthwise_activations_[next];
         ++next;
       }
@@ -106,14 +113,15 @@ class AsppOp {
     }
     for (int64_t i = 0; i < pooling_; ++i) {
       AsppConvolution<T> pooling;
-      KSEG_RETURN_IF_ERROR(get_convolution(call, first_pooling + i, pooling_, "pooling_filters", &pooling.filters,
+      KSEG_RETURN_IF_ERROR(get_convolution(call, first_pooling + i, pooling_,
+                                           {"pooling_filters", "pooling_scales", "pooling_offsets"}, &pooling.filters,
                                            &pooling.scale, &pooling.offset));
       pooling.activation = pooling_activation_;
       args->pooling.push_back(pooling);
     }
     args->projection.activation = projection_activation_;
-    return get_convolution(call, projection, 1, "projection", &args->projection.filters, &args->projection.scale,
-                           &args->projection.offset);
+    return get_convolution(call, projection, 1, {"projection", "projection_scale", "projection_offset"},
+                           &args->projection.filters, &args->projection.scale, &args->projection.offset);
   }
 
   int64_t branches_ = 0, separable_count_ = 0, pooling_ = 0;

@@ -50,6 +50,7 @@ Status check_aspp_convolution(const std::string& name, const AsppConvolution<T>&
   return status.ok() ? status : invalid_argument(name, ": ", status.message());
 }
 
+// Everything but the output, which may not exist yet.
 template <class T>
 Status check_aspp_shapes(const AsppArgs<T>& args) {
   const Shape<4>& x = args.x.shape;
@@ -69,6 +70,15 @@ Status check_aspp_shapes(const AsppArgs<T>& args) {
   }
   if (args.projection.separable) return invalid_argument("projection must not have a depthwise part");
   return check_aspp_convolution("projection", args.projection, {x[0], x[1], x[2], channels}, /*pointwise=*/true);
+}
+
+template <class T>
+Status check_aspp_args(const AsppArgs<T>& args) {
+  KSEG_RETURN_IF_ERROR(check_aspp_shapes(args));
+  const Shape<4> expected{args.x.shape[0], args.x.shape[1], args.x.shape[2], args.projection.filters.shape[3]};
+  if (args.output.shape == expected) return Status();
+  return invalid_argument("the output must have shape ", to_string<4>(expected), ", got ",
+                          to_string<4>(args.output.shape));
 }
 
 }  // namespace kseg

@@ -1,4 +1,5 @@
 #include "adapters/tf_adapter.h"
+#include "adapters/tf_gpu_adapter.h"
 #include "ops/aspp/aspp_call.h"
 #include "tensorflow/core/framework/op.h"
 
@@ -88,5 +89,6 @@ pooled branch and their projection, each with its scale, offset and activation.
 )doc");
 
 KSEG_TF_CPU_KERNEL("Kseg>Aspp", TfOp<AsppOp>);
+KSEG_TF_GPU_KERNEL(TfGpuOp<AsppOp>, Name("Kseg>Aspp"));
 
 }  // namespace kseg::tf_aspp

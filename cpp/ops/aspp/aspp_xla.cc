@@ -1,8 +1,8 @@
-#include "adapters/xla_adapter.h"
+#include "adapters/xla_cuda_adapter.h"
 #include "ops/aspp/aspp_call.h"
 
 namespace kseg {
 
-KSEG_XLA_HOST_HANDLER(Aspp, AsppOp);
+KSEG_XLA_HANDLERS(Aspp, AsppOp);
 
 }  // namespace kseg

@@ -118,9 +118,9 @@ struct Pixel {
 
 // kAligned: channels lie in aligned vectors of 8.
 template <class T, int kTileColumns, bool kAligned>
-__global__ void __launch_bounds__(kTileThreads)
+__global__ void __launch_bounds__(kTileThreads, kTileColumns < 256 ? 2 : 1)
     half_kernel(const __grid_constant__ Map<T> map, const __grid_constant__ TileWeights<T> weights,
-                const __grid_constant__ TileOutput<T> output) {
+                const __grid_constant__ TileStart start, const __grid_constant__ TileOutput<T> output) {
   using Tile = HalfTile<T, kTileColumns, kHalfDepth>;
   constexpr int kParts = kHalfDepth / 8, kCopied = kTileThreads / kParts;  // rows at once
   constexpr int kRows = kTileRows / kCopied;  // of a thread
@@ -166,6 +166,10 @@ __global__ void __launch_bounds__(kTileThreads)
   Tile tile;
   tile.clear();
   for (int64_t piece = 0; piece < kStages - 1; ++piece) bring(piece);
+  if (start.data != nullptr) {
+    __syncthreads();  // the pixels are there
+    tile.begin_with(start, pixels, first_column);
+  }
   for (int64_t piece = 0; piece < count; ++piece) {
     wait_for_copies<kStages - 2>();
     __syncthreads();  // this piece is there, and the one before has been read
@@ -179,7 +183,7 @@ __global__ void __launch_bounds__(kTileThreads)
 
 __global__ void __launch_bounds__(kTileThreads)
     float_kernel(const __grid_constant__ Map<float> map, const __grid_constant__ TileWeights<float> weights,
-                 const __grid_constant__ TileOutput<float> output) {
+                 const __grid_constant__ TileStart start, const __grid_constant__ TileOutput<float> output) {
   using Tile = FloatTile<kFloatDepth>;
   constexpr int kChannels = kFloatDepth * kTileRows / kTileThreads;  // of a thread
   struct alignas(16) Buffers {
@@ -197,6 +201,10 @@ __global__ void __launch_bounds__(kTileThreads)
   if (part == 0) shared.pixels[row] = pixel.index;
   Pieces piece(map, first_pixel, kFloatDepth);
   Tile tile;
+  if (start.data != nullptr) {
+    __syncthreads();  // the pixels are there
+    tile.begin_with(start, shared.pixels, first_column);
+  }
   const int64_t count = piece.count();
   for (int64_t index = 0; index < count; ++index, piece.advance()) {
     const float* const from = pixel.at(map, piece);
@@ -217,18 +225,20 @@ __global__ void __launch_bounds__(kTileThreads)
 }
 
 template <class T, int kTileColumns, bool kAligned>
-Status launch_half(const Map<T>& map, const TileWeights<T>& weights, const TileOutput<T>& output,
-                   const CudaContext& context) {
+Status launch_half(const Map<T>& map, const TileWeights<T>& weights, const TileStart& start,
+                   const TileOutput<T>& output, const CudaContext& context) {
   using Tile = HalfTile<T, kTileColumns, kHalfDepth>;
   constexpr int64_t kBytes = kStages * (Tile::kAElements + Tile::kBElements) * sizeof(T);
   const int64_t units = ceil_div(map.pixels(), kTileRows) * ceil_div(weights.columns, kTileColumns);
-  return launch(&half_kernel<T, kTileColumns, kAligned>, tile_blocks(units, kBytes), context, map, weights, output);
+  return launch(&half_kernel<T, kTileColumns, kAligned>, tile_blocks(units, kBytes), context, map, weights, start,
+                output);
 }
 
 }  // namespace
 
 template <class T>
-Status atrous_conv2d_cuda(const AtrousConv2dArgs<T>& args, const CudaContext& context) {
+Status atrous_conv2d_part_cuda(const AtrousConv2dArgs<T>& args, int64_t stride, const float* start_data,
+                               const CudaContext& context) {
   ConvAxis rows, columns;
   KSEG_RETURN_IF_ERROR(check_atrous_conv2d(args, &rows, &columns));
   if (args.output.empty()) return Status();
@@ -236,30 +246,39 @@ Status atrous_conv2d_cuda(const AtrousConv2dArgs<T>& args, const CudaContext& co
                           args.offset.empty() ? nullptr : args.offset.data, args.activation};
   const int64_t channels = args.x.shape[3], filters = args.output.shape[3];
   const Map<T> map{args.x.data, rows, columns, args.x.shape[0], channels};
-  const TileOutput<T> output(args.output.data, filters, epilogue);
+  const TileStart start{start_data, filters, rows.output * columns.output};
+  const TileOutput<T> output(args.output.data, filters, stride, epilogue);
   const int64_t row_tiles = ceil_div(map.pixels(), kTileRows);
   if constexpr (sizeof(T) == 4) {
     const TileWeights<T> weights{args.filters.data, filters, filters};
     return launch(&float_kernel, tile_blocks(row_tiles * ceil_div(filters, kFloatTileColumns)), context, map, weights,
-                  output);
+                  start, output);
   } else {
     TileWeights<T> weights;
     KSEG_RETURN_IF_ERROR(
         align_weights(args.filters.data, rows.kernel * columns.kernel * channels, filters, context, &weights));
-    if (!rows_are_aligned(args.x.data, channels, 8)) return launch_half<T, 64, false>(map, weights, output, context);
+    if (!rows_are_aligned(args.x.data, channels, 8)) {
+      return launch_half<T, 64, false>(map, weights, start, output, context);
+    }
     switch (half_tile_columns(row_tiles, filters)) {
       case 256:
-        return launch_half<T, 256, true>(map, weights, output, context);
+        return launch_half<T, 256, true>(map, weights, start, output, context);
       case 128:
-        return launch_half<T, 128, true>(map, weights, output, context);
+        return launch_half<T, 128, true>(map, weights, start, output, context);
       default:
-        return launch_half<T, 64, true>(map, weights, output, context);
+        return launch_half<T, 64, true>(map, weights, start, output, context);
     }
   }
 }
 
-#define KSEG_INSTANTIATE(T) \
-  template KSEG_API Status atrous_conv2d_cuda<T>(const AtrousConv2dArgs<T>&, const CudaContext&);
+template <class T>
+Status atrous_conv2d_cuda(const AtrousConv2dArgs<T>& args, const CudaContext& context) {
+  return atrous_conv2d_part_cuda(args, args.output.shape[3], nullptr, context);
+}
+
+#define KSEG_INSTANTIATE(T)                                                              \
+  template KSEG_API Status atrous_conv2d_cuda<T>(const AtrousConv2dArgs<T>&, const CudaContext&); \
+  template Status atrous_conv2d_part_cuda<T>(const AtrousConv2dArgs<T>&, int64_t, const float*, const CudaContext&);
 KSEG_INSTANTIATE(float)
 KSEG_INSTANTIATE(Half)
 KSEG_INSTANTIATE(BFloat16)

@@ -13,6 +13,12 @@ namespace kseg {
 template <class T>
 KSEG_API Status atrous_conv2d_cuda(const AtrousConv2dArgs<T>& args, const CudaContext& context);
 
+// The same as a part of something larger. The results of neighbouring pixels lie `stride` elements apart, at least F.
+// `start` [B, F], or null for zeros: what the sums of an image's pixels begin with, ahead of the affine map.
+template <class T>
+Status atrous_conv2d_part_cuda(const AtrousConv2dArgs<T>& args, int64_t stride, const float* start,
+                               const CudaContext& context);
+
 }  // namespace kseg
 
 #endif  // KSEG_OPS_ATROUS_CONV2D_ATROUS_CONV2D_CUDA_H_

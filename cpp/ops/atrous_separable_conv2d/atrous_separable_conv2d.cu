@@ -40,10 +40,11 @@ class NineTaps {
  public:
   KSEG_DEVICE NineTaps(const SeparableMiddle<T>& middle, const MiddlePixel& pixel) : middle_(middle) {
     const int64_t row_size = middle.columns.input * middle.in_channels;
-    from_ = middle.x + (pixel.image * middle.rows.input + pixel.y) * row_size + pixel.x * middle.in_channels;
+    const int64_t y = pixel.output >= 0 ? pixel.y : 0;
+    from_ = middle.x + (pixel.image * middle.rows.input + y) * row_size + pixel.x * middle.in_channels;
     for (int tap = 0; tap < kTaps; ++tap) {
-      const int64_t y = pixel.y + tap / 3 * middle.rows.rate, x = pixel.x + tap % 3 * middle.columns.rate;
-      const bool inside = y >= 0 && y < middle.rows.input && x >= 0 && x < middle.columns.input;
+      const int64_t row = pixel.y + tap / 3 * middle.rows.rate, column = pixel.x + tap % 3 * middle.columns.rate;
+      const bool inside = row >= 0 && row < middle.rows.input && column >= 0 && column < middle.columns.input;
       if (pixel.output >= 0 && inside) inside_ |= 1u << tap;
     }
   }
@@ -249,8 +250,9 @@ const float* given(const View<const float, 1>& view) { return view.empty() ? nul
 }  // namespace
 
 template <class T>
-Status atrous_separable_conv2d_cuda(const View<const T, 4>& x, const SeparableFilters<T>& filters,
-                                    const ConvOptions& options, const View<T, 4>& output, const CudaContext& context) {
+Status atrous_separable_conv2d_part_cuda(const View<const T, 4>& x, const SeparableFilters<T>& filters,
+                                         const ConvOptions& options, const View<T, 4>& output, int64_t stride,
+                                         const CudaContext& context) {
   ConvAxis rows, columns;
   KSEG_RETURN_IF_ERROR(check_atrous_separable(x.shape, filters, options, output.shape, &rows, &columns));
   if (output.empty()) return Status();
@@ -270,12 +272,22 @@ Status atrous_separable_conv2d_cuda(const View<const T, 4>& x, const SeparableFi
                                   filters.depthwise.shape[3],
                                   static_cast<int>(filters.pointwise.shape[2]),
                                   between};
-  return launch_kernel<T>(middle, filters.pointwise, TileOutput<T>(output.data, output.shape[3], after), context);
+  return launch_kernel<T>(middle, filters.pointwise, TileOutput<T>(output.data, output.shape[3], stride, after),
+                          context);
 }
 
-#define KSEG_INSTANTIATE(T)                                                                                     \
-  template KSEG_API Status atrous_separable_conv2d_cuda<T>(const View<const T, 4>&, const SeparableFilters<T>&, \
-                                                           const ConvOptions&, const View<T, 4>&, const CudaContext&);
+template <class T>
+Status atrous_separable_conv2d_cuda(const View<const T, 4>& x, const SeparableFilters<T>& filters,
+                                    const ConvOptions& options, const View<T, 4>& output, const CudaContext& context) {
+  return atrous_separable_conv2d_part_cuda(x, filters, options, output, output.shape[3], context);
+}
+
+#define KSEG_INSTANTIATE(T)                                                                                   \
+  template KSEG_API Status atrous_separable_conv2d_cuda<T>(const View<const T, 4>&, const SeparableFilters<T>&,        \
+                                                  const ConvOptions&, const View<T, 4>&, const CudaContext&); \
+  template Status atrous_separable_conv2d_part_cuda<T>(const View<const T, 4>&, const SeparableFilters<T>&,   \
+                                                       const ConvOptions&, const View<T, 4>&, int64_t,        \
+                                                       const CudaContext&);
 KSEG_INSTANTIATE(float)
 KSEG_INSTANTIATE(Half)
 KSEG_INSTANTIATE(BFloat16)

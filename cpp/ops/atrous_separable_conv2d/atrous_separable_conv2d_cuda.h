@@ -16,6 +16,12 @@ KSEG_API Status atrous_separable_conv2d_cuda(const View<const T, 4>& x, const Se
                                              const ConvOptions& options, const View<T, 4>& output,
                                              const CudaContext& context);
 
+// The same into a part of something larger: the results of neighbouring pixels lie `stride` elements apart, at least F.
+template <class T>
+Status atrous_separable_conv2d_part_cuda(const View<const T, 4>& x, const SeparableFilters<T>& filters,
+                                         const ConvOptions& options, const View<T, 4>& output, int64_t stride,
+                                         const CudaContext& context);
+
 }  // namespace kseg
 
 #endif  // KSEG_OPS_ATROUS_SEPARABLE_CONV2D_ATROUS_SEPARABLE_CONV2D_CUDA_H_

@@ -106,8 +106,16 @@ class CropMasksPolygonOp : public CropMasksAttributes {
       KSEG_RETURN_IF_ERROR(call.input(1, "polygon_splits", &polygon_splits));
       KSEG_RETURN_IF_ERROR(call.input(2, "mask_splits", &mask_splits));
       KSEG_RETURN_IF_ERROR(prepare(call, &boxes, &image_size, &output));
-      return crop_polygon_masks<T>(coordinates, polygon_splits, mask_splits, image_size, boxes, options, output,
-                                   call.parallel_for());
+      return run_on_device<float>(
+          call,
+          [&](const ParallelFor& parallel_for) {
+            return crop_polygon_masks<T>(coordinates, polygon_splits, mask_splits, image_size, boxes, options, output,
+                                         parallel_for);
+          },
+          [&](const auto& cuda) {
+            return crop_polygon_masks_cuda<T>(coordinates, polygon_splits, mask_splits, image_size, boxes, options,
+                                              output, cuda);
+          });
     });
   }
 };

@@ -31,3 +31,15 @@ KSEG_HARNESS(crop_rle_masks) {
   return crop_rle_masks_cuda(call.array<const int32_t, 1>(0), call.array<const int64_t, 1>(1), image_size_of(call),
                              boxes_of(call, 2), options_of(call, output), output, call.context());
 }
+
+// coordinates, polygon splits, mask splits, boxes, mask_indices -> crops; sampling_ratio, aligned, height, width
+KSEG_HARNESS(crop_polygon_masks) {
+  using namespace kseg;
+  return call.visit_dtype<float, double>(0, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const View<float, 3> output = call.array<float, 3>(5);
+    return crop_polygon_masks_cuda<T>(call.array<const T, 1>(0), call.array<const int64_t, 1>(1),
+                                      call.array<const int64_t, 1>(2), image_size_of(call), boxes_of(call, 3),
+                                      options_of(call, output), output, call.context());
+  });
+}

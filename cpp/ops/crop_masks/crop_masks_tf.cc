@@ -62,5 +62,6 @@ KSEG_TF_CPU_KERNEL("Kseg>CropMasksRle", TfOp<CropMasksRleOp>);
 KSEG_TF_CPU_KERNEL("Kseg>CropMasksPolygon", TfOp<CropMasksPolygonOp>);
 KSEG_TF_GPU_KERNEL(TfGpuOp<CropMasksOp>, Name("Kseg>CropMasks").HostMemory("image_size"));
 KSEG_TF_GPU_KERNEL(TfGpuOp<CropMasksRleOp>, Name("Kseg>CropMasksRle").HostMemory("image_size"));
+KSEG_TF_GPU_KERNEL(TfGpuOp<CropMasksPolygonOp>, Name("Kseg>CropMasksPolygon").HostMemory("image_size"));
 
 }  // namespace kseg::tf_crop_masks

@@ -5,6 +5,6 @@ namespace kseg {
 
 KSEG_XLA_HANDLERS(CropMasks, CropMasksOp);
 KSEG_XLA_HANDLERS(CropMasksRle, CropMasksRleOp);
-KSEG_XLA_HOST_HANDLER(CropMasksPolygon, CropMasksPolygonOp);
+KSEG_XLA_HANDLERS(CropMasksPolygon, CropMasksPolygonOp);
 
 }  // namespace kseg

@@ -8,10 +8,10 @@
 #include <cstdint>
 
 #include "base/cuda/launch.cuh"
-#include "base/cuda/vector.cuh"
 #include "ops/paste_masks/paste_axis.h"
 #include "ops/paste_masks/paste_masks_check.h"
 #include "ops/paste_masks/paste_masks_cuda.h"
+#include "ops/paste_masks/paste_pixel.cuh"
 
 namespace kseg {
 namespace {
@@ -37,42 +37,6 @@ struct PasteTile {
   PasteBox box;
   PasteTap rows[kBandRows];
 };
-
-template <class T>
-struct PastedMask {
-  const T* data;
-  int64_t height;
-  int64_t width;
-
-  // Of the mask with its border.
-  KSEG_DEVICE float at(int y, int x) const {
-    const bool inside = y > 0 && x > 0 && y <= height && x <= width;
-    return inside ? widen(data[(y - 1) * width + (x - 1)]) : 0.0f;
-  }
-};
-
-// The operations and their order are those of paste_strip.h.
-template <class T>
-KSEG_DEVICE bool is_set(const PastedMask<T>& mask, PasteFormula formula, const PasteTap& row, const PasteTap& column,
-                        float threshold) {
-  const float upper_left = mask.at(row.low, column.low), upper_right = mask.at(row.low, column.high);
-  const float lower_left = mask.at(row.high, column.low), lower_right = mask.at(row.high, column.high);
-  const float left = column.low_weight, right = column.high_weight;
-  if (formula == PasteFormula::kRowsThenColumns) {
-    const float upper = fmaf(upper_left, left, upper_right * right);
-    const float lower = fmaf(lower_left, left, lower_right * right);
-    return fmaf(upper, row.low_weight, lower * row.high_weight) > threshold;
-  }
-  float value;
-  if (formula == PasteFormula::kGridSample) {
-    value = fmaf(upper_right, right * row.low_weight, upper_left * (left * row.low_weight));
-  } else {
-    value = fmaf(upper_left, left * row.low_weight, upper_right * (right * row.low_weight));
-  }
-  value = fmaf(lower_left, left * row.high_weight, value);
-  value = fmaf(lower_right, right * row.high_weight, value);
-  return formula == PasteFormula::kGridSample ? value >= threshold : value > threshold;
-}
 
 // 4 bits into 4 bytes.
 KSEG_DEVICE unsigned spread(unsigned bits) { return (bits & 15u) * 0x00204081u & 0x01010101u; }

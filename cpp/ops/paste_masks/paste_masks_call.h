@@ -78,14 +78,31 @@ class PasteMasksRleOp : public PasteMasksAttributes {
  public:
   Status run(OpCall& call) const {
     return visit_type<float, Half, BFloat16>(call.input(0).type, "masks", [&](auto tag) {
-      View<const typename decltype(tag)::type, 3> masks;
+      using T = typename decltype(tag)::type;
+      View<const T, 3> masks;
       View<const float, 2> boxes;
       PasteOptions options;
-      PastedRuns runs;
       KSEG_RETURN_IF_ERROR(prepare(call, &masks, &boxes, &options));
-      KSEG_RETURN_IF_ERROR(paste_masks_rle(masks, boxes, options, &runs, call.parallel_for()));
-      KSEG_RETURN_IF_ERROR(call.output_values(0, runs.counts));
-      return call.output_values(1, runs.splits);
+      return run_on_device<T>(
+          call,
+          [&](const ParallelFor& parallel_for) {
+            PastedRuns runs;
+            KSEG_RETURN_IF_ERROR(paste_masks_rle(masks, boxes, options, &runs, parallel_for));
+            KSEG_RETURN_IF_ERROR(call.output_values(0, runs.counts));
+            return call.output_values(1, runs.splits);
+          },
+          [&](const auto& cuda) {  // waits for the device: the result cannot be allocated before its size is known
+            View<int64_t, 1> splits;
+            View<int32_t, 1> counts;
+            uint32_t* columns = nullptr;
+            int64_t count = 0;
+            KSEG_RETURN_IF_ERROR(check_paste_masks(masks.shape, boxes.shape, options, options.width));
+            KSEG_RETURN_IF_ERROR(call.output(1, {masks.shape[0] + 1}, &splits));
+            KSEG_RETURN_IF_ERROR(count_pasted_runs_cuda(masks, boxes, options, splits, &columns, cuda));
+            KSEG_RETURN_IF_ERROR(read_run_count_cuda(splits, &count, cuda));
+            KSEG_RETURN_IF_ERROR(call.output(0, {count}, &counts));
+            return write_pasted_runs_cuda(masks, boxes, options, splits, columns, counts, cuda);
+          });
     });
   }
 };

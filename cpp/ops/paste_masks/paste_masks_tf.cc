@@ -72,5 +72,6 @@ As PasteMasks, but gives the run lengths of the columns of each mask, beginning 
 KSEG_TF_CPU_KERNEL("Kseg>PasteMasks", TfOp<PasteMasksOp>);
 KSEG_TF_CPU_KERNEL("Kseg>PasteMasksRle", TfOp<PasteMasksRleOp>);
 KSEG_TF_GPU_KERNEL(TfGpuOp<PasteMasksOp>, Name("Kseg>PasteMasks").HostMemory("image_size"));
+KSEG_TF_GPU_KERNEL(TfGpuOp<PasteMasksRleOp>, Name("Kseg>PasteMasksRle").HostMemory("image_size"));
 
 }  // namespace kseg::tf_paste_masks

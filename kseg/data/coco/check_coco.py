@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kseg.data.coco.reading import CocoImage, read_coco
+from kseg.data.coco.coco_source import CocoSource
+from kseg.data.coco.reading import read_coco
 from kseg.data.errors import DataError, counted_problems, listed
 from kseg.data.file_source import in_threads
 from kseg.data.reading import read_image
@@ -100,14 +101,7 @@ def check_coco(
     """
     contents = read_coco(images_dir, annotations_json, categories, boxes_as_masks=boxes_as_masks)
 
-    def problem_of(image: CocoImage) -> str | None:
-        try:
-            read_image(Path(images_dir) / image.file_name)
-        except DataError as error:
-            return str(error)
-        return None
-
-    broken = [problem for problem in in_threads(problem_of, contents.images) if problem]
+    broken = _unreadable(Path(images_dir) / image.file_name for image in contents.images)
     annotations = [annotation for image in contents.images for annotation in image.annotations]
     by_label = Counter(annotation.label for annotation in annotations)
     sizes = sorted((image.size for image in contents.images), key=lambda size: size[0] * size[1])
@@ -129,3 +123,28 @@ def check_coco(
     if strict:
         report.raise_for_problems()
     return report
+
+
+def check_images(sources: Iterable[CocoSource]) -> None:
+    """Reads every image of sources in threads.
+
+    Raises:
+        DataError: one text that names all that cannot be read.
+    """
+    # By path: two sources may be parts of one.
+    problems = _unreadable({path: None for source in sources for path in source.image_paths})
+    if problems:
+        raise DataError(counted_problems(problems))
+
+
+def _unreadable(paths: Iterable[Path]) -> list[str]:
+    """A sentence for each image that cannot be read."""
+
+    def problem_of(path: Path) -> str | None:
+        try:
+            read_image(path)
+        except DataError as error:
+            return str(error)
+        return None
+
+    return [problem for problem in in_threads(problem_of, list(paths)) if problem]

@@ -83,7 +83,10 @@ class CocoSource(InstanceSource):
         contents.findings.report(skip=on_bad == "skip", stacklevel=2)
         self._images = [image for image in contents.images if keep_empty or image.annotations]
         if not self._images:
-            raise DataError(f"{annotations_json} has no image left to read: it lists {len(contents.images)} good ones")
+            without = ", none of which has an object: pass keep_empty=True to keep them" if contents.images else ""
+            raise DataError(
+                f"{annotations_json} has no image left to read: it lists {len(contents.images)} good ones{without}"
+            )
         infos = [image.info for image in self._images if image.info is not None]
         infos = infos or [probe(Path(images_dir) / self._images[0].file_name)]
         super().__init__(

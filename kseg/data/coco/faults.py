@@ -45,7 +45,8 @@ UNKNOWN_CATEGORY = Fault(
     "annotations of a category that is not listed", "Add it to the categories, or correct category_id"
 )
 NO_SEGMENTATION = Fault(
-    "annotations without a segmentation", "Pass boxes_as_masks=True to take their boxes, which trains boxes only"
+    "annotations without a segmentation",
+    "Pass boxes_as_masks=True (--model faster-rcnn) to take their boxes, which trains boxes only",
 )
 BAD_SEGMENTATION = Fault(
     "annotations whose segmentation is neither polygons nor RLE",
@@ -63,6 +64,7 @@ BAD_BOX = Fault(
 BAD_RLE = Fault("annotations whose RLE does not fit their image", "Encode the masks at the size of the image")
 
 NO_AREA = Fault("polygons without area, which are left out", "They are points or lines", harmless=True)
+NO_PIXEL = Fault("RLE masks without a pixel, which are left out", "They are empty", harmless=True)
 CUT_OFF = Fault(
     "annotations that reach beyond their image by more than a pixel", "They are cut off at its edge", harmless=True
 )
@@ -104,7 +106,8 @@ class Findings:
         if problems and not skip:
             lines = "\n".join(f"- {problem}" for problem in problems)
             raise DataError(
-                f"{self.path} has\n{lines}\nCorrect it, or pass on_bad='skip' to leave these images and annotations out"
+                f"{self.path} has\n{lines}\nCorrect it, or pass on_bad='skip' (--on-bad skip) to leave these images "
+                "and annotations out"
             )
         for text in [f"left out: {problem}" for problem in problems] + self.sentences(harmless=True):
             warnings.warn(f"{self.path}: {text}", stacklevel=stacklevel + 1)

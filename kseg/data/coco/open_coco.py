@@ -67,6 +67,12 @@ def open_coco(
     return InstanceSubset(source, train), InstanceSubset(source, val)
 
 
+def is_coco_folder(folder: str | Path) -> bool:
+    """Whether it holds annotation files where `open_coco` looks for them."""
+    names = [_ANNOTATIONS, *(annotations for halves in _HALVES for _, annotations in halves)]
+    return any((Path(folder) / name).is_file() for name in names)
+
+
 def coco_parts(folder: str | Path) -> list[tuple[Path, Path]]:
     """Folder of images and annotation file of the training and the validation half, or of the one part that there is.
 
@@ -83,7 +89,8 @@ def coco_parts(folder: str | Path) -> list[tuple[Path, Path]]:
         raise DataError(
             f"{folder} has neither images/ and {_ANNOTATIONS}, nor train/ and val/ with these, nor train2017/, "
             "val2017/ and annotations/instances_train2017.json. It holds: "
-            f"{listed(sorted(path.name for path in folder.iterdir()), 10) or 'nothing'}"
+            f"{listed(sorted(path.name for path in folder.iterdir()), 10) or 'nothing'}. Maps of object ids are read "
+            "by kseg.data.InstanceFolderSource"
         )
     return [(folder / "images", folder / _ANNOTATIONS)]
 

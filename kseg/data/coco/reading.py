@@ -94,6 +94,8 @@ def _load(path: Path) -> Mapping:
         raise DataError(f"{path} is not JSON: {error.msg} in line {error.lineno}, column {error.colno}") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not JSON: {error.reason} at byte {error.start}") from error
+    except RecursionError as error:
+        raise DataError(f"{path} is no annotation file: its lists are nested too deeply, expected {_FORMAT}") from error
     if not isinstance(content, Mapping):
         results = isinstance(content, list) and content and isinstance(content[0], Mapping) and "score" in content[0]
         what = "detections (COCO's result format)" if results else f"a {type(content).__name__}"
@@ -101,7 +103,9 @@ def _load(path: Path) -> Mapping:
     for name in ("images", "annotations", "categories"):
         if not isinstance(content.get(name), list) or not all(isinstance(entry, Mapping) for entry in content[name]):
             problem = f"no '{name}'" if name not in content else f"'{name}' that are no list of dicts"
-            raise DataError(f"{path} has {problem}, expected {_FORMAT}. It has {listed(map(repr, content), 8)}")
+            raise DataError(
+                f"{path} has {problem}, expected {_FORMAT}. It has {listed(map(repr, content), 8) or 'nothing'}"
+            )
     if any("segments_info" in entry for entry in content["annotations"][:1]):
         raise DataError(
             f"{path} holds panoptic annotations, whose masks are in PNG files: take the 'instances' file of the set"

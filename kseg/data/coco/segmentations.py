@@ -45,7 +45,11 @@ def as_segmentation(annotation: Mapping, size: tuple[int, int], boxes_as_masks: 
         if box[0][0] < box[1][0] and box[0][1] < box[1][1]:  # some tools write four zeros where there are polygons
             _check_inside(*box, size, "bbox")
     if isinstance(segmentation, Mapping):
-        return _as_rle(segmentation, size)
+        mask = _as_rle(segmentation, size)
+        if rle.area(mask):
+            return mask
+        tell(faults.NO_PIXEL, "")
+        return None
     if segmentation is None or segmentation == []:
         if not boxes_as_masks or not box:
             raise BadSegmentation(faults.NO_SEGMENTATION, "")

@@ -156,7 +156,10 @@ def instance_pipeline(
     padding["classes"] -= 1
 
     def sample(index, canvas, sample_seed):
-        image, *rest = tf.numpy_function(load, [index, canvas, sample_seed], [source.dtype, *_DTYPES.values()])
+        # Stateless: its result depends on nothing else. Else deterministic ops would mean one thread for the loading.
+        image, *rest = tf.numpy_function(
+            load, [index, canvas, sample_seed], [source.dtype, *_DTYPES.values()], stateful=False
+        )
         image = tf.ensure_shape(image, (height, width, source.channels))
         # As many instances as the image has: `padded_batch` copies them once, to where the batch lies.
         targets = {name: tf.ensure_shape(one, shapes[name]) for name, one in zip(_DTYPES, rest, strict=True)}
