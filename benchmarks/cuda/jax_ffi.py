@@ -63,7 +63,7 @@ def build(include: str, *, output: Path | None = None, cuda: bool = True, archs:
     options = [
         f"-DKSEG_JAX_INCLUDE={include}",
         f"-DKSEG_CUDA={'ON' if cuda else 'OFF'}",
-        f"-DCMAKE_CUDA_ARCHITECTURES={';'.join(f'{arch}-real' for arch in archs.split())}",
+        f"-DKSEG_CUDA_ARCHS={';'.join(archs.split())}",
         "-DKSEG_WERROR=ON",
     ]
     if shutil.which("ninja"):

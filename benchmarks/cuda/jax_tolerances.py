@@ -5,12 +5,14 @@ Those bounds are for inputs within -1..1. Where an op is linear in an input, the
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from benchmarks.cuda.ops import (
+    aspp,
     atrous_conv2d,
     atrous_separable_conv2d,
     crop_masks,
@@ -64,6 +66,26 @@ def _roi_align_grad(call: Any, dtype: str, inputs: Inputs) -> list[Bound]:
     units = call.results(inputs | {"output_gradient": tf.ones_like(upstream)}, jit=False)
     bins = int(np.prod(inputs["boxes"].shape[:-1])) * upstream.shape[-3] * upstream.shape[-2]
     return [roi_align.grad_rounding(bins, unit) * _largest(upstream) for unit in units]
+
+
+def _aspp(call: Any, dtype: str, inputs: Inputs) -> list[Bound]:
+    def layers(filters: str, scales: str, offsets: str, rates: list[tuple[int, int]]) -> list[aspp.Layer]:
+        parts = [[np.asarray(one) for one in inputs[name]] for name in (filters, scales, offsets)]
+        return [aspp.Layer(*arrays, aspp.LINEAR, rate) for *arrays, rate in zip(*parts, rates, strict=True)]
+
+    rows, columns = call.attributes["rates"][::2], call.attributes["rates"][1::2]
+    rates = list(zip(rows, columns, strict=True))
+    separable = call.attributes["separable"]
+    wide = [rate for rate, two in zip(rates, separable, strict=True) if two]
+    first = iter(layers("depthwise", "depthwise_scales", "depthwise_offsets", wide))
+    last = layers("branch_filters", "branch_scales", "branch_offsets", rates)
+    branches = [
+        [next(first), dataclasses.replace(layer, rate=(1, 1))] if two else [layer]
+        for layer, two in zip(last, separable, strict=True)
+    ]
+    pooling = layers("pooling_filters", "pooling_scales", "pooling_offsets", [(1, 1)])
+    projection = aspp.Layer(*_arrays(inputs, "projection", "projection_scale", "projection_offset"), aspp.LINEAR)
+    return [aspp.rounding(np.asarray(inputs["x"]), aspp.Block(branches, pooling, projection), dtype)]
 
 
 def _atrous(call: Any, dtype: str, inputs: Inputs) -> list[Bound]:
@@ -143,6 +165,7 @@ _BOUNDS: dict[str, Callable[[Any, str, Inputs], list[Bound]]] = {
     "roi_align_grad": _roi_align_grad,
     "multilevel_roi_align": _roi_align,
     "multilevel_roi_align_grad": _roi_align_grad,
+    "aspp": _aspp,
     "atrous_conv2d": _atrous,
     "atrous_separable_conv2d": _separable,
     "depthwise_atrous_conv2d": _depthwise,

@@ -22,14 +22,15 @@ class XlaScratch final : public Scratch {
   Status allocate_bytes(int64_t bytes, void** memory) override {
     *memory = nullptr;
     if (bytes == 0) return Status();
-    const std::optional<void*> taken = allocator_->Allocate(static_cast<size_t>(bytes), kAlignment);
+    // XLA refuses to promise more than 16 bytes, though most of its allocators keep to 256.
+    constexpr size_t kPromised = 16;
+    const std::optional<void*> taken =
+        allocator_->Allocate(static_cast<size_t>(bytes) + kAlignment - kPromised, kPromised);
     if (!taken.has_value() || *taken == nullptr) {
       return make_status(StatusCode::kOutOfMemory, bytes, " bytes of scratch memory");
     }
-    *memory = *taken;
-    if (reinterpret_cast<uintptr_t>(*memory) % kAlignment != 0) {
-      return internal_error("XLA's allocator gave memory that is not aligned to ", kAlignment, " bytes");
-    }
+    const uintptr_t address = reinterpret_cast<uintptr_t>(*taken);
+    *memory = reinterpret_cast<void*>((address + kAlignment - 1) / kAlignment * kAlignment);
     return Status();
   }
 

@@ -54,15 +54,22 @@ XLA_FFI_Error* get_stream(XLA_FFI_Stream_Get_Args* args) {
   return nullptr;
 }
 
+// As little as XLA promises: no more alignment than kMostAlignment, and a request for more is an error.
+constexpr size_t kMostAlignment = 16;
+
 XLA_FFI_Error* allocate(XLA_FFI_DeviceMemory_Allocate_Args* args) {
-  const size_t bytes = (args->size + args->alignment - 1) / args->alignment * args->alignment;
-  args->data = std::aligned_alloc(args->alignment, bytes);
-  if (args->data == nullptr) return new XLA_FFI_Error{XLA_FFI_Error_Code_RESOURCE_EXHAUSTED, "no memory is left"};
-  std::memset(args->data, args->ctx->poison, bytes);
+  if (args->alignment > kMostAlignment) {
+    return new XLA_FFI_Error{XLA_FFI_Error_Code_INVALID_ARGUMENT, "Unsupported alignment"};
+  }
+  const size_t page = kseg::Scratch::kAlignment;
+  void* const base = std::aligned_alloc(page, (kMostAlignment + args->size + page - 1) / page * page);
+  if (base == nullptr) return new XLA_FFI_Error{XLA_FFI_Error_Code_RESOURCE_EXHAUSTED, "no memory is left"};
+  args->data = static_cast<char*>(base) + kMostAlignment;
+  std::memset(args->data, args->ctx->poison, args->size);
   return nullptr;
 }
 XLA_FFI_Error* release(XLA_FFI_DeviceMemory_Free_Args* args) {
-  std::free(args->data);
+  std::free(static_cast<char*>(args->data) - kMostAlignment);
   return nullptr;
 }
 

@@ -132,7 +132,7 @@ def _case(generator, dtype, shape, branches, pooling, projection, whole) -> Case
         expected=lambda: [_reference(x, block) if 0 not in output else np.zeros(output)],
         # Whole numbers are exact: activations keep what is rounded to 8 bits at 6 at most, pixels of an image and
         # so the mean are powers of two.
-        tolerance=[0.0 if whole or 0 in output else _bound(to_float(x), block, dtype)],
+        tolerance=[0.0 if whole or 0 in output else rounding(to_float(x), block, dtype)],
         numbers=block.numbers,
     )
 
@@ -155,7 +155,7 @@ def _reference(x: np.ndarray, block: Block) -> np.ndarray:
     return aspp(tf.constant(to_float(x), tf.float64), branches, projection, *(pooling or [None])).numpy()
 
 
-def _bound(x: np.ndarray, block: Block, dtype: str) -> np.ndarray:
+def rounding(x: np.ndarray, block: Block, dtype: str) -> np.ndarray:
     """How far a result may be off: magnitudes and errors go through the layers side by side."""
     relative, absolute = _STEP[dtype]
     values, none = np.abs(np.asarray(x, np.float64)), np.zeros(x.shape)

@@ -99,9 +99,10 @@ class PasteMasksRleOp : public PasteMasksAttributes {
             KSEG_RETURN_IF_ERROR(check_paste_masks(masks.shape, boxes.shape, options, options.width));
             KSEG_RETURN_IF_ERROR(call.output(1, {masks.shape[0] + 1}, &splits));
             KSEG_RETURN_IF_ERROR(count_pasted_runs_cuda(masks, boxes, options, splits, &columns, cuda));
-            KSEG_RETURN_IF_ERROR(read_run_count_cuda(splits, &count, cuda));
+            const View<const int64_t, 1> begins{splits.data, splits.shape};
+            KSEG_RETURN_IF_ERROR(read_run_count_cuda(begins, &count, cuda));
             KSEG_RETURN_IF_ERROR(call.output(0, {count}, &counts));
-            return write_pasted_runs_cuda(masks, boxes, options, splits, columns, counts, cuda);
+            return write_pasted_runs_cuda(masks, boxes, options, begins, columns, counts, cuda);
           });
     });
   }
