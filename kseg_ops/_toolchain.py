@@ -79,8 +79,8 @@ class TensorFlow:
 def cuda_settings(tensorflow: TensorFlow) -> dict[str, str]:
     """What CMake is told about CUDA.
 
-    `KSEG_CUDA=0` leaves the CUDA kernels out, whatever there is to compile them with, and `KSEG_CUDA_ARCHS`, such as "90"
-    or "80 90", compiles them for these compute capabilities only.
+    `KSEG_CUDA=0` leaves the CUDA kernels out, whatever there is to compile them with, and `KSEG_CUDA_ARCHS`, such as
+    "90" or "80 90", compiles them for these compute capabilities only.
 
     Raises:
         BuildError: If `KSEG_CUDA_ARCHS` is not a list of numbers.

@@ -276,7 +276,7 @@ Status atrous_conv2d_cuda(const AtrousConv2dArgs<T>& args, const CudaContext& co
   return atrous_conv2d_part_cuda(args, args.output.shape[3], nullptr, context);
 }
 
-#define KSEG_INSTANTIATE(T)                                                              \
+#define KSEG_INSTANTIATE(T)                                                                       \
   template KSEG_API Status atrous_conv2d_cuda<T>(const AtrousConv2dArgs<T>&, const CudaContext&); \
   template Status atrous_conv2d_part_cuda<T>(const AtrousConv2dArgs<T>&, int64_t, const float*, const CudaContext&);
 KSEG_INSTANTIATE(float)

@@ -285,11 +285,11 @@ Status atrous_separable_conv2d_cuda(const View<const T, 4>& x, const SeparableFi
   return atrous_separable_conv2d_part_cuda(x, filters, options, output, output.shape[3], context);
 }
 
-#define KSEG_INSTANTIATE(T)                                                                                   \
+#define KSEG_INSTANTIATE(T)                                                                                            \
   template KSEG_API Status atrous_separable_conv2d_cuda<T>(const View<const T, 4>&, const SeparableFilters<T>&,        \
-                                                  const ConvOptions&, const View<T, 4>&, const CudaContext&); \
-  template Status atrous_separable_conv2d_part_cuda<T>(const View<const T, 4>&, const SeparableFilters<T>&,   \
-                                                       const ConvOptions&, const View<T, 4>&, int64_t,        \
+                                                           const ConvOptions&, const View<T, 4>&, const CudaContext&); \
+  template Status atrous_separable_conv2d_part_cuda<T>(const View<const T, 4>&, const SeparableFilters<T>&,            \
+                                                       const ConvOptions&, const View<T, 4>&, int64_t,                 \
                                                        const CudaContext&);
 KSEG_INSTANTIATE(float)
 KSEG_INSTANTIATE(Half)
