@@ -220,7 +220,9 @@ def _crop(masks, boxes, mask_indices, image_size, size, sampling_ratio: int, ali
         box, mask = given
         columns = _axis(box[0], box[2], image_size[1], size[1], sampling_ratio, aligned)
         rows = _axis(box[1], box[3], image_size[0], size[0], sampling_ratio, aligned)
-        return tf.cast(rows @ tf.cast(masks[mask], tf.float64) @ tf.transpose(columns), tf.float32)
+        # Not masks[mask], whose place XLA would take for a constant and compile the whole step anew for each value.
+        pixels = tf.cast(tf.gather(masks, mask), tf.float64)
+        return tf.cast(rows @ pixels @ tf.transpose(columns), tf.float32)
 
     crops = tf.map_fn(crop, (boxes, which), fn_output_signature=tf.TensorSpec(size, tf.float32))
     return tf.ensure_shape(crops, [boxes.shape[0], *size])

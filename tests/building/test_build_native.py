@@ -108,6 +108,7 @@ def test_up_to_date_unless_something_changed(tmp_path):
         "sources": "b",
         "werror": False,
         "sanitize": "",
+        "cuda": {"KSEG_CUDA": "OFF"},
         "tensorflow": "2.21.0",
         "compiler_command": "c",
     }

@@ -171,3 +171,21 @@ def test_a_training_loop_of_ones_own():
     assert float(value) == pytest.approx(float(expected), rel=1e-5)
     np.testing.assert_allclose(ours, gradient, rtol=0, atol=1e-3 * np.abs(gradient).max())
     assert float(metric.result()) == pytest.approx(float(count), abs=2 / labels.numpy().size * 3)
+
+
+@pytest.mark.parametrize("native", [pytest.param(True, marks=needs_bridge), False])
+def test_no_input_is_taken_for_a_constant(native):
+    """XLA compiles anew for each value of what it takes for one, and leaves it out of the program's parameters."""
+    given = [
+        tf.ones([3, 8, 9], tf.uint8),
+        tf.constant([[0.0, 0.0, 5.0, 6.0], [1.0, 2.0, 8.0, 7.0]]),
+        tf.constant([2, 0]),
+    ]
+
+    @tf.function(jit_compile=True, autograph=False)
+    def crops(masks, boxes, mask_indices):
+        return kseg_ops.crop_masks(masks, boxes, (4, 4), mask_indices=mask_indices)
+
+    with contextlib.nullcontext() if native else kseg_ops.use_reference():
+        program = crops.experimental_get_compiler_ir(*given)(stage="hlo")
+    assert program[program.index("ENTRY") :].count(" parameter(") == len(given)

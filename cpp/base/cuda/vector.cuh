@@ -36,6 +36,18 @@ T narrow(float value) {
 }
 #endif
 
+// Two 16-bit numbers of a register, the first in the low half.
+template <class T>
+KSEG_DEVICE void widen_pair(uint32_t pair, float* low, float* high) {
+  if constexpr (std::is_same<T, BFloat16>::value) {
+    *low = __uint_as_float(pair << 16);
+    *high = __uint_as_float(pair & 0xffff0000u);
+  } else {
+    *low = widen(T{static_cast<uint16_t>(pair)});
+    *high = widen(T{static_cast<uint16_t>(pair >> 16)});
+  }
+}
+
 // How many elements an access of 16 bytes holds.
 template <class T>
 inline constexpr int kVectorElements = 16 / static_cast<int>(sizeof(T));

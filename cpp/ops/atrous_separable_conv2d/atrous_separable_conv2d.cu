@@ -60,7 +60,7 @@ class NineTaps {
       if ((inside_ >> tap & 1u) == 0) continue;
       const T* const at = from_ + tap / 3 * down + tap % 3 * across + channel;
       check_aligned<kMiddleVector>(at);
-      value_[tap] = *reinterpret_cast<const Packed<T, kMiddleVector>*>(at);
+      value_[tap] = *reinterpret_cast<const Packed<uint32_t, kMiddleVector / 2>*>(at);
     }
   }
 
@@ -76,8 +76,11 @@ class NineTaps {
           float weight[4];
           load_floats(taps + tap * kDepth + first, weight);
 #pragma unroll
-          for (int v = 0; v < 4; ++v) {
-            sum[first + v] = fmaf(weight[v], widen(value_[tap].element[first + v]), sum[first + v]);
+          for (int v = 0; v < 4; v += 2) {
+            float low, high;
+            widen_pair<T>(value_[tap].element[(first + v) / 2], &low, &high);
+            sum[first + v] = fmaf(weight[v], low, sum[first + v]);
+            sum[first + v + 1] = fmaf(weight[v + 1], high, sum[first + v + 1]);
           }
         }
       }
@@ -112,7 +115,7 @@ class NineTaps {
   const T* from_;
   unsigned inside_ = 0;  // a bit per tap
   int channel_ = 0;
-  Packed<T, kMiddleVector> value_[kTaps];
+  Packed<uint32_t, kMiddleVector / 2> value_[kTaps];  // pairs of T, not taken apart before they are needed
 };
 
 // Any filters: computed when it is needed.
