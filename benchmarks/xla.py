@@ -33,15 +33,11 @@ OBJECTS = 8
 
 @dataclass(frozen=True)
 class Case:
-    """A model, what it learns from, and whether its step with references can be timed.
-
-    XLA compiles the references' step of a detector anew at each call, for half a minute.
-    """
+    """A model and what it learns from."""
 
     make: Callable[[], keras.Model]
     batch: Callable[[], tuple]
     size: tuple[int, ...]
-    references: bool = True
 
 
 def _images(shape: tuple[int, ...]) -> tf.Tensor:
@@ -77,7 +73,6 @@ CASES = {
         ),
         _instances,
         INSTANCES,
-        references=False,
     ),
 }
 
@@ -102,9 +97,11 @@ def run(name: str, repeats: int) -> tuple[Row, dict[str, float]]:
     """The row of one model, and what compiling each of its steps took."""
     case = CASES[name]
     steps, seconds = {}, {}
-    contenders = {"": {"jit": True}, "compiled ops without XLA": {"jit": False}}
-    if case.references:
-        contenders["XLA, reference ops"] = {"jit": True, "native": False}
+    contenders = {
+        "": {"jit": True},
+        "XLA, reference ops": {"jit": True, "native": False},
+        "compiled ops without XLA": {"jit": False},
+    }
     for label, options in contenders.items():
         steps[label], seconds[label or "kseg"] = _step(case, **options)
     row = Timer(repeats=repeats).compare(
