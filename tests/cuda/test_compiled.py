@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.cuda import resources
 from benchmarks.cuda.build import ROOT, missing_tools
+from kseg_ops import _library
 
 # As ptxas of CUDA 13 writes it.
 REPORT = """ptxas info    : 0 bytes gmem
@@ -38,6 +39,7 @@ def test_cold_kernels_are_found(tmp_path):
     assert resources.cold_kernels(tmp_path / "some.cu") == {"first", "second"}
 
 
+@pytest.mark.skipif(not _library.native_allowed(), reason="compiles for minutes; KSEG_NATIVE changes nothing here")
 def test_every_kernel_compiles_without_spills():
     """Warnings are errors. What has not changed since the last session is not compiled again."""
     if missing := missing_tools("matrix"):

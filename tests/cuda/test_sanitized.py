@@ -8,8 +8,10 @@ import pytest
 
 from benchmarks.cuda import sanitized
 from benchmarks.cuda.build import missing_tools
+from kseg_ops import _library
 
 
+@pytest.mark.skipif(not _library.native_allowed(), reason="compiles for minutes; KSEG_NATIVE changes nothing here")
 def test_cases_of_roi_align_under_sanitizers():
     """The pattern-setting op; `python -m benchmarks.cuda.sanitized` runs all of them."""
     if missing := missing_tools("host"):
