@@ -74,11 +74,22 @@ def native_allowed() -> bool:
 
 def build_info() -> dict[str, Any]:
     """What `kseg_ops.build` wrote about the last build; empty if there was none or its record cannot be read."""
+    return read_record(NATIVE_DIR / "build_info.json")
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """A record of a build, without the entries that are not what a build writes."""
     try:
-        info = json.loads((NATIVE_DIR / "build_info.json").read_text(encoding="utf-8"))
+        info = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return info if isinstance(info, dict) else {}
+    if not isinstance(info, dict):
+        return {}
+    for name in ("ops", "cuda_ops", "built", "problems"):
+        entries = info.get(name, [])
+        if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
+            del info[name]
+    return info
 
 
 def native_op(name: str) -> Callable | None:
@@ -213,8 +224,12 @@ class _TensorFlowLibrary(_Library):
     def _open(self) -> Any:
         path = NATIVE_DIR / OPS_NAME
         cuda_ops = tuple(build_info().get("cuda_ops", ()))
-        for name in (KERNELS_NAME, *((CUDA_KERNELS_NAME,) if cuda_ops else ()), OPS_NAME):
-            _check_file(NATIVE_DIR / name)
+        _check_file(NATIVE_DIR / KERNELS_NAME)
+        _check_file(path)
+        if cuda_ops and not (NATIVE_DIR / CUDA_KERNELS_NAME).is_file():
+            raise _UnusableError(f"{CUDA_KERNELS_NAME}, which it was built with, is missing; {FIX}")
+        if cuda_ops:
+            _check_file(NATIVE_DIR / CUDA_KERNELS_NAME)
         import tensorflow as tf
 
         library = _load_for_tensorflow(path, tf.load_op_library)
@@ -239,6 +254,8 @@ class _XlaLibrary(_Library):
             self.silent = True
             raise _UnusableError(left_out)
         _check_file(path)
+        if _sources(path) != _sources(NATIVE_DIR / OPS_NAME):
+            raise _UnusableError(f"{path.name} and {OPS_NAME} are not of one build; {FIX}")
         import tensorflow as tf
 
         _load_for_tensorflow(path, tf.load_library)
@@ -293,6 +310,11 @@ def _built_for_tensorflow(path: Path) -> str:
     """The version that the library carries in itself; a record beside it could be a leftover."""
     found = re.search(rb"KSEG_BUILT_FOR_TENSORFLOW=([0-9A-Za-z.+-]*);", path.read_bytes())
     return found.group(1).decode() if found else ""
+
+
+def _sources(path: Path) -> list[bytes]:
+    """What tells apart libraries that do not belong together: TensorFlow ends the process that loads them both."""
+    return re.findall(rb"KSEG_BUILT_FROM=[0-9a-f]*;", path.read_bytes())[:1]
 
 
 def _check_file(path: Path) -> None:

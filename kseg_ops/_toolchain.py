@@ -83,7 +83,7 @@ def cuda_settings(tensorflow: TensorFlow) -> dict[str, str]:
     "90" or "80 90", compiles them for these compute capabilities only.
 
     Raises:
-        BuildError: If `KSEG_CUDA_ARCHS` is not a list of numbers.
+        BuildError: If `KSEG_CUDA_ARCHS` is no list of compute capabilities.
     """
     wanted = os.environ.get("KSEG_CUDA", "1").strip().lower() not in ("0", "false", "off", "no")
     settings = {
@@ -91,10 +91,12 @@ def cuda_settings(tensorflow: TensorFlow) -> dict[str, str]:
         "KSEG_TF_CUDA_VERSION": tensorflow.cuda_version,
     }
     archs = re.split(r"[\s,;]+", os.environ.get("KSEG_CUDA_ARCHS", "").strip())
-    if archs != [""]:
-        if not all(arch.isdecimal() for arch in archs):
-            raise BuildError(f"KSEG_CUDA_ARCHS must be compute capabilities such as '80 90', got {' '.join(archs)!r}")
-        settings["KSEG_CUDA_ARCHS"] = ";".join(archs)
+    if archs != [""] and settings["KSEG_CUDA"] == "ON":
+        if not all(re.fullmatch("[89][0-9]|1[0-9]{2}", arch) for arch in archs):
+            raise BuildError(
+                f"KSEG_CUDA_ARCHS must be compute capabilities of 8.0 or later such as '80 90', got {' '.join(archs)!r}"
+            )
+        settings["KSEG_CUDA_ARCHS"] = ";".join(sorted(set(archs), key=int))
     return settings
 
 

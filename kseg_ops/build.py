@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kseg_ops._library import read_record
 from kseg_ops._toolchain import (
     BuildError,
     TensorFlow,
@@ -125,7 +126,7 @@ def build_native(
         A report that lists what was built and what could not be, and why.
 
     Raises:
-        BuildError: If the output folder cannot be written, or there are no sources.
+        BuildError: If the output folder cannot be written, there are no sources, or `KSEG_CUDA_ARCHS` makes no sense.
     """
     started = time.monotonic()
     log = log or (lambda line: sys.stderr.write(line + "\n"))
@@ -156,11 +157,12 @@ def build_native(
 
     tensorflow = None
     try:
-        found = find_tensorflow(isolated)
-        info |= {"tensorflow": found.version, "cuda": cuda_settings(found)}
-        tensorflow = found
+        tensorflow = find_tensorflow(isolated)
+        info["tensorflow"] = tensorflow.version
     except BuildError as error:
         report.problems.append(f"{error}, so the TensorFlow ops are not built.")
+    if tensorflow:
+        info["cuda"] = cuda_settings(tensorflow)
     try:
         compiler = find_compiler()
         info["compiler_command"] = " ".join(compiler)
@@ -171,7 +173,7 @@ def build_native(
     except BuildError as error:
         report.problems.insert(0, f"{error}.")
         info["ops"] = []
-    before = _read_info(output)
+    before = read_record(output / "build_info.json")
     if report.problems and _fits(before, info):
         # A failed build does not take away a library that works; `sources` keeps telling what that one was made from.
         report.problems.append(KEPT)
@@ -204,21 +206,13 @@ def _remove(output: Path, names: list[str]) -> None:
         (output / name).unlink()
 
 
-def _read_info(output: Path) -> dict[str, Any]:
-    try:
-        info = json.loads((output / "build_info.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return info if isinstance(info, dict) else {}
-
-
 def _fits(before: dict[str, Any], info: dict[str, Any]) -> bool:
     """Whether an earlier build, complete in its time, can serve this installation."""
     return bool(before.get("ops")) and all(before.get(key) == info[key] for key in ("kseg", "python", "tensorflow"))
 
 
 def _up_to_date(output: Path, info: dict[str, Any]) -> bool:
-    before = _read_info(output)
+    before = read_record(output / "build_info.json")
     same = all(before.get(key) == info[key] for key in ("sources", "werror", "sanitize", "cuda", "compiler_command"))
     intact = sorted(before.get("built", [])) == sorted(_built_in(output))
     return same and intact and not before.get("problems") and _fits(before, info)
@@ -242,6 +236,7 @@ def _compile(
         raise BuildError(f"neither ninja nor make is installed; {TOOLS_HINT}")
     settings = {
         "KSEG_VERSION": info["kseg"],
+        "KSEG_SOURCES": info["sources"],
         "KSEG_WERROR": "ON" if info["werror"] else "OFF",
         "KSEG_PYTHON_SUFFIX": info["python"],
         "KSEG_SANITIZE": info["sanitize"],
@@ -336,7 +331,7 @@ def _collect(
     missing = [name for name in expected if not (made / name).is_file()]
     for name in missing:
         report.problems.append(f"Compiling {expected[name]} failed: {first_error(run.stdout)}.")
-    if missing and _fits(_read_info(output), info):
+    if missing and _fits(read_record(output / "build_info.json"), info):
         return
     _remove(output, [name for name in _built_in(output) if name not in expected or name in missing])
     for name in expected:

@@ -136,17 +136,18 @@ class Device:
         if failed:
             raise HarnessError(self._text("error"))
 
-    def vary(self, poison: int = 0xFF, order: str = "forward", seed: int = 0) -> None:
+    def vary(self, poison: int = 0xFF, order: str = "forward", seed: int = 0, most_blocks: int = 0) -> None:
         """Sets how undefined things turn out: what undefined memory holds and, on the CPU, the order of threads.
 
         Args:
             poison: a byte.
             order: "forward", "backward" or "shuffled".
             seed: of the shuffling.
+            most_blocks: of a launch, on the CPU, so that a block takes several units of work; 0: as on a GPU.
         """
         self.poison = poison
         orders = ["forward", "backward", "shuffled"]
-        arguments = (ctypes.c_int64(value) for value in (poison, orders.index(order), seed))
+        arguments = (ctypes.c_int64(value) for value in (poison, orders.index(order), seed, most_blocks))
         self._function("device_vary", None)(self._handle, *arguments)
 
     def allocate(self, size: int) -> int:

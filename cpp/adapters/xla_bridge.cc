@@ -134,20 +134,17 @@ std::string dictionary_of(const tensorflow::NodeDef& node, const tensorflow::OpD
 // -- shapes
 // ------------------------------------------------------------------------------------------------------------
 
-absl::Status unknown_result(const std::string& op, const std::string& shape) {
-  return absl::InvalidArgumentError(
-      absl::StrCat(op,
-                   " cannot be compiled by XLA here, which needs shapes that do not depend on values: a result has "
-                   "shape ",
-                   shape,
-                   ". Call it outside of jit_compile=True, or use the reference: "
-                   "`with kseg_ops.use_reference():`"));
+// Unimplemented, so that clusters that TensorFlow chose by itself fall back to the ordinary ops.
+absl::Status depends_on_values(const std::string& op, const std::string& what, const std::string& shape) {
+  return absl::UnimplementedError(
+      absl::StrCat(op, " cannot be compiled by XLA here, which needs shapes that do not depend on values: ", what,
+                   " has shape ", shape, ". Call it outside of jit_compile=True"));
 }
 
 // The input's dense shape in row-major order, as kernels read it.
 absl::Status input_shape(XlaOpKernelContext* context, int index, const std::string& op, xla::Shape* shape) {
   TF_ASSIGN_OR_RETURN(*shape, context->InputXlaShape(index));
-  if (shape->is_dynamic()) return unknown_result(op, shape->ToString());
+  if (shape->is_dynamic()) return depends_on_values(op, absl::StrCat("input ", index), shape->ToString());
   xla::LayoutUtil::SetToDefaultLayout(shape);
   return absl::OkStatus();
 }
@@ -164,7 +161,8 @@ absl::Status result_shapes(const tensorflow::OpKernel& kernel, const tensorflow:
   TF_RETURN_IF_ERROR(inference.Run(op.shape_inference_fn));
   for (int index = 0; index < kernel.num_outputs(); ++index) {
     const auto output = inference.output(index);
-    if (!inference.FullyDefined(output)) return unknown_result(kernel.type_string(), inference.DebugString(output));
+    if (!inference.FullyDefined(output))
+      return depends_on_values(kernel.type_string(), "a result", inference.DebugString(output));
     std::vector<int64_t> extents;
     for (int axis = 0; axis < inference.Rank(output); ++axis) {
       extents.push_back(inference.Value(inference.Dim(output, axis)));

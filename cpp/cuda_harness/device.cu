@@ -220,10 +220,11 @@ KSEG_HARNESS_API int64_t kseg_device_download(KsegDevice* device, void* to, cons
 // How undefined things turn out from now on: what undefined memory holds, and on the CPU in which order (0 forward,
 // 1 backward, 2 shuffled) blocks and threads run.
 KSEG_HARNESS_API void kseg_device_vary(KsegDevice* device, int64_t poison, [[maybe_unused]] int64_t order,
-                                       [[maybe_unused]] int64_t seed) {
+                                       [[maybe_unused]] int64_t seed, [[maybe_unused]] int64_t most_blocks) {
   device->poison = static_cast<unsigned char>(poison);
 #if !defined(__CUDACC__)
   kseg::emulation::set_settings(
       {static_cast<kseg::emulation::Order>(order), static_cast<uint64_t>(seed), device->poison});
+  kseg::most_blocks() = most_blocks > 0 ? most_blocks : kseg::kMostGridX;
 #endif
 }

@@ -28,6 +28,7 @@ def connected_components(masks: tf.Tensor, connectivity: int) -> tuple[tf.Tensor
     nobody = images * pixels  # a name that is no pixel's
     foreground = tf.reshape(masks, [-1])
     own = tf.range(nobody)
+    shape = tf.TensorShape([None]), tf.TensorShape([])  # of no images the size is known, and the step does not tell
 
     def least_neighbour(names: tf.Tensor) -> tf.Tensor:
         grid = tf.reshape(tf.where(foreground, names, nobody), [images, height, width])
@@ -47,7 +48,7 @@ def connected_components(masks: tf.Tensor, connectivity: int) -> tuple[tf.Tensor
         new = tf.gather(new, new)
         return new, tf.reduce_any(new != names)
 
-    names, _ = tf.while_loop(lambda _, changed: changed, spread, [own, nobody > 0])
+    names, _ = tf.while_loop(lambda _, changed: changed, spread, [own, nobody > 0], shape_invariants=list(shape))
     is_first = tf.reshape(foreground & (names == own), [images, pixels])
     numbers = tf.cumsum(tf.cast(is_first, tf.int32), axis=1)
     labels = tf.where(foreground, tf.gather(tf.reshape(numbers, [-1]), names), 0)

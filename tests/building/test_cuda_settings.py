@@ -31,12 +31,33 @@ def test_cuda_can_be_left_out(monkeypatch):
 
 
 def test_compute_capabilities_can_be_chosen(monkeypatch):
-    for text in ("80 90", "80;90", " 80, 90 "):
+    for text in ("80 90", "80;90", " 90, 80 ", "90 80 90"):
         monkeypatch.setenv("KSEG_CUDA_ARCHS", text)
         assert _toolchain.cuda_settings(GPU_WHEEL)["KSEG_CUDA_ARCHS"] == "80;90"
+    for text in ("sm_90", "20", "0", "９０"):
+        monkeypatch.setenv("KSEG_CUDA_ARCHS", text)
+        with pytest.raises(_toolchain.BuildError, match=f"capabilities of 8.0 or later such as '80 90', got '{text}'"):
+            _toolchain.cuda_settings(GPU_WHEEL)
+        assert "KSEG_CUDA_ARCHS" not in _toolchain.cuda_settings(CPU_WHEEL)
+
+
+def test_a_wish_that_makes_no_sense_leaves_the_library_alone(monkeypatch, tmp_path):
+    monkeypatch.setattr(build, "find_tensorflow", lambda isolated: GPU_WHEEL)
     monkeypatch.setenv("KSEG_CUDA_ARCHS", "sm_90")
-    with pytest.raises(_toolchain.BuildError, match="must be compute capabilities such as '80 90', got 'sm_90'"):
-        _toolchain.cuda_settings(GPU_WHEEL)
+    (tmp_path / "_ops.so").write_bytes(b"precious")
+    with pytest.raises(_toolchain.BuildError, match="KSEG_CUDA_ARCHS"):
+        build.build_native(output_dir=tmp_path, build_dir=tmp_path / "build", log=lambda line: None)
+    assert (tmp_path / "_ops.so").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize(
+    "record", ['{"cuda_ops": 5}', '{"cuda_ops": null, "problems": 7}', '{"problems": [3], "built": {"a": 1}}', "[]"]
+)
+def test_a_record_of_nonsense_is_no_record(tmp_path, record):
+    (tmp_path / "build_info.json").write_text(record)
+    assert _library.read_record(tmp_path / "build_info.json") == {}
+    wanted = {"kseg": "1", "python": "a", "tensorflow": "2.21.0"}
+    assert not build._fits(_library.read_record(tmp_path / "build_info.json"), wanted)
 
 
 def test_the_two_wheels_build_apart():

@@ -142,3 +142,31 @@ def test_what_a_build_looks_for(tmp_path):
         [str(tmp_path / "external/highwayhash")],
         str(tmp_path / "libtensorflow_cc.so.2"),
     )
+
+
+CLUSTERS = """
+import json
+import tensorflow as tf
+import kseg_ops
+
+@tf.function
+def kept(boxes, scores):
+    scores = tf.sqrt(scores) + 2 * scores
+    return 2 * tf.gather(scores, kseg_ops.nms(boxes * 1.0 + 0.0 * tf.reduce_sum(boxes), scores, 0.5)) + 1
+
+@tf.function
+def classes(logits):
+    logits = tf.boolean_mask(logits, logits[:, 0, 0, 0] > 0)
+    return kseg_ops.resize_argmax(2 * tf.nn.relu(logits) + 1, (5, 5))
+
+boxes = tf.constant([[0.0, 0, 3, 3], [0, 0, 3, 2.9], [5, 5, 9, 9]])
+print(json.dumps([kept(boxes, tf.constant([0.25, 0.36, 0.16])).numpy().tolist(), classes(tf.ones([2, 3, 3, 2])).shape.as_list()]))
+"""
+
+
+@needs_bridge
+def test_clusters_that_tensorflow_chooses_leave_out_what_xla_cannot_compile():
+    flags = "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit"
+    scores, shape = report_of(None, CLUSTERS, TF_XLA_FLAGS=flags)
+    assert scores == pytest.approx([2 * (0.6 + 0.72) + 1, 2 * (0.4 + 0.32) + 1])
+    assert shape == [2, 5, 5]

@@ -10,7 +10,7 @@ VARIATIONS = (
     {"order": "forward", "poison": 0xFF},
     {"order": "backward", "poison": 0x11},
     {"order": "shuffled", "poison": 0xFE, "seed": 1},
-    {"order": "shuffled", "poison": 0x00, "seed": 2},
+    {"order": "shuffled", "poison": 0x00, "seed": 2, "most_blocks": 3},
 )
 
 

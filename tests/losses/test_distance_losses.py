@@ -148,7 +148,8 @@ def test_the_compiled_op_where_a_graph_allows_it(kind, count):
             return step(y, x)
 
     specs = tf.TensorSpec(y.shape, tf.int64), tf.TensorSpec(logits.shape)
-    for function, expected in ((native, count), (tf.function(step), 0)):
+    # XLA might compile the second graph, so that the op is there where XLA can compile it.
+    for function, expected in ((native, count), (tf.function(step), 0 if _library.xla_problem() else count)):
         graph = function.get_concrete_function(*specs).graph
         assert [operation.type for operation in graph.get_operations()].count("Kseg>DistanceTransform") == expected
         assert float(function(y, logits)) == pytest.approx(value(kind(), y, logits), rel=CLOSE)

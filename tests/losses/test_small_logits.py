@@ -108,14 +108,14 @@ def test_half_precision_logits(dtype):
 
 @pytest.mark.parametrize(("jit_compile", "known"), [(False, True), (True, True), (True, False)])
 def test_in_a_graph_of_any_owner(jit_compile, known):
-    """Without `native_steps`, nobody says that XLA does not compile the graph: the reference runs."""
+    """Without `native_steps`, nobody says that XLA does not compile the graph: what runs is what XLA can compile."""
     y, logits = case()
     shapes = (y.shape, logits.shape) if known else ([None] * 3, [None, None, None, 3])
     signature = tf.TensorSpec(shapes[0], tf.uint8), tf.TensorSpec(shapes[1])
     loss = WeightedSum([CrossEntropy(), Dice()])
     step = tf.function(lambda y, x: value_and_gradient(loss, y, x), jit_compile=jit_compile, input_signature=signature)
     types = {operation.type for operation in step.get_concrete_function().graph.get_operations()}
-    assert not any(name.startswith("Kseg>") for name in types)
+    assert any(name.startswith("Kseg>") for name in types) == (not _library.xla_problem())
     expected = value_and_gradient(loss, y, logits)
     for ours, theirs in zip(step(tf.constant(y), logits), expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=CLOSE, atol=CLOSE)

@@ -51,9 +51,9 @@ Status launch(void (*kernel)(Parameters...), const LaunchShape& shape, const Cud
 // Of the current device; may size grids, never results.
 inline int multiprocessors() {
   int device = 0, count = 0;
-  cudaGetDevice(&device);
-  cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device);
-  return count > 0 ? count : 1;
+  const bool known = cudaGetDevice(&device) == cudaSuccess &&
+                     cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device) == cudaSuccess;
+  return known && count > 0 ? count : 1;
 }
 
 // Queues memset and memcpy, for `count` elements of device memory.

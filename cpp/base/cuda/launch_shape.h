@@ -58,9 +58,19 @@ inline Status check_launch_shape(const LaunchShape& shape) {
 // Rounds up; neither may be negative.
 KSEG_HOST_DEVICE inline constexpr int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b != 0 ? 1 : 0); }
 
+#if defined(__CUDACC__)
+inline int64_t most_blocks() { return kMostGridX; }
+#else
+// Tests make it small: then blocks take several units each, as on a GPU only those of sizes that nobody tests.
+inline int64_t& most_blocks() {
+  static int64_t blocks = kMostGridX;
+  return blocks;
+}
+#endif
+
 // One block per unit of work for a kernel whose blocks take every gridDim.x-th unit: any number of units.
 inline LaunchShape blocks_for(int64_t units, int threads, int64_t shared_bytes = 0) {
-  return {{std::clamp<int64_t>(units, 0, kMostGridX), 1, 1}, {threads, 1, 1}, shared_bytes};
+  return {{std::clamp<int64_t>(units, 0, most_blocks()), 1, 1}, {threads, 1, 1}, shared_bytes};
 }
 
 // One thread per element for a kernel whose threads take every global_threads()-th element: any number of elements.

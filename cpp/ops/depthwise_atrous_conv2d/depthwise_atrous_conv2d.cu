@@ -117,13 +117,14 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t filter_channels = conv.channels * conv.sources;
   const int taps = static_cast<int>(conv.rows.kernel * conv.columns.kernel);
   for (int64_t index = global_thread(); index < total; index += global_threads()) {
-    int64_t rest = index / (conv.channels / kVector);
-    const int64_t channel = (index - rest * (conv.channels / kVector)) * kVector;
-    const int64_t x = rest % conv.columns.output - conv.columns.before;
-    rest /= conv.columns.output;
-    const int64_t y = rest % conv.rows.output - conv.rows.before;
-    const T* const image = from + rest / conv.rows.output * conv.rows.input * conv.columns.input * in_channels +
-                           channel / conv.divide * conv.sources;
+    const int64_t pixel = index / (conv.channels / kVector);
+    const int64_t channel = (index - pixel * (conv.channels / kVector)) * kVector;
+    const int64_t line = pixel / conv.columns.output;
+    const int64_t x = pixel - line * conv.columns.output - conv.columns.before;
+    const int64_t batch = line / conv.rows.output;
+    const int64_t y = line - batch * conv.rows.output - conv.rows.before;
+    const T* const image = from + batch * conv.rows.input * conv.columns.input * in_channels +
+                           (kVector > 1 ? channel : channel / conv.divide * conv.sources);  // vectors: both are 1
     float sum[kVector] = {};
     for (int64_t source = 0; source < conv.sources; ++source) {
       for (int ky = 0; ky < conv.rows.kernel; ++ky) {

@@ -102,17 +102,27 @@ KSEG_DEVICE void list_box(const typename CudaRoiMaps<T>::Map& map, const CudaRoi
   __syncthreads();
 }
 
+// Blocks of a multiprocessor. Before sm_90 the vectors of eight halves do not fit into the registers of four.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+template <int kVector>
+inline constexpr int kBlocks = kVector > 4 ? 3 : 4;
+#else
+template <int kVector>
+inline constexpr int kBlocks = 4;
+#endif
+
 template <class T, int kVector>
-__global__ void __launch_bounds__(kMostThreads, 4)
+__global__ void __launch_bounds__(kMostThreads, kBlocks<kVector>)
     pool_kernel(const __grid_constant__ CudaRoiMaps<const T> maps, const __grid_constant__ CudaRois rois, int groups,
                 int group_bins, T* output) {
   KSEG_SHARED(taps, BoxTaps);
   const int vectors = static_cast<int>(maps.channels / kVector);
   const int64_t units = rois.count * rois.bin_rows * groups;
   for (int64_t unit = blockIdx.x; unit < units; unit += gridDim.x) {
-    const int64_t first_bin = unit % groups * group_bins;
-    const int64_t row = unit / groups % rois.bin_rows;
-    const int64_t box = unit / groups / rois.bin_rows;
+    const int64_t line = unit / groups;
+    const int64_t first_bin = (unit - line * groups) * group_bins;
+    const int64_t box = line / rois.bin_rows;
+    const int64_t row = line - box * rois.bin_rows;
     const float* const corners = rois.boxes + 4 * box;
     const auto& map = maps.map[roi_map_of(maps, corners)];
     const int64_t image = roi_image_of(rois, box);
