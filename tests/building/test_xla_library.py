@@ -160,7 +160,8 @@ def classes(logits):
     return kseg_ops.resize_argmax(2 * tf.nn.relu(logits) + 1, (5, 5))
 
 boxes = tf.constant([[0.0, 0, 3, 3], [0, 0, 3, 2.9], [5, 5, 9, 9]])
-print(json.dumps([kept(boxes, tf.constant([0.25, 0.36, 0.16])).numpy().tolist(), classes(tf.ones([2, 3, 3, 2])).shape.as_list()]))
+scores = kept(boxes, tf.constant([0.25, 0.36, 0.16])).numpy().tolist()
+print(json.dumps([scores, classes(tf.ones([2, 3, 3, 2])).shape.as_list()]))
 """
 
 

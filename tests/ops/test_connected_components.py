@@ -214,3 +214,12 @@ def test_the_raw_op_checks_what_it_gets():
         CORE.connected_components(np.zeros((1, 2, 2), np.uint8), -1)
     with pytest.raises(ValueError, match=r"fewer than 2\*\*31 pixels per image, got shape \[1, 65536, 65536\]"):
         CORE.connected_components(np.empty((1, 2**16, 2**16), np.uint8), 8)  # address space only: nothing touches it
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_no_masks_in_a_graph(jit_compile):
+    if jit_compile and _library.xla_problem() and NATIVE is not None:
+        pytest.skip(f"no XLA support: {_library.xla_problem()}")
+    labels, counts = tf.function(kseg_ops.connected_components, jit_compile=jit_compile)(tf.zeros([0, 9, 11], tf.bool))
+    assert labels.shape == (0, 9, 11)
+    assert counts.shape == (0,)
