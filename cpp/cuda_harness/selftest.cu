@@ -43,11 +43,14 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 // Reverses each row of kThreads values through dynamic shared memory.
-__global__ void reverse_kernel(const int32_t* from, int32_t* to) {
+__global__ void reverse_kernel(const int32_t* from, int64_t rows, int32_t* to) {
   KSEG_DYNAMIC_SHARED(row, int32_t);
-  row[threadIdx.x] = from[blockIdx.x * static_cast<int64_t>(kThreads) + threadIdx.x];
-  __syncthreads();
-  to[blockIdx.x * static_cast<int64_t>(kThreads) + threadIdx.x] = row[kThreads - 1 - threadIdx.x];
+  for (int64_t index = blockIdx.x; index < rows; index += gridDim.x) {
+    __syncthreads();  // the row of before has been read
+    row[threadIdx.x] = from[index * kThreads + threadIdx.x];
+    __syncthreads();
+    to[index * kThreads + threadIdx.x] = row[kThreads - 1 - threadIdx.x];
+  }
 }
 
 // c = a * b for a [16][16] and b [16][8], copied to shared memory in the background; a by rows of a matrix, b
@@ -143,7 +146,7 @@ KSEG_HARNESS(selftest_reverse) {
   using namespace kseg;
   const auto from = call.array<const int32_t, 2>(0);
   return launch(&reverse_kernel, blocks_for(from.shape[0], kThreads, kThreads * int64_t{sizeof(int32_t)}),
-                call.context(), from.data, call.array<int32_t, 2>(1).data);
+                call.context(), from.data, from.shape[0], call.array<int32_t, 2>(1).data);
 }
 
 KSEG_HARNESS(selftest_matrix) {
