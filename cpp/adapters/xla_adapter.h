@@ -1,5 +1,5 @@
-// From XLA's buffers, attributes, threads and errors to the ones that kernels speak. Only this file and *_xla.cc know
-// XLA's typed FFI; adapters/xla_bridge.cc tells XLA which TensorFlow op calls which handler.
+// From XLA's buffers, attributes, threads and errors to the ones that kernels speak. Only this file, xla_cuda_adapter.h
+// and *_xla.cc know XLA's typed FFI; adapters/xla_bridge.cc tells XLA which TensorFlow op calls which handler.
 #ifndef KSEG_ADAPTERS_XLA_ADAPTER_H_
 #define KSEG_ADAPTERS_XLA_ADAPTER_H_
 
